@@ -1,0 +1,15 @@
+//! The decisions, as pure functions: same input, same output.
+//!
+//! Two questions are answered here and nowhere else: "stable or canary?", once per request, and
+//! "promote, hold or roll back?", once per tick. Nothing below reads a clock, a file, a socket or
+//! a source of randomness, so every answer can be tested, replayed and explained.
+//!
+//! The words are the field's own: a *flag* has the *variants* stable and canary, a *group* of
+//! callers gets the canary with a *weight*, a caller falls into a *bucket*, a *rollout* moves the
+//! weights through *stages*, a *tick* is one second of *evidence*, a *verdict* is what the judge
+//! makes of it, and its *findings* say why.
+
+pub mod ids;
+pub mod timestamp;
+pub mod variant;
+pub mod weight;

@@ -1,0 +1,3 @@
+//! Serin, an edge reverse proxy for gradual releases.
+
+pub mod domain;

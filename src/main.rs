@@ -1,0 +1,3 @@
+//! The `serin` program: parses its arguments, runs one command, exits with its code.
+
+fn main() {}
