@@ -9,7 +9,19 @@
 //! weights through *stages*, a *tick* is one second of *evidence*, a *verdict* is what the judge
 //! makes of it, and its *findings* say why.
 
+pub mod backend;
+pub mod bucket;
+pub mod caller;
+pub mod decision;
+pub mod flag;
+pub mod group;
+pub mod identity;
 pub mod ids;
+pub mod matcher;
+pub mod route;
+pub mod routing;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timestamp;
 pub mod variant;
 pub mod weight;

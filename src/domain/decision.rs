@@ -1,0 +1,96 @@
+//! What was decided for one request, and why.
+
+use std::fmt;
+
+use crate::domain::bucket::Bucket;
+use crate::domain::ids::GroupIndex;
+use crate::domain::variant::Variant;
+use crate::domain::weight::Weight;
+
+/// The rule that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The flag's kill switch is thrown: everyone gets stable.
+    Disabled,
+    /// The rollout was rolled back: everyone gets stable.
+    RolledBack,
+    /// The request asked for this variant and its caller may.
+    Forced {
+        /// The group that allows it.
+        group: GroupIndex,
+    },
+    /// The caller is in a group that the flag names.
+    Group {
+        /// The first such group, in the file's order.
+        group: GroupIndex,
+        /// Its weight.
+        weight: Weight,
+    },
+    /// The caller is in none of the flag's groups.
+    Default {
+        /// The weight for everyone else.
+        weight: Weight,
+    },
+}
+
+impl Reason {
+    /// The reason in OpenFeature's terms (specification 0.8, "resolution reason").
+    pub const fn openfeature(self) -> &'static str {
+        match self {
+            Self::Disabled => "DISABLED",
+            Self::RolledBack => "STATIC",
+            Self::Forced { .. } => "TARGETING_MATCH",
+            Self::Group { .. } | Self::Default { .. } => "SPLIT",
+        }
+    }
+
+    /// The same as one word of our own, for logs and listings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::RolledBack => "rolled_back",
+            Self::Forced { .. } => "forced",
+            Self::Group { .. } => "group",
+            Self::Default { .. } => "default",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One flag's groups and its default, as places: where the counts of a request belong.
+///
+/// Groups come first, in the flag's order; the last place is everyone else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StratumIndex(pub usize);
+
+/// The variant that serves a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Stable or canary.
+    pub variant: Variant,
+    /// The rule that decided.
+    pub reason: Reason,
+    /// Which of the flag's strata the request belongs to.
+    pub stratum: StratumIndex,
+    /// The hash of the caller's key under the flag's salt, or the request's random draw.
+    pub hash: u32,
+}
+
+impl Decision {
+    /// The caller's place, 0 to 9,999.
+    pub const fn bucket(self) -> Bucket {
+        Bucket::of_hash(self.hash)
+    }
+
+    /// Whether the outcome may be compared with the other arm's.
+    ///
+    /// Whoever chose an arm was not drawn into it, so such requests say nothing about the arms.
+    pub const fn is_comparable(self) -> bool {
+        !matches!(self.reason, Reason::Forced { .. })
+    }
+}

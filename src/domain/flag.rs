@@ -1,0 +1,323 @@
+//! Decides which variant serves a caller.
+//!
+//! In this order: the kill switch, a variant that the request asks for and may, the weight of the
+//! first group the caller is in, the weight for everyone else. A rollback outranks all but the
+//! kill switch, whatever the weights say, so that no stickiness outlives it.
+
+use http::HeaderName;
+
+use crate::domain::bucket::{Bucket, murmur3_x86_32};
+use crate::domain::caller::RequestFacts;
+use crate::domain::decision::{Decision, Reason, StratumIndex};
+use crate::domain::group::GroupTable;
+use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
+use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::weight::Weight;
+
+/// What a caller's variant sticks to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stickiness {
+    /// The caller: the same caller gets the same variant at the same weight.
+    #[default]
+    Caller,
+    /// Nothing: each request is drawn anew.
+    Request,
+}
+
+/// Lets some callers choose their variant with a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Force {
+    /// The header that says `stable` or `canary`; never sent on.
+    pub header: HeaderName,
+    /// Who may; members of at least one.
+    pub groups: Vec<GroupIndex>,
+    /// Whether the canary may still be chosen after a rollback.
+    pub after_rollback: bool,
+}
+
+/// The weight of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupWeight {
+    /// The group.
+    pub group: GroupIndex,
+    /// The share of its callers that get the canary.
+    pub weight: Weight,
+}
+
+/// Who gets the canary, and how many of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlagWeights {
+    /// The groups that the flag names, in the order of the group table.
+    pub groups: Vec<GroupWeight>,
+    /// The weight for callers in none of them.
+    pub default: Weight,
+}
+
+impl FlagWeights {
+    /// How many strata there are: the groups and everyone else.
+    pub fn stratum_count(&self) -> usize {
+        self.groups.len() + 1
+    }
+
+    /// The group of a stratum; `None` for everyone else.
+    pub fn group_of(&self, stratum: StratumIndex) -> Option<GroupIndex> {
+        self.groups.get(stratum.0).map(|entry| entry.group)
+    }
+
+    /// The weight of a stratum.
+    pub fn weight_of(&self, stratum: StratumIndex) -> Weight {
+        self.groups
+            .get(stratum.0)
+            .map_or(self.default, |entry| entry.weight)
+    }
+}
+
+/// A named switch between a stable and a canary backend.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// Its name.
+    pub name: FlagName,
+    /// What goes before a caller's key when it is hashed.
+    pub salt: Box<str>,
+    /// The kill switch: off means stable for everyone.
+    pub enabled: bool,
+    /// What a variant sticks to.
+    pub stickiness: Stickiness,
+    /// Who may choose.
+    pub force: Option<Force>,
+    /// Where each variant is served.
+    pub backends: PerVariant<BackendIndex>,
+    /// Who gets the canary now.
+    pub weights: FlagWeights,
+    /// Counts the changes of the weights, so that evidence is never mixed across one.
+    pub epoch: u64,
+    /// Whether a rollback holds everyone on stable.
+    pub rolled_back: bool,
+}
+
+impl Flag {
+    /// Decides which variant serves a request.
+    pub fn decide(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> Decision {
+        let hash = self.hash(facts);
+        if !self.enabled {
+            let stratum = StratumIndex(self.weights.groups.len());
+            return Decision {
+                variant: Variant::Stable,
+                reason: Reason::Disabled,
+                stratum,
+                hash,
+            };
+        }
+        let stratum = self.stratum(facts, groups);
+        if let Some((variant, group)) = self.forced(facts, groups) {
+            return Decision {
+                variant,
+                reason: Reason::Forced { group },
+                stratum,
+                hash,
+            };
+        }
+        if self.rolled_back {
+            return Decision {
+                variant: Variant::Stable,
+                reason: Reason::RolledBack,
+                stratum,
+                hash,
+            };
+        }
+        let weight = self.weights.weight_of(stratum);
+        let variant = if Bucket::of_hash(hash).is_within(weight) {
+            Variant::Canary
+        } else {
+            Variant::Stable
+        };
+        let reason = match self.weights.group_of(stratum) {
+            Some(group) => Reason::Group { group, weight },
+            None => Reason::Default { weight },
+        };
+        Decision {
+            variant,
+            reason,
+            stratum,
+            hash,
+        }
+    }
+
+    fn hash(&self, facts: &RequestFacts<'_>) -> u32 {
+        match (self.stickiness, facts.caller.key()) {
+            (Stickiness::Caller, Some(key)) => murmur3_x86_32(self.salt.as_bytes(), key.as_bytes()),
+            (Stickiness::Request, _) | (Stickiness::Caller, None) => facts.draw,
+        }
+    }
+
+    /// The first of the flag's groups that the caller is in, or everyone else.
+    fn stratum(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> StratumIndex {
+        let named = &self.weights.groups;
+        let first = named
+            .iter()
+            .position(|entry| groups.contains(entry.group, facts));
+        StratumIndex(first.unwrap_or(named.len()))
+    }
+
+    fn forced(
+        &self,
+        facts: &RequestFacts<'_>,
+        groups: &GroupTable,
+    ) -> Option<(Variant, GroupIndex)> {
+        let force = self.force.as_ref()?;
+        let wanted = facts.headers.get(&force.header)?.to_str().ok()?;
+        let variant = Variant::from_word(wanted)?;
+        if self.rolled_back && !force.after_rollback {
+            return None;
+        }
+        let group = force
+            .groups
+            .iter()
+            .find(|group| groups.contains(**group, facts))?;
+        Some((variant, *group))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::group::{Group, Membership};
+    use crate::domain::matcher::Matcher;
+    use crate::domain::matcher::callers::CallersMatcher;
+    use crate::domain::testing::{FactsBuilder, name, percent};
+
+    /// Groups `first` (ann) and `second` (ann, bob), in this order.
+    fn groups() -> GroupTable {
+        let group = |title: &str, keys: &[&str]| Group {
+            name: name(title),
+            membership: Membership::Matcher(Matcher::Callers(
+                keys.iter().copied().collect::<CallersMatcher>(),
+            )),
+        };
+        GroupTable::new(vec![
+            group("first", &["ann"]),
+            group("second", &["ann", "bob"]),
+        ])
+        .unwrap()
+    }
+
+    fn flag(weights: FlagWeights) -> Flag {
+        Flag {
+            name: name("orders"),
+            salt: "orders".into(),
+            enabled: true,
+            stickiness: Stickiness::Caller,
+            force: Some(Force {
+                header: HeaderName::from_static("x-serin-variant"),
+                groups: vec![GroupIndex(0)],
+                after_rollback: false,
+            }),
+            backends: PerVariant {
+                stable: BackendIndex(0),
+                canary: BackendIndex(1),
+            },
+            weights,
+            epoch: 1,
+            rolled_back: false,
+        }
+    }
+
+    fn all_groups(first: Weight, second: Weight, default: Weight) -> FlagWeights {
+        let group = |place, weight| GroupWeight {
+            group: GroupIndex(place),
+            weight,
+        };
+        FlagWeights {
+            groups: vec![group(0, first), group(1, second)],
+            default,
+        }
+    }
+
+    #[test]
+    fn the_first_group_that_the_flag_names_decides() {
+        let both = flag(all_groups(percent(100), percent(0), percent(0)));
+        let decide =
+            |flag: &Flag, key: &str| flag.decide(&FactsBuilder::caller(key).facts(), &groups());
+        assert_eq!(decide(&both, "ann").variant, Variant::Canary);
+        assert_eq!(decide(&both, "bob").variant, Variant::Stable);
+        assert_eq!(
+            decide(&both, "cid").reason,
+            Reason::Default { weight: percent(0) }
+        );
+
+        // A flag that does not name `first` passes it over.
+        let mut second_only = both;
+        second_only.weights.groups.remove(0);
+        let reason = decide(&second_only, "ann").reason;
+        assert_eq!(
+            reason,
+            Reason::Group {
+                group: GroupIndex(1),
+                weight: percent(0)
+            }
+        );
+    }
+
+    #[test]
+    fn the_kill_switch_outranks_everything() {
+        let mut off = flag(all_groups(percent(100), percent(100), percent(100)));
+        off.enabled = false;
+        let request = FactsBuilder::caller("ann").header("x-serin-variant", "canary");
+        let decision = off.decide(&request.facts(), &groups());
+        assert_eq!(
+            (decision.variant, decision.reason),
+            (Variant::Stable, Reason::Disabled)
+        );
+    }
+
+    #[test]
+    fn only_an_allowed_caller_forces_a_variant_and_not_after_a_rollback() {
+        let mut flag = flag(all_groups(percent(0), percent(0), percent(0)));
+        let variant = |flag: &Flag, key: &str, wanted: &str| {
+            let request = FactsBuilder::caller(key).header("x-serin-variant", wanted);
+            flag.decide(&request.facts(), &groups()).variant
+        };
+        assert_eq!(variant(&flag, "ann", "canary"), Variant::Canary);
+        assert_eq!(variant(&flag, "ann", "nonsense"), Variant::Stable);
+        assert_eq!(variant(&flag, "bob", "canary"), Variant::Stable);
+
+        flag.rolled_back = true;
+        assert_eq!(variant(&flag, "ann", "canary"), Variant::Stable);
+        flag.force.as_mut().unwrap().after_rollback = true;
+        assert_eq!(variant(&flag, "ann", "canary"), Variant::Canary);
+    }
+
+    #[test]
+    fn a_rollback_outranks_every_weight() {
+        let mut flag = flag(all_groups(percent(100), percent(100), percent(100)));
+        flag.rolled_back = true;
+        for key in ["ann", "bob", "cid"] {
+            let decision = flag.decide(&FactsBuilder::caller(key).facts(), &groups());
+            assert_eq!(
+                (decision.variant, decision.reason),
+                (Variant::Stable, Reason::RolledBack)
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_key_or_stickiness_the_draw_decides() {
+        let mut flag = flag(all_groups(percent(0), percent(0), percent(50)));
+        let variant = |flag: &Flag, request: &FactsBuilder, draw: u32| {
+            flag.decide(
+                &RequestFacts {
+                    draw,
+                    ..request.facts()
+                },
+                &groups(),
+            )
+            .variant
+        };
+        let (anonymous, known) = (FactsBuilder::anonymous(), FactsBuilder::caller("cid"));
+        assert_eq!(variant(&flag, &anonymous, 0), Variant::Canary);
+        assert_eq!(variant(&flag, &anonymous, u32::MAX), Variant::Stable);
+        assert_eq!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+        flag.stickiness = Stickiness::Request;
+        assert_ne!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+    }
+}

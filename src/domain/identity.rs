@@ -1,0 +1,29 @@
+//! Where a caller's key comes from.
+//!
+//! Sources are tried in the file's order; the first that yields a key wins.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+/// One place to look for a caller's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// A header that a trusted peer has set; removed when anyone else sends it.
+    Header(HeaderName),
+    /// A cookie that the application sets.
+    Cookie(Box<str>),
+    /// A cookie that Serin gives to a browser that has none.
+    AssignedCookie(AssignedCookie),
+    /// The client's address; of an IPv6 address the /64 network, which is what one site gets.
+    ClientIp,
+}
+
+/// A cookie that makes an anonymous browser a caller from its second request on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedCookie {
+    /// Its name.
+    pub name: Box<str>,
+    /// How long a browser keeps it.
+    pub max_age: Duration,
+}

@@ -1,0 +1,320 @@
+//! Which part of the configuration a request belongs to.
+//!
+//! The precedence is the Gateway API's (HTTPRoute, "matches"): an exact host before a wildcard
+//! before none, the longer host first; an exact path before a prefix, the longer prefix first; a
+//! route that names methods before one that does not; more header conditions before fewer; and
+//! between equals the first in the file.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use http::{HeaderMap, Method};
+
+use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
+use crate::domain::matcher::header::HeaderMatcher;
+
+/// Which hosts a route is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// All of them.
+    Any,
+    /// One name, in lower case.
+    Exact(Box<str>),
+    /// Every name below a domain: the part after the `*`, with its dot, in lower case.
+    Wildcard(Box<str>),
+}
+
+impl HostPattern {
+    fn fits(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => **name == *host,
+            Self::Wildcard(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
+        }
+    }
+
+    fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Any => (0, 0),
+            Self::Wildcard(suffix) => (1, suffix.len()),
+            Self::Exact(name) => (2, name.len()),
+        }
+    }
+}
+
+/// Which paths a route is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// One path.
+    Exact(Box<str>),
+    /// A path and everything below it, by whole segments: `/orders` and `/orders/7`, but not
+    /// `/orders-old`. Kept without its final slash, so `/` is the empty text.
+    Prefix(Box<str>),
+}
+
+impl PathPattern {
+    /// The prefix that a path stands for.
+    pub fn prefix(path: &str) -> Self {
+        Self::Prefix(path.trim_end_matches('/').into())
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => **exact == *path,
+            Self::Prefix(prefix) => path
+                .strip_prefix(&**prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+
+    fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Prefix(prefix) => (0, prefix.len()),
+            Self::Exact(path) => (1, path.len()),
+        }
+    }
+}
+
+/// What serves a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// The backend of the variant that a flag decides.
+    Flag(FlagIndex),
+    /// One backend.
+    Backend(BackendIndex),
+}
+
+/// One entry of the configuration's `routes`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What metrics and logs call it; unique.
+    pub label: Box<str>,
+    /// The hosts it is for.
+    pub host: HostPattern,
+    /// The paths it is for.
+    pub path: PathPattern,
+    /// The methods it is for; empty for all.
+    pub methods: Vec<Method>,
+    /// Conditions on the head; all must hold.
+    pub headers: Vec<HeaderMatcher>,
+    /// What serves it.
+    pub target: RouteTarget,
+}
+
+impl Route {
+    /// Whether all but the host fits.
+    fn fits(&self, method: &Method, path: &str, headers: &HeaderMap) -> bool {
+        self.path.fits(path)
+            && (self.methods.is_empty() || self.methods.contains(method))
+            && self.headers.iter().all(|condition| condition.fits(headers))
+    }
+}
+
+/// All routes, ready to be searched.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    /// In the file's order.
+    routes: Vec<Route>,
+    /// For each host that some route names: all routes that may fit it, best first.
+    by_host: HashMap<Box<str>, Vec<RouteIndex>>,
+    /// For any other host: the routes with a wildcard or no host, best first.
+    otherwise: Vec<RouteIndex>,
+}
+
+impl RouteTable {
+    /// Takes routes in the file's order.
+    pub fn new(routes: Vec<Route>) -> Self {
+        let mut best_first: Vec<_> = (0..routes.len()).map(RouteIndex).collect();
+        best_first.sort_by_key(|place| {
+            let route = &routes[place.0];
+            let methods = u8::from(!route.methods.is_empty());
+            Reverse((
+                route.host.rank(),
+                route.path.rank(),
+                methods,
+                route.headers.len(),
+            ))
+        });
+        let fitting = |host: &str| {
+            let fits = |place: &RouteIndex| routes[place.0].host.fits(host);
+            best_first.iter().copied().filter(fits).collect::<Vec<_>>()
+        };
+        let by_host = routes
+            .iter()
+            .filter_map(|route| match &route.host {
+                HostPattern::Exact(name) => Some((name.clone(), fitting(name))),
+                HostPattern::Any | HostPattern::Wildcard(_) => None,
+            })
+            .collect();
+        let is_open = |place: &RouteIndex| !matches!(routes[place.0].host, HostPattern::Exact(_));
+        let otherwise = best_first.iter().copied().filter(is_open).collect();
+        Self {
+            routes,
+            by_host,
+            otherwise,
+        }
+    }
+
+    /// The best route for a request; `host` comes without port, in any case.
+    pub fn find(
+        &self,
+        host: &str,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<RouteIndex> {
+        if host.bytes().any(|b| b.is_ascii_uppercase()) {
+            return self.find(&host.to_ascii_lowercase(), method, path, headers);
+        }
+        let named = self.by_host.get(host);
+        named
+            .unwrap_or(&self.otherwise)
+            .iter()
+            .copied()
+            .find(|place| {
+                let route = &self.routes[place.0];
+                (named.is_some() || route.host.fits(host)) && route.fits(method, path, headers)
+            })
+    }
+
+    /// One route.
+    pub fn get(&self, route: RouteIndex) -> &Route {
+        &self.routes[route.0]
+    }
+
+    /// All routes, in the file's order.
+    pub fn iter(&self) -> impl Iterator<Item = (RouteIndex, &Route)> {
+        self.routes
+            .iter()
+            .enumerate()
+            .map(|(place, route)| (RouteIndex(place), route))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::domain::matcher::text::TextPattern;
+
+    fn route(label: &str, host: HostPattern, path: PathPattern) -> Route {
+        let target = RouteTarget::Backend(BackendIndex(0));
+        Route {
+            label: label.into(),
+            host,
+            path,
+            methods: vec![],
+            headers: vec![],
+            target,
+        }
+    }
+
+    fn on_host(label: &str, host: &str) -> Route {
+        let host = match host.strip_prefix('*') {
+            Some(suffix) => HostPattern::Wildcard(suffix.into()),
+            None => HostPattern::Exact(host.into()),
+        };
+        route(label, host, PathPattern::prefix("/"))
+    }
+
+    fn on_path(label: &str, path: PathPattern) -> Route {
+        route(label, HostPattern::Any, path)
+    }
+
+    fn found(table: &RouteTable, host: &str, method: &Method, path: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-tier", HeaderValue::from_static("gold"));
+        let place = table.find(host, method, path, &headers)?;
+        Some(table.get(place).label.to_string())
+    }
+
+    #[test]
+    fn an_exact_host_comes_before_the_longest_wildcard_before_none() {
+        let table = RouteTable::new(vec![
+            route(
+                "any",
+                HostPattern::Any,
+                PathPattern::Exact("/very/long/and/exact".into()),
+            ),
+            on_host("wide", "*.example.com"),
+            on_host("narrow", "*.api.example.com"),
+            on_host("exact", "eu.api.example.com"),
+        ]);
+        let on = |host: &str| found(&table, host, &Method::GET, "/very/long/and/exact");
+        assert_eq!(on("eu.api.example.com").unwrap(), "exact");
+        assert_eq!(on("EU.API.Example.com").unwrap(), "exact");
+        assert_eq!(on("us.api.example.com").unwrap(), "narrow");
+        assert_eq!(on("a.b.example.com").unwrap(), "wide");
+        assert_eq!(on("example.com").unwrap(), "any");
+        assert_eq!(found(&table, "example.org", &Method::GET, "/"), None);
+    }
+
+    #[test]
+    fn a_host_without_a_fitting_path_falls_back_to_a_wider_route() {
+        let mut narrow = on_host("narrow", "api.example.com");
+        narrow.path = PathPattern::prefix("/v2");
+        let table = RouteTable::new(vec![on_path("rest", PathPattern::prefix("/")), narrow]);
+        let at = |path: &str| found(&table, "api.example.com", &Method::GET, path).unwrap();
+        assert_eq!(at("/v2/x"), "narrow");
+        assert_eq!(at("/v1/x"), "rest");
+    }
+
+    #[test]
+    fn an_exact_path_comes_before_the_longest_prefix_by_whole_segments() {
+        let table = RouteTable::new(vec![
+            on_path("root", PathPattern::prefix("/")),
+            on_path("orders", PathPattern::prefix("/orders/")),
+            on_path("mine", PathPattern::prefix("/orders/mine")),
+            on_path("list", PathPattern::Exact("/orders".into())),
+        ]);
+        let at = |path: &str| found(&table, "h", &Method::GET, path).unwrap();
+        assert_eq!(at("/orders"), "list");
+        assert_eq!(at("/orders/"), "orders");
+        assert_eq!(at("/orders/7"), "orders");
+        assert_eq!(at("/orders/mine/7"), "mine");
+        assert_eq!(at("/orders/mine7"), "orders");
+        assert_eq!(at("/orders-old"), "root");
+    }
+
+    #[test]
+    fn methods_then_headers_then_the_file_break_a_tie() {
+        let gold = HeaderMatcher {
+            name: HeaderName::from_static("x-tier"),
+            value: TextPattern::Exact("gold".into()),
+        };
+        let lead = HeaderMatcher {
+            value: TextPattern::Exact("lead".into()),
+            ..gold.clone()
+        };
+        let plain = || on_path("first", PathPattern::prefix("/a"));
+        let table = RouteTable::new(vec![
+            plain(),
+            Route {
+                label: "second".into(),
+                ..plain()
+            },
+            Route {
+                label: "header".into(),
+                headers: vec![gold],
+                ..plain()
+            },
+            Route {
+                label: "unfit".into(),
+                headers: vec![lead.clone(), lead],
+                ..plain()
+            },
+            Route {
+                label: "method".into(),
+                methods: vec![Method::POST],
+                ..plain()
+            },
+        ]);
+        assert_eq!(found(&table, "h", &Method::POST, "/a").unwrap(), "method");
+        assert_eq!(found(&table, "h", &Method::GET, "/a").unwrap(), "header");
+        let bare = table
+            .find("h", &Method::GET, "/a", &HeaderMap::new())
+            .unwrap();
+        assert_eq!(&*table.get(bare).label, "first");
+    }
+}

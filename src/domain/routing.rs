@@ -1,0 +1,59 @@
+//! Everything a request needs to be routed, frozen at one moment.
+//!
+//! A snapshot is never changed. Whoever handles a request holds one snapshot from the first byte
+//! to the last, so a request never sees two versions; a change of weights is a new snapshot that
+//! shares all its unchanged parts with the old one.
+
+use std::sync::Arc;
+
+use crate::domain::backend::Backend;
+use crate::domain::caller::RequestFacts;
+use crate::domain::decision::Decision;
+use crate::domain::flag::Flag;
+use crate::domain::group::GroupTable;
+use crate::domain::identity::IdentitySource;
+use crate::domain::ids::{BackendIndex, FlagIndex};
+use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::route::RouteTable;
+
+/// Routes, flags, groups and backends as they stand at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingSnapshot {
+    /// The routes.
+    pub routes: Arc<RouteTable>,
+    /// The groups, in the file's order.
+    pub groups: Arc<GroupTable>,
+    /// The flags, in the file's order, with the weights that hold now.
+    pub flags: Vec<Arc<Flag>>,
+    /// The backends, in the file's order.
+    pub backends: Arc<[Backend]>,
+    /// Where a caller's key comes from, first source first.
+    pub identity: Arc<[IdentitySource]>,
+    /// Peers whose forwarding and identity headers are believed.
+    pub trusted: Arc<AddressMatcher>,
+}
+
+impl RoutingSnapshot {
+    /// One flag.
+    pub fn flag(&self, flag: FlagIndex) -> &Flag {
+        &self.flags[flag.0]
+    }
+
+    /// One backend.
+    pub fn backend(&self, backend: BackendIndex) -> &Backend {
+        &self.backends[backend.0]
+    }
+
+    /// The place of a flag, by name.
+    pub fn flag_index(&self, name: &str) -> Option<FlagIndex> {
+        self.flags
+            .iter()
+            .position(|flag| flag.name.as_str() == name)
+            .map(FlagIndex)
+    }
+
+    /// Decides which variant of a flag serves a request.
+    pub fn decide(&self, flag: FlagIndex, facts: &RequestFacts<'_>) -> Decision {
+        self.flag(flag).decide(facts, &self.groups)
+    }
+}

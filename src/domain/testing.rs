@@ -1,0 +1,61 @@
+//! Short ways to make values in tests.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::weight::Weight;
+
+/// Reads a name that is known to be one.
+pub(crate) fn name<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
+/// A whole percentage as weight.
+pub(crate) fn percent(percent: u16) -> Weight {
+    Weight::from_basis_points(percent * 100).unwrap()
+}
+
+/// Owns what [`RequestFacts`] borrows.
+pub(crate) struct FactsBuilder {
+    key: Option<String>,
+    headers: HeaderMap,
+}
+
+impl FactsBuilder {
+    pub(crate) fn caller(key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub(crate) fn anonymous() -> Self {
+        Self {
+            key: None,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).unwrap();
+        self.headers.append(HeaderName::from_static(name), value);
+        self
+    }
+
+    /// A `GET /` from 192.0.2.1 with nothing assigned.
+    pub(crate) fn facts(&self) -> RequestFacts<'_> {
+        RequestFacts {
+            method: &Method::GET,
+            host: "example.com",
+            path: "/",
+            headers: &self.headers,
+            client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            caller: self.key.as_deref().map_or(Caller::Anonymous, Caller::Known),
+            assigned: &[],
+            draw: 0,
+        }
+    }
+}
