@@ -62,9 +62,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// One flag's groups and its default, as places: where the counts of a request belong.
+/// Where the counts of a request belong, as a place among one flag's strata.
 ///
-/// Groups come first, in the flag's order; the last place is everyone else.
+/// Groups come first, in the flag's order; then everyone else; then, apart from all others, those
+/// who chose their variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StratumIndex(pub usize);
 
@@ -85,12 +86,5 @@ impl Decision {
     /// The caller's place, 0 to 9,999.
     pub const fn bucket(self) -> Bucket {
         Bucket::of_hash(self.hash)
-    }
-
-    /// Whether the outcome may be compared with the other arm's.
-    ///
-    /// Whoever chose an arm was not drawn into it, so such requests say nothing about the arms.
-    pub const fn is_comparable(self) -> bool {
-        !matches!(self.reason, Reason::Forced { .. })
     }
 }

@@ -53,22 +53,31 @@ pub struct FlagWeights {
     pub default: Weight,
 }
 
+/// One of a flag's strata: callers who share a weight, or who chose for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stratum {
+    /// Callers in a group that the flag names.
+    Group(GroupWeight),
+    /// Callers in none of them.
+    Default(Weight),
+    /// Callers who chose their variant. They were not drawn into their arm, so what happens to
+    /// them says nothing about the arms and is kept apart.
+    Forced,
+}
+
 impl FlagWeights {
-    /// How many strata there are: the groups and everyone else.
-    pub fn stratum_count(&self) -> usize {
-        self.groups.len() + 1
+    /// All strata, in the order of [`StratumIndex`].
+    pub fn strata(&self) -> impl Iterator<Item = Stratum> {
+        let groups = self.groups.iter().copied().map(Stratum::Group);
+        groups.chain([Stratum::Default(self.default), Stratum::Forced])
     }
 
-    /// The group of a stratum; `None` for everyone else.
-    pub fn group_of(&self, stratum: StratumIndex) -> Option<GroupIndex> {
-        self.groups.get(stratum.0).map(|entry| entry.group)
+    fn default_stratum(&self) -> StratumIndex {
+        StratumIndex(self.groups.len())
     }
 
-    /// The weight of a stratum.
-    pub fn weight_of(&self, stratum: StratumIndex) -> Weight {
-        self.groups
-            .get(stratum.0)
-            .map_or(self.default, |entry| entry.weight)
+    fn forced_stratum(&self) -> StratumIndex {
+        StratumIndex(self.groups.len() + 1)
     }
 }
 
@@ -99,17 +108,17 @@ impl Flag {
     /// Decides which variant serves a request.
     pub fn decide(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> Decision {
         let hash = self.hash(facts);
+        let stable = |reason, stratum| Decision {
+            variant: Variant::Stable,
+            reason,
+            stratum,
+            hash,
+        };
         if !self.enabled {
-            let stratum = StratumIndex(self.weights.groups.len());
-            return Decision {
-                variant: Variant::Stable,
-                reason: Reason::Disabled,
-                stratum,
-                hash,
-            };
+            return stable(Reason::Disabled, self.weights.default_stratum());
         }
-        let stratum = self.stratum(facts, groups);
         if let Some((variant, group)) = self.forced(facts, groups) {
+            let stratum = self.weights.forced_stratum();
             return Decision {
                 variant,
                 reason: Reason::Forced { group },
@@ -117,29 +126,19 @@ impl Flag {
                 hash,
             };
         }
+        let (stratum, weight, reason) = self.weighed(facts, groups);
         if self.rolled_back {
-            return Decision {
-                variant: Variant::Stable,
-                reason: Reason::RolledBack,
+            return stable(Reason::RolledBack, stratum);
+        }
+        if Bucket::of_hash(hash).is_within(weight) {
+            Decision {
+                variant: Variant::Canary,
+                reason,
                 stratum,
                 hash,
-            };
-        }
-        let weight = self.weights.weight_of(stratum);
-        let variant = if Bucket::of_hash(hash).is_within(weight) {
-            Variant::Canary
+            }
         } else {
-            Variant::Stable
-        };
-        let reason = match self.weights.group_of(stratum) {
-            Some(group) => Reason::Group { group, weight },
-            None => Reason::Default { weight },
-        };
-        Decision {
-            variant,
-            reason,
-            stratum,
-            hash,
+            stable(reason, stratum)
         }
     }
 
@@ -150,13 +149,30 @@ impl Flag {
         }
     }
 
-    /// The first of the flag's groups that the caller is in, or everyone else.
-    fn stratum(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> StratumIndex {
+    /// The weight of the first of the flag's groups that the caller is in, or of everyone else.
+    fn weighed(
+        &self,
+        facts: &RequestFacts<'_>,
+        groups: &GroupTable,
+    ) -> (StratumIndex, Weight, Reason) {
         let named = &self.weights.groups;
-        let first = named
+        match named
             .iter()
-            .position(|entry| groups.contains(entry.group, facts));
-        StratumIndex(first.unwrap_or(named.len()))
+            .position(|entry| groups.contains(entry.group, facts))
+        {
+            Some(place) => {
+                let GroupWeight { group, weight } = named[place];
+                (StratumIndex(place), weight, Reason::Group { group, weight })
+            }
+            None => {
+                let weight = self.weights.default;
+                (
+                    self.weights.default_stratum(),
+                    weight,
+                    Reason::Default { weight },
+                )
+            }
+        }
     }
 
     fn forced(

@@ -1,0 +1,10 @@
+//! The few concurrent primitives that both planes stand on.
+//!
+//! The data plane reads a published snapshot, counts outcomes, and drops messages into a bounded
+//! inbox; the control plane does the reverse. They meet here and nowhere else.
+
+pub mod assignments;
+pub mod clock;
+pub mod inbox;
+pub mod shutdown;
+pub mod snapshot;

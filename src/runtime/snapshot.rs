@@ -1,0 +1,114 @@
+//! One value, one writer, many readers who never wait.
+//!
+//! A reader keeps its own reference and looks at one number to see whether there is a newer
+//! value: on the request path that is one load of a line that is almost never written, where a
+//! shared reference count would be one write to a line that all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+#[derive(Debug)]
+struct Shared<T> {
+    current: ArcSwap<T>,
+    /// Counts the values published; raised after `current` is replaced.
+    version: AtomicU64,
+}
+
+/// Publishes values. There is one for each snapshot.
+#[derive(Debug)]
+pub struct SnapshotWriter<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> SnapshotWriter<T> {
+    /// Starts with a first value.
+    pub fn new(first: T) -> Self {
+        let current = ArcSwap::from_pointee(first);
+        Self {
+            shared: Arc::new(Shared {
+                current,
+                version: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Replaces the value as a whole; readers see it with their next look.
+    pub fn publish(&mut self, value: T) {
+        self.shared.current.store(Arc::new(value));
+        self.shared.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The value that readers see now.
+    pub fn current(&self) -> Arc<T> {
+        self.shared.current.load_full()
+    }
+
+    /// A new reader.
+    pub fn reader(&self) -> SnapshotReader<T> {
+        let version = self.shared.version.load(Ordering::Acquire);
+        let current = self.shared.current.load_full();
+        SnapshotReader {
+            shared: Arc::clone(&self.shared),
+            version,
+            current,
+        }
+    }
+}
+
+/// Sees the latest published value.
+#[derive(Debug)]
+pub struct SnapshotReader<T> {
+    shared: Arc<Shared<T>>,
+    version: u64,
+    current: Arc<T>,
+}
+
+impl<T> Clone for SnapshotReader<T> {
+    fn clone(&self) -> Self {
+        let (shared, current) = (Arc::clone(&self.shared), Arc::clone(&self.current));
+        Self {
+            shared,
+            version: self.version,
+            current,
+        }
+    }
+}
+
+impl<T> SnapshotReader<T> {
+    /// The latest value, if it is newer than the one this reader has seen last.
+    pub fn refresh(&mut self) -> Option<&Arc<T>> {
+        let version = self.shared.version.load(Ordering::Acquire);
+        if version == self.version {
+            return None;
+        }
+        self.version = version;
+        self.current = self.shared.current.load_full();
+        Some(&self.current)
+    }
+
+    /// The latest value.
+    pub fn latest(&mut self) -> &Arc<T> {
+        self.refresh();
+        &self.current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_each_value_once_and_always_the_latest() {
+        let mut writer = SnapshotWriter::new(1);
+        let mut reader = writer.reader();
+        assert_eq!(**reader.latest(), 1);
+        assert!(reader.refresh().is_none());
+        writer.publish(2);
+        writer.publish(3);
+        assert_eq!(reader.refresh().map(|value| **value), Some(3));
+        assert!(reader.refresh().is_none());
+        assert_eq!(*writer.current(), 3);
+    }
+}
