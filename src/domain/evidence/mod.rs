@@ -1,0 +1,13 @@
+//! What was seen of each arm, as numbers that can be added.
+//!
+//! The data plane records one [`Outcome`] per request into `ArmCounts`; once a second they are
+//! drained into `TickCounts`, and the judge reads sums of those. Everything here adds up the
+//! same in any order, so that ten workers, or ten edges, count like one.
+
+mod callers;
+mod histogram;
+mod outcome;
+
+pub use callers::CallerSketch;
+pub use histogram::LatencyHistogram;
+pub use outcome::{Failure, Fault, Outcome, OutcomeClass};
