@@ -16,6 +16,7 @@ pub mod decision;
 pub mod flag;
 pub mod group;
 pub mod identity;
+pub mod evidence;
 pub mod ids;
 pub mod matcher;
 pub mod route;
