@@ -6,5 +6,8 @@
 pub mod assignments;
 pub mod clock;
 pub mod inbox;
+pub mod ledger;
+pub mod published;
+pub mod recorder;
 pub mod shutdown;
 pub mod snapshot;

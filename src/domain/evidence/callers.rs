@@ -13,18 +13,32 @@ const BITS: u32 = 1024;
 
 /// A set of hashed callers, good for "at least this many".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallerSketch([u64; 16]);
+pub struct CallerSketch([u64; Self::WORDS]);
 
 impl CallerSketch {
-    /// Notes a caller by any stable 64-bit number of it: a hash of its key, or of its address
-    /// where it has none.
+    /// How many words of 64 bits the set has.
+    pub const WORDS: usize = (BITS / u64::BITS) as usize;
+
+    /// The word and the bit in it that stand for a caller, by any stable number of it: a hash of
+    /// its key, or a random draw where it has none.
     ///
     /// The number is mixed first (Fibonacci hashing, Knuth, TAOCP vol. 3, section 6.4), because
     /// callers of one arm share a range of buckets, and with it the high bits of their hash.
-    pub const fn insert(&mut self, caller_hash: u64) {
+    pub const fn place_of(caller_hash: u64) -> (usize, u64) {
         let mixed = caller_hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let bit = mixed >> (u64::BITS - BITS.ilog2());
-        self.0[(bit >> 6) as usize & 15] |= 1 << (bit & 63);
+        ((bit >> 6) as usize & (Self::WORDS - 1), 1 << (bit & 63))
+    }
+
+    /// Takes a set as it was counted elsewhere.
+    pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+        Self(words)
+    }
+
+    /// Notes a caller.
+    pub const fn insert(&mut self, caller_hash: u64) {
+        let (word, bit) = Self::place_of(caller_hash);
+        self.0[word] |= bit;
     }
 
     /// Adds all callers of another set.

@@ -119,6 +119,29 @@ impl LatencyHistogram {
         steps.round().clamp(0.0, Self::BUCKETS as f64) as usize
     }
 
+    /// Takes counts made elsewhere: pairs of bucket and count, and the sum of all latencies.
+    /// Pairs outside the histogram are left out.
+    pub fn from_counts(counts: impl IntoIterator<Item = (usize, u64)>, sum: Duration) -> Self {
+        let mut histogram = Self::default();
+        for (bucket, count) in counts {
+            if let Some(slot) = histogram.counts.get_mut(bucket) {
+                *slot += count;
+                histogram.count += count;
+            }
+        }
+        histogram.sum_micros = u64::try_from(sum.as_micros()).unwrap_or(u64::MAX);
+        histogram
+    }
+
+    /// What was added since an earlier state of the same histogram.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = self.counts.iter().zip(earlier.counts.iter());
+        let added = counts
+            .map(|(now, then)| now.saturating_sub(*then))
+            .enumerate();
+        Self::from_counts(added, self.sum().saturating_sub(earlier.sum()))
+    }
+
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
         self.counts[Self::bucket_of(latency)] += 1;

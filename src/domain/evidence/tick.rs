@@ -16,6 +16,11 @@ use crate::domain::weight::Weight;
 pub struct FailureCounts([u64; Failure::ALL.len()]);
 
 impl FailureCounts {
+    /// Takes counts in the order of [`Failure::ALL`].
+    pub const fn from_counts(counts: [u64; Failure::ALL.len()]) -> Self {
+        Self(counts)
+    }
+
     /// Counts one failure.
     pub const fn record(&mut self, failure: Failure) {
         self.0[failure as usize] += 1;
@@ -29,6 +34,14 @@ impl FailureCounts {
     /// The count of all kinds together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        let mut added = *self;
+        for (count, then) in added.0.iter_mut().zip(earlier.0) {
+            *count = count.saturating_sub(then);
+        }
+        added
     }
 
     fn merge(&mut self, other: &Self) {
@@ -92,6 +105,25 @@ impl ArmCounts {
         self.latency.merge(&other.latency);
         self.callers.union(&other.callers);
         self.failed_callers.union(&other.failed_callers);
+    }
+
+    /// What was added since an earlier state of the same, ever growing counts. Callers are kept
+    /// as they are: a set has no difference.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            failures: self.failures.since(&earlier.failures),
+            client_errors: self.client_errors.saturating_sub(earlier.client_errors),
+            too_many_requests: self
+                .too_many_requests
+                .saturating_sub(earlier.too_many_requests),
+            refused_connects: self
+                .refused_connects
+                .saturating_sub(earlier.refused_connects),
+            latency: self.latency.since(&earlier.latency),
+            callers: self.callers.clone(),
+            failed_callers: self.failed_callers.clone(),
+        }
     }
 
     /// Whether nothing was counted.

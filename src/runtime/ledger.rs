@@ -1,0 +1,392 @@
+//! Knows every counter there is: makes them, hands them out, reads them.
+//!
+//! Counters are made when a snapshot is, so that a request finds its own by place and never by
+//! name. A counter outlives the snapshot it was made for: what `/metrics` shows only grows, and a
+//! request that began under old weights is still counted under the epoch it was decided in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::backend::Endpoint;
+use crate::domain::decision::{Decision, StratumIndex};
+use crate::domain::evidence::{ArmCounts, CallerSketch, Stratum as EvidenceStratum, TickCounts};
+use crate::domain::flag::{Flag, Stratum};
+use crate::domain::ids::{BackendIndex, BackendName, FlagIndex, FlagName, GroupName, RouteIndex};
+use crate::domain::route::RouteTarget;
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::weight::Weight;
+use crate::runtime::recorder::{
+    ArmCounters, ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
+};
+
+/// Who is counted together: a group, everyone else, or those who chose.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StratumName {
+    /// Callers in this group.
+    Group(GroupName),
+    /// Callers in none of the flag's groups.
+    Default,
+    /// Callers who chose their variant.
+    Forced,
+}
+
+impl StratumName {
+    /// The word used as metric label. Configuration reserves `default` and `forced`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Group(name) => name.as_str(),
+            Self::Default => "default",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// An arm as exported: a variant of a flag, for one stratum.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ArmName {
+    /// The flag.
+    pub flag: FlagName,
+    /// Who.
+    pub stratum: StratumName,
+    /// Which variant was decided.
+    pub variant: Variant,
+}
+
+/// One series of requests by code: a route, and the arm where a flag decides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestSeries {
+    /// The route's label.
+    pub route: Box<str>,
+    /// The arm; `None` on a route to a plain backend.
+    pub arm: Option<ArmName>,
+}
+
+/// One counter for each worker.
+type PerWorker<T> = Vec<Arc<T>>;
+
+#[derive(Debug)]
+struct ArmEntry {
+    weight: Weight,
+    counters: PerWorker<ArmCounters>,
+    /// What the counters stood at when they were last drained.
+    drained: ArmCounts,
+}
+
+impl ArmEntry {
+    fn read(&self) -> ArmReading {
+        let mut sum = ArmReading::default();
+        self.counters
+            .iter()
+            .for_each(|counters| sum.merge(&counters.read()));
+        sum
+    }
+
+    fn take_callers(&self) -> (CallerSketch, CallerSketch) {
+        let mut sum = (CallerSketch::default(), CallerSketch::default());
+        for (callers, failed) in self.counters.iter().map(|counters| counters.take_callers()) {
+            sum.0.union(&callers);
+            sum.1.union(&failed);
+        }
+        sum
+    }
+
+    /// Whether no snapshot and no request in flight can count here any more.
+    fn is_orphaned(&self) -> bool {
+        self.counters
+            .iter()
+            .all(|counters| Arc::strong_count(counters) == 1)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    codes: HashMap<RequestSeries, PerWorker<CodeCounters>>,
+    /// By arm and epoch of weights.
+    arms: BTreeMap<(ArmName, u64), ArmEntry>,
+    /// What was counted in epochs that are over.
+    closed: BTreeMap<ArmName, ArmReading>,
+    endpoints: BTreeMap<(BackendName, Endpoint), PerWorker<EndpointCounters>>,
+}
+
+/// All counters of all workers.
+#[derive(Debug)]
+pub struct Ledger {
+    workers: usize,
+    /// Held while a snapshot is made, a tick drained or metrics read; never by a request.
+    books: Mutex<Books>,
+}
+
+impl Ledger {
+    /// Starts empty, for a number of workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            books: Mutex::default(),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Counters have no broken state that a panic elsewhere could leave behind.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counters that a snapshot's requests need, one set for each worker.
+    pub fn meters(&self, routing: &RoutingSnapshot) -> Vec<WorkerMeters> {
+        let mut books = self.books();
+        (0..self.workers)
+            .map(|worker| self.worker_meters(&mut books, routing, worker))
+            .collect()
+    }
+
+    fn worker_meters(
+        &self,
+        books: &mut Books,
+        routing: &RoutingSnapshot,
+        worker: usize,
+    ) -> WorkerMeters {
+        let flags = routing
+            .flags
+            .iter()
+            .map(|flag| self.flag_arms(books, routing, flag, worker));
+        let flags = flags.collect();
+        let routes = routing.routes.iter().map(|(_, route)| match route.target {
+            RouteTarget::Backend(_) => {
+                let series = RequestSeries {
+                    route: route.label.clone(),
+                    arm: None,
+                };
+                RouteMeters::Backend(self.codes(books, series, worker))
+            }
+            RouteTarget::Flag(flag) => {
+                let arms = arm_names(routing, routing.flag(flag));
+                RouteMeters::Flag(arms.map_codes(|arm| {
+                    let series = RequestSeries {
+                        route: route.label.clone(),
+                        arm: Some(arm),
+                    };
+                    self.codes(books, series, worker)
+                }))
+            }
+        });
+        let routes = routes.collect();
+        let endpoints = routing.backends.iter().map(|backend| {
+            let of_endpoint = |endpoint: &Endpoint| {
+                let key = (backend.name.clone(), endpoint.clone());
+                let counters = books.endpoints.entry(key);
+                Arc::clone(&counters.or_insert_with(|| self.per_worker())[worker])
+            };
+            backend.endpoints.iter().map(of_endpoint).collect()
+        });
+        let endpoints = endpoints.collect();
+        let unrouted = RequestSeries {
+            route: "".into(),
+            arm: None,
+        };
+        WorkerMeters {
+            unrouted: self.codes(books, unrouted, worker),
+            routes,
+            flags,
+            endpoints,
+        }
+    }
+
+    fn flag_arms(
+        &self,
+        books: &mut Books,
+        routing: &RoutingSnapshot,
+        flag: &Flag,
+        worker: usize,
+    ) -> Vec<PerVariant<Arc<ArmCounters>>> {
+        let strata = flag.weights.strata().zip(arm_names(routing, flag).0);
+        let arms = strata.map(|(stratum, names)| {
+            names.map(|name| {
+                let entry = books
+                    .arms
+                    .entry((name, flag.epoch))
+                    .or_insert_with(|| ArmEntry {
+                        weight: weight_of(stratum),
+                        counters: self.per_worker(),
+                        drained: ArmCounts::default(),
+                    });
+                Arc::clone(&entry.counters[worker])
+            })
+        });
+        arms.collect()
+    }
+
+    fn codes(&self, books: &mut Books, series: RequestSeries, worker: usize) -> Arc<CodeCounters> {
+        Arc::clone(
+            &books
+                .codes
+                .entry(series)
+                .or_insert_with(|| self.per_worker())[worker],
+        )
+    }
+
+    fn per_worker<T: Default>(&self) -> PerWorker<T> {
+        (0..self.workers).map(|_| Arc::default()).collect()
+    }
+
+    /// What was counted since the last call, for each flag: one tick of evidence.
+    ///
+    /// Flags without anything new have an entry, too, as long as they have counters.
+    pub fn drain(&self) -> BTreeMap<FlagName, TickCounts> {
+        let mut books = self.books();
+        let mut ticks: BTreeMap<FlagName, TickCounts> = BTreeMap::new();
+        for ((arm, epoch), entry) in &mut books.arms {
+            let tick = ticks.entry(arm.flag.clone()).or_default();
+            let group = match &arm.stratum {
+                StratumName::Group(name) => Some(name.clone()),
+                StratumName::Default => None,
+                StratumName::Forced => continue,
+            };
+            let now = entry.read().counts;
+            let mut added = now.since(&entry.drained);
+            (added.callers, added.failed_callers) = entry.take_callers();
+            entry.drained = now;
+            let mut stratum = EvidenceStratum::empty(group, *epoch, entry.weight);
+            *stratum.arms.get_mut(arm.variant) = added;
+            tick.add(stratum);
+        }
+        books.close_orphans();
+        ticks
+    }
+
+    /// Everything that was counted since the start.
+    pub fn read(&self) -> Readings {
+        let books = self.books();
+        let sum_codes = |counters: &PerWorker<CodeCounters>| {
+            let mut sum = [0; CODES.len()];
+            for codes in counters.iter().map(|counters| counters.read()) {
+                sum.iter_mut()
+                    .zip(codes)
+                    .for_each(|(sum, more)| *sum += more);
+            }
+            sum
+        };
+        let mut arms = books.closed.clone();
+        for ((arm, _), entry) in &books.arms {
+            arms.entry(arm.clone()).or_default().merge(&entry.read());
+        }
+        let endpoints = books.endpoints.iter().map(|(key, counters)| {
+            let mut sum = EndpointReading::default();
+            counters
+                .iter()
+                .for_each(|counters| sum.merge(counters.read()));
+            (key.clone(), sum)
+        });
+        let requests = books
+            .codes
+            .iter()
+            .map(|(key, codes)| (key.clone(), sum_codes(codes)));
+        Readings {
+            requests: requests.collect(),
+            arms,
+            endpoints: endpoints.collect(),
+        }
+    }
+}
+
+impl Books {
+    /// Moves what nobody can count to any more into the sums of closed epochs.
+    fn close_orphans(&mut self) {
+        let orphaned = |_: &(ArmName, u64), entry: &mut ArmEntry| entry.is_orphaned();
+        for ((arm, _), entry) in self.arms.extract_if(.., orphaned) {
+            self.closed.entry(arm).or_default().merge(&entry.read());
+        }
+    }
+}
+
+/// The names of a flag's arms, by stratum.
+struct ArmNames(Vec<PerVariant<ArmName>>);
+
+impl ArmNames {
+    fn map_codes(
+        self,
+        mut counters: impl FnMut(ArmName) -> Arc<CodeCounters>,
+    ) -> Vec<PerVariant<Arc<CodeCounters>>> {
+        self.0
+            .into_iter()
+            .map(|names| names.map(&mut counters))
+            .collect()
+    }
+}
+
+fn arm_names(routing: &RoutingSnapshot, flag: &Flag) -> ArmNames {
+    let names = flag.weights.strata().map(|stratum| {
+        let stratum = match stratum {
+            Stratum::Group(entry) => StratumName::Group(routing.groups.name(entry.group).clone()),
+            Stratum::Default(_) => StratumName::Default,
+            Stratum::Forced => StratumName::Forced,
+        };
+        PerVariant::from_fn(|variant| ArmName {
+            flag: flag.name.clone(),
+            stratum: stratum.clone(),
+            variant,
+        })
+    });
+    ArmNames(names.collect())
+}
+
+const fn weight_of(stratum: Stratum) -> Weight {
+    match stratum {
+        Stratum::Group(entry) => entry.weight,
+        Stratum::Default(weight) => weight,
+        Stratum::Forced => Weight::ZERO,
+    }
+}
+
+#[derive(Debug)]
+enum RouteMeters {
+    Backend(Arc<CodeCounters>),
+    Flag(Vec<PerVariant<Arc<CodeCounters>>>),
+}
+
+/// One worker's counters for one snapshot, found by place.
+#[derive(Debug)]
+pub struct WorkerMeters {
+    unrouted: Arc<CodeCounters>,
+    routes: Vec<RouteMeters>,
+    flags: Vec<Vec<PerVariant<Arc<ArmCounters>>>>,
+    endpoints: Vec<Vec<Arc<EndpointCounters>>>,
+}
+
+impl WorkerMeters {
+    /// Where requests on a route are counted by code.
+    ///
+    /// `None` stands for requests that no route fits.
+    pub fn codes(&self, route: Option<RouteIndex>, decision: Option<Decision>) -> &CodeCounters {
+        let Some(route) = route else {
+            return &self.unrouted;
+        };
+        match (&self.routes[route.0], decision) {
+            (RouteMeters::Flag(strata), Some(decision)) => {
+                strata[decision.stratum.0].get(decision.variant)
+            }
+            (RouteMeters::Flag(strata), None) => &strata[0].stable,
+            (RouteMeters::Backend(codes), _) => codes,
+        }
+    }
+
+    /// Where the outcomes of an arm are counted.
+    pub fn arm(&self, flag: FlagIndex, stratum: StratumIndex, variant: Variant) -> &ArmCounters {
+        self.flags[flag.0][stratum.0].get(variant)
+    }
+
+    /// Where dealings with a backend's servers are counted, in the order of its endpoints.
+    pub fn endpoints(&self, backend: BackendIndex) -> &[Arc<EndpointCounters>] {
+        &self.endpoints[backend.0]
+    }
+}
+
+/// Everything counted since the start, summed over workers.
+#[derive(Clone, Debug, Default)]
+pub struct Readings {
+    /// Requests by series and code, codes in the order of [`CODES`].
+    pub requests: BTreeMap<RequestSeries, [u64; CODES.len()]>,
+    /// Outcomes by arm.
+    pub arms: BTreeMap<ArmName, ArmReading>,
+    /// Dealings with each server.
+    pub endpoints: BTreeMap<(BackendName, Endpoint), EndpointReading>,
+}
