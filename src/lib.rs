@@ -1,4 +1,5 @@
 //! Serin, an edge reverse proxy for gradual releases.
 
 pub mod domain;
+pub mod proxy;
 pub mod runtime;

@@ -1,0 +1,78 @@
+//! Why a request was not answered by a backend, and whose fault that was.
+
+use std::io;
+
+use http::StatusCode;
+
+use crate::domain::evidence::{Failure, OutcomeClass};
+
+/// Why Serin answers a request itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProxyError {
+    /// The request names no host, neither in its target nor in a `Host` field.
+    #[error("the request names no host")]
+    NoHost,
+    /// A tunnel was asked for.
+    #[error("tunnels are not opened here")]
+    Tunnel,
+    /// No route fits.
+    #[error("no route for this host, path and method")]
+    NoRoute,
+    /// The client sent the body too slowly, or broke off.
+    #[error("the request body did not arrive")]
+    UploadBroken,
+    /// Every server of the backend refused the connection.
+    #[error("the backend accepts no connection")]
+    Refused(#[source] io::Error),
+    /// A connection could not be made for another reason, such as a name that does not resolve.
+    #[error("the backend cannot be reached")]
+    Unreachable(#[source] io::Error),
+    /// No connection was made in time.
+    #[error("the backend did not accept a connection in time")]
+    ConnectTimeout,
+    /// There are as many connections to the backend as there may be.
+    #[error("all connections to the backend are in use")]
+    Busy,
+    /// The head of the answer did not come in time.
+    #[error("the backend did not answer in time")]
+    ResponseTimeout,
+    /// The connection broke, or what came was no HTTP.
+    #[error("the backend broke off the exchange")]
+    Broken(#[source] hyper::Error),
+}
+
+impl ProxyError {
+    /// The status that the client is told.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
+            Self::Refused(_) | Self::Unreachable(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// How the request counts.
+    pub(crate) const fn class(&self) -> OutcomeClass {
+        match self {
+            Self::NoHost | Self::Tunnel | Self::NoRoute => OutcomeClass::ClientError,
+            Self::UploadBroken => OutcomeClass::ClientAborted,
+            Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy => {
+                OutcomeClass::BackendFailure(Failure::Connect)
+            }
+            Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
+            Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
+        }
+    }
+
+    /// Whether no byte of the request was sent, so that another backend may be asked.
+    pub(crate) const fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy
+        )
+    }
+}

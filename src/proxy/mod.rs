@@ -1,0 +1,28 @@
+//! The data plane: takes requests in, asks which variant, sends them on, sees how they end.
+//!
+//! One worker for each core, and nothing shared between them on the way of a request: each has a
+//! runtime of one thread, its own listening sockets on the same port (`SO_REUSEPORT`), its own
+//! connections to the backends and its own counters. What they have in common is the published
+//! snapshot, which is only read.
+//!
+//! A known weakness of `SO_REUSEPORT`: the kernel deals connections out by hash, so few long
+//! connections may fall unevenly on the workers.
+
+mod balance;
+mod connection;
+mod error;
+mod forward;
+mod headers;
+mod identity;
+mod listener;
+mod observe;
+mod respond;
+mod service;
+mod trace;
+mod upload;
+mod upstream;
+mod view;
+mod worker;
+
+pub use listener::{BindError, BoundListener, bind};
+pub use worker::{WorkerContext, run_worker};

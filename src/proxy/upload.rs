@@ -1,0 +1,90 @@
+//! A request's body on its way to a backend, and who is waiting for whom.
+//!
+//! When an upload stands still, either the client does not send or the backend does not take.
+//! Only the latter is the backend's fault, so the body tells which it is.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::runtime::clock;
+
+/// How far an upload has come.
+#[derive(Debug)]
+pub(crate) struct UploadProgress {
+    /// When the last piece went by, or the upload began.
+    pub(crate) moved: Cell<Instant>,
+    /// Whether the next piece was asked for and has not come from the client.
+    pub(crate) awaits_client: Cell<bool>,
+    /// Whether the last piece has gone by.
+    pub(crate) ended: Cell<bool>,
+    /// Whether the client broke off.
+    pub(crate) broken: Cell<bool>,
+}
+
+/// A request's body that reports its progress; most requests have none to report.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    progress: Option<Rc<UploadProgress>>,
+}
+
+impl Upload {
+    /// Wraps a body; the progress is there only if there is a body to send.
+    pub(crate) fn new(body: Incoming) -> (Self, Option<Rc<UploadProgress>>) {
+        let progress = (!body.is_end_stream()).then(|| {
+            Rc::new(UploadProgress {
+                moved: Cell::new(clock::monotonic()),
+                awaits_client: Cell::new(false),
+                ended: Cell::new(false),
+                broken: Cell::new(false),
+            })
+        });
+        (
+            Self {
+                body,
+                progress: progress.clone(),
+            },
+            progress,
+        )
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(progress) = &self.progress {
+            progress.awaits_client.set(polled.is_pending());
+            match &polled {
+                Poll::Pending => {}
+                Poll::Ready(Some(Ok(_))) => {
+                    progress.moved.set(clock::monotonic());
+                    progress.ended.set(self.body.is_end_stream());
+                }
+                Poll::Ready(Some(Err(_))) => progress.broken.set(true),
+                Poll::Ready(None) => progress.ended.set(true),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,122 @@
+//! A published snapshot as one worker sees it: with that worker's own connections and counters.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::domain::backend::{Backend, Endpoint};
+use crate::domain::ids::{BackendIndex, BackendName, FlagIndex};
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::variant::{PerVariant, Variant};
+use crate::proxy::balance::{Balance, Policy, round_robin::RoundRobin};
+use crate::proxy::upstream::pool::Pool;
+use crate::runtime::ledger::WorkerMeters;
+use crate::runtime::published::Published;
+
+/// One worker's connections to all servers, kept from snapshot to snapshot.
+#[derive(Default)]
+pub(crate) struct Pools(HashMap<(BackendName, Endpoint), Rc<Pool>>);
+
+impl Pools {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        self.0.values()
+    }
+}
+
+/// One backend's servers.
+pub(crate) struct Servers {
+    pools: Vec<Rc<Pool>>,
+    policy: Policy,
+}
+
+impl Servers {
+    /// All servers, each once, the one whose turn it is first.
+    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        let first = self.policy.pick(self.pools.len());
+        (0..self.pools.len()).map(move |step| &self.pools[(first + step) % self.pools.len()])
+    }
+}
+
+/// What one worker needs to serve a request.
+pub(crate) struct View {
+    published: Arc<Published>,
+    worker: usize,
+    backends: Vec<Servers>,
+    /// By flag and variant, what `serin-flags` tells the backend.
+    flag_headers: Vec<PerVariant<HeaderValue>>,
+}
+
+impl View {
+    /// Makes the view of a snapshot. Connections to servers that it still names are kept, the
+    /// others are let go; exchanges under way on them end in peace.
+    pub(crate) fn new(published: Arc<Published>, worker: usize, pools: &mut Pools) -> Self {
+        let mut kept = HashMap::new();
+        let routing = &published.routing;
+        let meters = &published.meters[worker];
+        let servers = routing.backends.iter().enumerate().map(|(place, backend)| {
+            let counters = meters.endpoints(BackendIndex(place));
+            let pools = backend
+                .endpoints
+                .iter()
+                .zip(counters)
+                .map(|(endpoint, counters)| {
+                    let key = (backend.name.clone(), endpoint.clone());
+                    let known = pools.0.get(&key).filter(|pool| fits(pool, backend));
+                    let pool = known.cloned().unwrap_or_else(|| {
+                        Rc::new(Pool::new(
+                            endpoint.clone(),
+                            backend.timeouts,
+                            Arc::clone(counters),
+                        ))
+                    });
+                    Rc::clone(kept.entry(key).or_insert(pool))
+                });
+            Servers {
+                pools: pools.collect(),
+                policy: Policy::RoundRobin(RoundRobin::default()),
+            }
+        });
+        let backends = servers.collect();
+        let flag_headers = routing.flags.iter().map(|flag| {
+            PerVariant::from_fn(|variant| {
+                // Names and variants are plain ASCII, which is always a header value.
+                HeaderValue::from_str(&format!("{}={variant}", flag.name))
+                    .unwrap_or(HeaderValue::from_static(""))
+            })
+        });
+        let flag_headers = flag_headers.collect();
+        pools.0 = kept;
+        Self {
+            published,
+            worker,
+            backends,
+            flag_headers,
+        }
+    }
+
+    /// What requests are decided by.
+    pub(crate) fn routing(&self) -> &RoutingSnapshot {
+        &self.published.routing
+    }
+
+    /// Where this worker counts them.
+    pub(crate) fn meters(&self) -> &WorkerMeters {
+        &self.published.meters[self.worker]
+    }
+
+    /// The servers of a backend.
+    pub(crate) fn servers(&self, backend: BackendIndex) -> &Servers {
+        &self.backends[backend.0]
+    }
+
+    /// What `serin-flags` tells the backend about a flag's decision.
+    pub(crate) fn flag_header(&self, flag: FlagIndex, variant: Variant) -> &HeaderValue {
+        self.flag_headers[flag.0].get(variant)
+    }
+}
+
+fn fits(pool: &Pool, backend: &Backend) -> bool {
+    *pool.timeouts() == backend.timeouts
+}

@@ -1,0 +1,250 @@
+//! One thread that serves requests: its runtime, its sockets, its connections, its counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::distr::{Distribution, StandardUniform};
+use rand::rngs::SmallRng;
+use smallvec::SmallVec;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::domain::caller::Caller;
+use crate::domain::ids::GroupIndex;
+use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::connection::{self, Client};
+use crate::proxy::view::{Pools, View};
+use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::clock::{self, Clock};
+use crate::runtime::inbox::{InboxSender, Message};
+use crate::runtime::published::Subscriber;
+use crate::runtime::shutdown::Shutdown;
+
+/// How often a worker looks after its connections.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How long a worker pauses when the system has no sockets left to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long requests under way have to end once it is time to stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a worker is given to work with.
+pub struct WorkerContext {
+    /// Its place among the workers, from 0.
+    pub index: usize,
+    /// Its own sockets, one for each listener.
+    pub sockets: Vec<TcpListener>,
+    /// What it decides by.
+    pub subscriber: Subscriber,
+    /// Who was put into a group at run time.
+    pub assignments: Arc<CallerAssignments>,
+    /// The clock that assignments expire by.
+    pub clock: Clock,
+    /// Where it leaves messages.
+    pub inbox: InboxSender,
+    /// Tells it to stop.
+    pub shutdown: Shutdown,
+}
+
+/// What the requests of one worker share.
+pub(crate) struct Worker {
+    index: usize,
+    subscriber: RefCell<Subscriber>,
+    view: RefCell<Rc<View>>,
+    pools: RefCell<Pools>,
+    random: RefCell<SmallRng>,
+    assignments: Arc<CallerAssignments>,
+    clock: Clock,
+    inbox: InboxSender,
+    clients: RefCell<HashMap<u64, Rc<Client>>>,
+    next_client: Cell<u64>,
+    now: Cell<Instant>,
+}
+
+/// Serves requests on the calling thread until it is told to stop and all have ended, or the
+/// drain deadline has passed.
+///
+/// # Errors
+/// When the runtime cannot be made or a socket cannot be used.
+pub fn run_worker(context: WorkerContext) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(serve(context))
+}
+
+async fn serve(context: WorkerContext) -> io::Result<()> {
+    let mut shutdown = context.shutdown.clone();
+    let sockets = context
+        .sockets
+        .into_iter()
+        .map(tokio::net::TcpListener::from_std);
+    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let mut subscriber = context.subscriber;
+    let mut pools = Pools::default();
+    let view = View::new(Arc::clone(subscriber.latest()), context.index, &mut pools);
+    let worker = Rc::new(Worker {
+        index: context.index,
+        subscriber: RefCell::new(subscriber),
+        view: RefCell::new(Rc::new(view)),
+        pools: RefCell::new(pools),
+        random: RefCell::new(rand::make_rng()),
+        assignments: context.assignments,
+        clock: context.clock,
+        inbox: context.inbox,
+        clients: RefCell::default(),
+        next_client: Cell::default(),
+        now: Cell::new(clock::monotonic()),
+    });
+    let housekeeping = spawn_local(Rc::clone(&worker).keep_house());
+    let mut accepting = JoinSet::new();
+    for socket in sockets {
+        accepting.spawn_local(accept(Rc::clone(&worker), socket));
+    }
+    shutdown.requested().await;
+    accepting.shutdown().await;
+    worker.drain().await;
+    housekeeping.abort();
+    Ok(())
+}
+
+async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                // Answers are small and final; they must not wait for acknowledgements.
+                let _ = stream.set_nodelay(true);
+                let client = Rc::new(Client::new(peer, worker.coarse_now()));
+                let id = worker.admit(Rc::clone(&client));
+                let worker = Rc::clone(&worker);
+                spawn_local(async move {
+                    let _gone = Admitted {
+                        worker: Rc::clone(&worker),
+                        id,
+                    };
+                    connection::serve(stream, client, worker).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Forgets a connection when it ends, however it ends.
+struct Admitted {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.worker.clients.borrow_mut().remove(&self.id);
+    }
+}
+
+impl Worker {
+    /// The snapshot as this worker sees it, the latest one.
+    pub(crate) fn view(&self) -> Rc<View> {
+        if let Some(published) = self.subscriber.borrow_mut().refresh() {
+            let mut pools = self.pools.borrow_mut();
+            let view = View::new(Arc::clone(published), self.index, &mut pools);
+            *self.view.borrow_mut() = Rc::new(view);
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// The time to the second, without asking for it.
+    pub(crate) const fn coarse_now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// An evenly spread random number.
+    pub(crate) fn random<T>(&self) -> T
+    where
+        StandardUniform: Distribution<T>,
+    {
+        self.random.borrow_mut().random()
+    }
+
+    /// Lends the source of random numbers.
+    pub(crate) fn with_random(&self, with: impl FnOnce(&mut SmallRng)) {
+        with(&mut self.random.borrow_mut());
+    }
+
+    /// The groups that an operator has put a caller into.
+    pub(crate) fn assigned_groups(
+        &self,
+        routing: &RoutingSnapshot,
+        caller: Caller<'_>,
+    ) -> SmallVec<[GroupIndex; 4]> {
+        let mut groups = SmallVec::new();
+        if let Some(key) = caller.key()
+            && !self.assignments.is_empty()
+        {
+            self.assignments.groups_of(key, self.clock.now(), |name| {
+                groups.extend(routing.groups.index_of(name.as_str()));
+            });
+        }
+        groups
+    }
+
+    /// Leaves a message for the control plane.
+    pub(crate) fn tell(&self, message: Message) {
+        self.inbox.send(message);
+    }
+
+    fn admit(&self, client: Rc<Client>) -> u64 {
+        let id = self.next_client.get();
+        self.next_client.set(id + 1);
+        self.clients.borrow_mut().insert(id, client);
+        id
+    }
+
+    async fn keep_house(self: Rc<Self>) {
+        let mut seconds = interval(HOUSEKEEPING);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = seconds.tick().await;
+            self.now.set(now);
+            // A worker without requests lets go of an old snapshot here.
+            self.view();
+            self.pools
+                .borrow()
+                .iter()
+                .for_each(|pool| pool.close_idle(now));
+            let clients = self.clients.borrow();
+            clients
+                .values()
+                .filter(|client| client.is_stale(now))
+                .for_each(|client| client.close());
+        }
+    }
+
+    async fn drain(&self) {
+        self.clients
+            .borrow()
+            .values()
+            .for_each(|client| client.close());
+        let all_gone = async {
+            let mut looks = interval(Duration::from_millis(10));
+            while !self.clients.borrow().is_empty() {
+                looks.tick().await;
+            }
+        };
+        if timeout(DRAIN_DEADLINE, all_gone).await.is_err() {
+            let left = self.clients.borrow().len();
+            tracing::warn!(left, "connections cut at the drain deadline");
+        }
+    }
+}
