@@ -11,6 +11,8 @@
 
 pub mod evidence;
 pub mod ids;
+pub mod judge;
+pub mod stats;
 pub mod timestamp;
 pub mod variant;
 pub mod weight;
