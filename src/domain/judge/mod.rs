@@ -137,14 +137,15 @@ impl Judge {
 
 /// A breach if there is one, else the first thing found.
 fn most_severe(found: [Option<Finding>; 2]) -> Option<Finding> {
-    let [first, second] = found;
-    match (first, second) {
-        (Some(first), Some(second)) if first.assessment != Assessment::Breach => {
-            let second_is_worse = second.assessment == Assessment::Breach;
-            Some(if second_is_worse { second } else { first })
+    let is_breach = |finding: &Finding| finding.assessment == Assessment::Breach;
+    let worse = |first, other| {
+        if is_breach(&other) && !is_breach(&first) {
+            other
+        } else {
+            first
         }
-        (first, second) => first.or(second),
-    }
+    };
+    found.into_iter().flatten().reduce(worse)
 }
 
 /// The quantiles that are compared, with their tolerances.
