@@ -12,6 +12,7 @@
 pub mod evidence;
 pub mod ids;
 pub mod judge;
+pub mod rollout;
 pub mod stats;
 pub mod timestamp;
 pub mod variant;
