@@ -17,4 +17,6 @@ pub use state::{Phase, RolloutState};
 pub use step::{Refusal, Step, start, step};
 
 #[cfg(test)]
+mod simulation_tests;
+#[cfg(test)]
 mod step_tests;
