@@ -18,9 +18,12 @@ pub mod flag;
 pub mod group;
 pub mod identity;
 pub mod ids;
+pub mod judge;
 pub mod matcher;
+pub mod rollout;
 pub mod route;
 pub mod routing;
+pub mod stats;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timestamp;
