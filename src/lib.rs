@@ -1,5 +1,7 @@
 //! Serin, an edge reverse proxy for gradual releases.
 
+pub mod adapters;
+pub mod control;
 pub mod domain;
 pub mod proxy;
 pub mod runtime;

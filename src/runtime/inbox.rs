@@ -3,6 +3,7 @@
 //! The queue is bounded and nobody on the request path waits for it: what does not fit is
 //! dropped and counted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +15,7 @@ use crate::domain::ids::FlagName;
 const CAPACITY: usize = 1024;
 
 /// A message from a request to the control plane.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Message {
     /// No endpoint of a flag's canary accepted a connection: worth a look before the next tick.
     CanaryRefused(FlagName),
@@ -48,9 +49,18 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for the next message; `None` once all senders are gone.
-    pub async fn receive(&mut self) -> Option<Message> {
-        self.queue.recv().await
+    /// Waits for a message, and takes all others that wait along with it, equal ones once; `None`
+    /// when all senders are gone.
+    pub async fn receive(&mut self) -> Option<BTreeSet<Message>> {
+        let mut messages = BTreeSet::from([self.queue.recv().await?]);
+        // Bounded, for those who send do not wait while this goes on.
+        for _ in 0..CAPACITY {
+            let Ok(message) = self.queue.try_recv() else {
+                break;
+            };
+            messages.insert(message);
+        }
+        Some(messages)
     }
 }
 
@@ -78,6 +88,6 @@ mod tests {
             sender.send(message.clone());
         }
         assert_eq!(sender.dropped(), 3);
-        assert_eq!(inbox.receive().await, Some(message));
+        assert_eq!(inbox.receive().await, Some(BTreeSet::from([message])));
     }
 }

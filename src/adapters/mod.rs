@@ -1,0 +1,5 @@
+//! What the control plane's ports are connected to.
+
+pub mod evidence;
+pub mod notify;
+pub mod store;

@@ -1,0 +1,24 @@
+//! Tells whoever reads the log, louder the worse it is.
+
+use crate::control::ports::Notifier;
+use crate::domain::rollout::Notice;
+
+/// Writes notices into the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogNotifier;
+
+impl Notifier for LogNotifier {
+    fn notify(&mut self, notice: &Notice) {
+        let Notice {
+            flag,
+            revision,
+            phase,
+            text,
+        } = notice;
+        if phase == "rolled_back" {
+            tracing::warn!(%flag, revision, phase, "{text}");
+        } else {
+            tracing::info!(%flag, revision, phase, "{text}");
+        }
+    }
+}

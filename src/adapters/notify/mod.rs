@@ -1,0 +1,3 @@
+//! Who is told of changes.
+
+pub mod log;

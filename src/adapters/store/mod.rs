@@ -1,0 +1,3 @@
+//! Where state is remembered.
+
+pub mod memory;

@@ -1,0 +1,13 @@
+//! The control plane: looks at the evidence once a second, judges, and moves the weights.
+//!
+//! It is the only writer of what requests are decided by. Whatever happens, a tick, an operator's
+//! command, a message from a request, becomes an event for the same pure `step`, and what comes
+//! out of that is performed in order: written down first, then published, then told.
+
+pub mod commands;
+mod controller;
+mod perform;
+pub mod ports;
+pub mod status;
+
+pub use controller::{Controller, Parts, Release};
