@@ -31,6 +31,7 @@ pub use settings::{ErrorRateSettings, JudgeSettings, LatencySettings};
 pub use verdict::{Action, Assessment, CheckName, Finding, Verdict};
 
 /// What the tripwire remembers: a failure that began within a second is seen whole in two.
+/// (A constant, so that a zero would not compile.)
 const TRIPWIRE_SECONDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Judges one rollout, tick by tick.

@@ -53,7 +53,8 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
         (Assessment::Breach, "canary is down")
     };
     let reason = format!(
-        "canary failed {} of its latest requests ({} of {}, {} callers), stable {} ({} of {}): {because}",
+        "canary failed {} of its latest requests ({} of {}, {} callers), stable {} ({} of {}): \
+         {because}",
         Percent(rates.canary),
         arms.canary.failures,
         arms.canary.requests,

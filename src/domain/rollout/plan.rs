@@ -213,7 +213,7 @@ pub enum PlanProblem {
     /// A stage would take canary from callers who had it.
     #[error(
         "weight {to} at `stages[{stage}]` is below the {from} that {who} reached before",
-        who = .group.as_ref().map_or_else(|| "everyone".to_owned(), |group| format!("group `{group}`"))
+        who = whose(.group.as_ref())
     )]
     LowersWeight {
         /// Index of the stage.
@@ -228,6 +228,10 @@ pub enum PlanProblem {
     /// Nobody would ever get canary at the last stage.
     #[error("final control must be below 100%")]
     FinalControlOfEveryone,
+}
+
+fn whose(group: Option<&GroupName>) -> String {
+    group.map_or_else(|| "everyone".to_owned(), |group| format!("group `{group}`"))
 }
 
 fn problems_of(draft: &PlanDraft) -> Vec<PlanProblem> {

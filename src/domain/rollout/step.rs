@@ -2,10 +2,14 @@
 //!
 //! | phase | tick | tripped | promote | rollback |
 //! | --- | --- | --- | --- | --- |
-//! | progressing | breach: roll back; hold passed, enough requests and a verdict to promote: next stage, or watch after the last | roll back | next stage or watch | roll back |
-//! | watching | breach: roll back; watch passed: succeed | roll back | succeed | roll back |
-//! | succeeded | stay: nobody is compared any more | stay | refuse | roll back |
+//! | progressing | roll back, go on or stay | roll back | next stage or watch | roll back |
+//! | watching | roll back, succeed or stay | roll back | succeed | roll back |
+//! | succeeded | stay | stay | refuse | roll back |
 //! | rolled back | stay | stay | refuse | refuse |
+//!
+//! A tick rolls back on a breach. A stage goes on when its hold has passed, canary had enough
+//! requests and the verdict is to promote, all three; the watch ends with time alone. After
+//! success there is no control left to judge by, so only an operator takes canary back.
 
 use std::time::Duration;
 
