@@ -5,3 +5,4 @@ pub mod control;
 pub mod domain;
 pub mod proxy;
 pub mod runtime;
+pub mod telemetry;

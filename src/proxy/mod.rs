@@ -11,11 +11,13 @@
 mod balance;
 mod connection;
 mod error;
+pub mod explain;
 mod forward;
 mod headers;
 mod identity;
 mod listener;
 mod observe;
+mod resolve;
 mod respond;
 mod service;
 mod trace;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use rand::distr::{Distribution, StandardUniform};
 use rand::rngs::SmallRng;
 use smallvec::SmallVec;
 use tokio::runtime::{Builder, LocalOptions};
@@ -20,6 +19,7 @@ use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::connection::{self, Client};
+use crate::proxy::resolve::Surroundings;
 use crate::proxy::view::{Pools, View};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
@@ -169,34 +169,9 @@ impl Worker {
         self.now.get()
     }
 
-    /// An evenly spread random number.
-    pub(crate) fn random<T>(&self) -> T
-    where
-        StandardUniform: Distribution<T>,
-    {
-        self.random.borrow_mut().random()
-    }
-
     /// Lends the source of random numbers.
-    pub(crate) fn with_random(&self, with: impl FnOnce(&mut SmallRng)) {
-        with(&mut self.random.borrow_mut());
-    }
-
-    /// The groups that an operator has put a caller into.
-    pub(crate) fn assigned_groups(
-        &self,
-        routing: &RoutingSnapshot,
-        caller: Caller<'_>,
-    ) -> SmallVec<[GroupIndex; 4]> {
-        let mut groups = SmallVec::new();
-        if let Some(key) = caller.key()
-            && !self.assignments.is_empty()
-        {
-            self.assignments.groups_of(key, self.clock.now(), |name| {
-                groups.extend(routing.groups.index_of(name.as_str()));
-            });
-        }
-        groups
+    pub(crate) fn with_random<T>(&self, with: impl FnOnce(&mut SmallRng) -> T) -> T {
+        with(&mut self.random.borrow_mut())
     }
 
     /// Leaves a message for the control plane.
@@ -246,5 +221,31 @@ impl Worker {
             let left = self.clients.borrow().len();
             tracing::warn!(left, "connections cut at the drain deadline");
         }
+    }
+}
+
+impl Surroundings for Worker {
+    fn draw(&self) -> u32 {
+        self.with_random(|random| random.random())
+    }
+
+    fn new_caller(&self) -> u128 {
+        self.with_random(|random| random.random())
+    }
+
+    fn assigned_groups(
+        &self,
+        routing: &RoutingSnapshot,
+        caller: Caller<'_>,
+    ) -> SmallVec<[GroupIndex; 4]> {
+        let mut groups = SmallVec::new();
+        if let Some(key) = caller.key()
+            && !self.assignments.is_empty()
+        {
+            self.assignments.groups_of(key, self.clock.now(), |name| {
+                groups.extend(routing.groups.index_of(name.as_str()));
+            });
+        }
+        groups
     }
 }

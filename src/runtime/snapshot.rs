@@ -88,6 +88,11 @@ impl<T> SnapshotReader<T> {
         Some(&self.current)
     }
 
+    /// The latest value, for readers who look now and then and remember nothing.
+    pub fn load(&self) -> Arc<T> {
+        self.shared.current.load_full()
+    }
+
     /// The latest value.
     pub fn latest(&mut self) -> &Arc<T> {
         self.refresh();

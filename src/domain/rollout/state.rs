@@ -74,6 +74,9 @@ impl Phase {
         }
     }
 
+    /// The words of all phases, in the order a rollout may meet them.
+    pub const WORDS: [&str; 4] = ["progressing", "watching", "succeeded", "rolled_back"];
+
     /// Whether canary is under judgement, so that a breach takes it back.
     pub const fn is_judged(&self) -> bool {
         matches!(self, Self::Progressing | Self::Watching)

@@ -1,0 +1,118 @@
+//! Why a given request would go where it would go.
+//!
+//! Runs the very sequence that requests go through, on a request that somebody describes.
+
+use std::net::IpAddr;
+
+use http::Request;
+use smallvec::SmallVec;
+
+use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::decision::{Decision, Reason};
+use crate::domain::flag::Stickiness;
+use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
+use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::headers;
+use crate::proxy::resolve::{self, Surroundings};
+
+/// Where a request would go, and why.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The route that fits best.
+    pub route: RouteIndex,
+    /// The caller's key, if an identity source yields one.
+    pub caller: Option<String>,
+    /// The client's address behind trusted proxies.
+    pub client_ip: IpAddr,
+    /// The groups the caller is in, in the file's order.
+    pub groups: Vec<GroupIndex>,
+    /// The flag and its decision, where a flag decides.
+    pub flag: Option<(FlagIndex, Decision)>,
+    /// The backend that would be asked.
+    pub backend: BackendIndex,
+}
+
+/// Why a request would not be sent on: no route fits, or it names no host.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason} (answered with {status})")]
+pub struct NotRouted {
+    /// What is wrong, in words.
+    pub reason: String,
+    /// The status that the client would be told.
+    pub status: u16,
+}
+
+/// Explains a request that comes from `peer`.
+///
+/// # Errors
+/// When no route fits or the request names no host.
+pub fn explain<B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    mut request: Request<B>,
+) -> Result<Explanation, NotRouted> {
+    let located = resolve::locate(routing, peer, &mut request).map_err(|error| NotRouted {
+        reason: error.to_string(),
+        status: error.status().as_u16(),
+    })?;
+    let (client_ip, identity) = resolve::identity(routing, peer, &request, &Alone);
+    let caller = identity.caller();
+    let facts = RequestFacts {
+        method: request.method(),
+        host: headers::host_name(&located.host),
+        path: request.uri().path(),
+        headers: request.headers(),
+        client_ip,
+        caller,
+        assigned: &[],
+        draw: 0,
+    };
+    let members = routing.groups.iter().map(|(place, _)| place);
+    let groups = members
+        .filter(|place| routing.groups.contains(*place, &facts))
+        .collect();
+    let destination = resolve::decide(routing, peer, &request, &located, &Alone);
+    Ok(Explanation {
+        route: located.route,
+        // A key that was made up just now makes nobody known.
+        caller: caller
+            .key()
+            .filter(|_| identity.set_cookie.is_none())
+            .map(str::to_owned),
+        client_ip,
+        groups,
+        flag: destination.flag,
+        backend: destination.backend,
+    })
+}
+
+impl Explanation {
+    /// Whether the variant was drawn at random, for want of a key.
+    pub fn is_random(&self, routing: &RoutingSnapshot) -> bool {
+        self.flag.is_some_and(|(flag, decision)| {
+            let by_request = routing.flag(flag).stickiness == Stickiness::Request;
+            let is_weighed = matches!(
+                decision.reason,
+                Reason::Group { .. } | Reason::Default { .. }
+            );
+            is_weighed && (by_request || self.caller.is_none())
+        })
+    }
+}
+
+/// No process around: nobody is assigned, nothing is drawn.
+struct Alone;
+
+impl Surroundings for Alone {
+    fn draw(&self) -> u32 {
+        0
+    }
+
+    fn new_caller(&self) -> u128 {
+        0
+    }
+
+    fn assigned_groups(&self, _: &RoutingSnapshot, _: Caller<'_>) -> SmallVec<[GroupIndex; 4]> {
+        SmallVec::new()
+    }
+}

@@ -1,0 +1,136 @@
+//! Finds out where a request goes: which route, which caller, which variant.
+//!
+//! The one sequence for every request, and for explaining one.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, HeaderValue, Method, Request};
+use smallvec::SmallVec;
+
+use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::decision::Decision;
+use crate::domain::identity::IdentitySource;
+use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
+use crate::domain::route::RouteTarget;
+use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::error::ProxyError;
+use crate::proxy::headers;
+use crate::proxy::identity::{Identity, identify};
+
+/// What a decision needs besides the request and the snapshot.
+pub(crate) trait Surroundings {
+    /// An evenly spread random number for one request.
+    fn draw(&self) -> u32;
+    /// A random number for a caller that is to be known from now on.
+    fn new_caller(&self) -> u128;
+    /// The groups that an operator has put a caller into.
+    fn assigned_groups(
+        &self,
+        routing: &RoutingSnapshot,
+        caller: Caller<'_>,
+    ) -> SmallVec<[GroupIndex; 4]>;
+}
+
+/// The route of a request, and the host it asks for.
+pub(crate) struct Located {
+    pub(crate) route: RouteIndex,
+    pub(crate) host: HeaderValue,
+}
+
+/// Where a request goes.
+pub(crate) struct Destination {
+    pub(crate) backend: BackendIndex,
+    /// The flag that decided, if one did.
+    pub(crate) flag: Option<(FlagIndex, Decision)>,
+    /// A cookie for a caller that was not known.
+    pub(crate) set_cookie: Option<HeaderValue>,
+}
+
+/// Removes what the peer may not say and finds the route; the target becomes relative.
+pub(crate) fn locate<B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    request: &mut Request<B>,
+) -> Result<Located, ProxyError> {
+    let is_trusted = routing.trusted.contains(peer);
+    let guarded = |name: &HeaderName| is_guarded(routing, name);
+    headers::remove_forged(request.headers_mut(), is_trusted, guarded);
+    if request.method() == Method::CONNECT {
+        return Err(ProxyError::Tunnel);
+    }
+    let host = headers::settle_host(request).ok_or(ProxyError::NoHost)?;
+    let (name, path) = (headers::host_name(&host), request.uri().path());
+    let found = routing
+        .routes
+        .find(name, request.method(), path, request.headers());
+    Ok(Located {
+        route: found.ok_or(ProxyError::NoRoute)?,
+        host,
+    })
+}
+
+/// Whether a header says who the caller is, so that only trusted peers may send it.
+fn is_guarded(routing: &RoutingSnapshot, name: &HeaderName) -> bool {
+    let is_source = |source: &IdentitySource| match source {
+        IdentitySource::Header(source) => source == name,
+        IdentitySource::Cookie(_)
+        | IdentitySource::AssignedCookie(_)
+        | IdentitySource::ClientIp => false,
+    };
+    routing.identity.iter().any(is_source)
+}
+
+/// Finds out who sent a request.
+pub(crate) fn identity<'a, B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    request: &'a Request<B>,
+    surroundings: &impl Surroundings,
+) -> (IpAddr, Identity<'a>) {
+    let client_ip = headers::client_ip(request.headers(), peer, &routing.trusted);
+    let new_caller = || surroundings.new_caller();
+    (
+        client_ip,
+        identify(&routing.identity, request.headers(), client_ip, new_caller),
+    )
+}
+
+/// Decides which backend serves a request.
+pub(crate) fn decide<B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    request: &Request<B>,
+    located: &Located,
+    surroundings: &impl Surroundings,
+) -> Destination {
+    let flag = match routing.routes.get(located.route).target {
+        RouteTarget::Backend(backend) => {
+            return Destination {
+                backend,
+                flag: None,
+                set_cookie: None,
+            };
+        }
+        RouteTarget::Flag(flag) => flag,
+    };
+    let (client_ip, identity) = identity(routing, peer, request, surroundings);
+    let caller = identity.caller();
+    let assigned = surroundings.assigned_groups(routing, caller);
+    let facts = RequestFacts {
+        method: request.method(),
+        host: headers::host_name(&located.host),
+        path: request.uri().path(),
+        headers: request.headers(),
+        client_ip,
+        caller,
+        assigned: &assigned,
+        draw: surroundings.draw(),
+    };
+    let decision = routing.decide(flag, &facts);
+    let backend = *routing.flag(flag).backends.get(decision.variant);
+    Destination {
+        backend,
+        flag: Some((flag, decision)),
+        set_cookie: identity.set_cookie,
+    }
+}

@@ -1,0 +1,14 @@
+//! Names, labels and units of everything that is exported, in one place.
+//!
+//! Labels come from the configuration, never from a request, so the number of series is known
+//! when a configuration is read.
+
+mod exporter;
+mod family;
+pub mod logs;
+mod process;
+mod request_metrics;
+mod rollout_metrics;
+pub mod samples;
+
+pub use exporter::Exporter;

@@ -1,0 +1,84 @@
+//! What is exported of requests and of the servers that answer them.
+
+use crate::telemetry::family::Family;
+use crate::telemetry::samples::{ArmSample, EndpointSample, RequestSample};
+
+pub(crate) fn requests(samples: &[RequestSample]) -> Vec<Family> {
+    let mut family = Family::counter(
+        "serin_requests_total",
+        "Requests by route, flag, variant decided, group and status code; 499 is a client that left before the answer",
+    );
+    for sample in samples {
+        let labels = [
+            ("route", sample.route.as_str()),
+            ("flag", &sample.flag),
+            ("variant", &sample.variant),
+            ("group", &sample.group),
+            ("code", sample.code),
+        ];
+        family.add_count(&labels, sample.count);
+    }
+    vec![family]
+}
+
+pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
+    let mut durations = Family::histogram(
+        "serin_request_duration_seconds",
+        "Time from a request's head to its answer's head",
+    );
+    let mut failures = Family::counter(
+        "serin_backend_failures_total",
+        "Requests whose first attempt failed by the fault of the variant decided, by kind of failure",
+    );
+    let mut rescues = Family::counter(
+        "serin_rescued_requests_total",
+        "Requests of canary that stable answered because canary took no connection",
+    );
+    for sample in samples {
+        let labels = [
+            ("flag", sample.flag.as_str()),
+            ("variant", &sample.variant),
+            ("group", &sample.group),
+        ];
+        durations.add_histogram(&labels, &sample.duration);
+        for (failure, count) in &sample.failures {
+            let [flag, variant, group] = labels;
+            failures.add_count(&[flag, variant, group, ("failure", failure)], *count);
+        }
+        if sample.variant == "canary" {
+            let [flag, _, group] = labels;
+            rescues.add_count(&[flag, group], sample.rescued);
+        }
+    }
+    vec![durations, failures, rescues]
+}
+
+pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
+    let mut requests = Family::counter(
+        "serin_upstream_requests_total",
+        "Requests answered by a server",
+    );
+    let mut connects = Family::counter(
+        "serin_upstream_connects_total",
+        "Connections made to a server",
+    );
+    let mut failures = Family::counter(
+        "serin_upstream_connect_failures_total",
+        "Connections to a server that could not be made",
+    );
+    let mut open = Family::gauge(
+        "serin_upstream_connections",
+        "Connections open to a server, used or idle",
+    );
+    for sample in samples {
+        let labels = [
+            ("backend", sample.backend.as_str()),
+            ("endpoint", &sample.endpoint),
+        ];
+        requests.add_count(&labels, sample.requests);
+        connects.add_count(&labels, sample.connects);
+        failures.add_count(&labels, sample.connect_failures);
+        open.add_count(&labels, sample.connections);
+    }
+    vec![requests, connects, failures, open]
+}

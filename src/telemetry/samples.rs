@@ -1,0 +1,95 @@
+//! The numbers that are exported, as they are read at the moment of a scrape.
+
+use crate::domain::evidence::LatencyHistogram;
+
+/// Everything that is exported, but for the process's own figures.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Requests by how they were answered.
+    pub requests: Vec<RequestSample>,
+    /// Latencies and rescues of each arm.
+    pub arms: Vec<ArmSample>,
+    /// Dealings with each server.
+    pub endpoints: Vec<EndpointSample>,
+    /// Weights of each flag.
+    pub weights: Vec<WeightSample>,
+    /// Where each rollout is.
+    pub rollouts: Vec<RolloutSample>,
+    /// Callers assigned to a group at run time.
+    pub assigned_callers: u64,
+    /// Messages from requests that found no room.
+    pub dropped_messages: u64,
+}
+
+/// One series of requests.
+#[derive(Clone, Debug)]
+pub struct RequestSample {
+    /// The route's label; empty where none fitted.
+    pub route: String,
+    /// The flag that decided; empty where none did.
+    pub flag: String,
+    /// The variant decided; empty without a flag.
+    pub variant: String,
+    /// The group, `default` or `forced`; empty without a flag.
+    pub group: String,
+    /// The status code, or its class such as `4xx`.
+    pub code: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// One arm: a variant of a flag, for one group.
+#[derive(Clone, Debug)]
+pub struct ArmSample {
+    /// The flag.
+    pub flag: String,
+    /// The variant.
+    pub variant: String,
+    /// The group, `default` or `forced`.
+    pub group: String,
+    /// Time to the head, of all answers.
+    pub duration: LatencyHistogram,
+    /// Requests that failed by the backend's fault, with the kind of failure.
+    pub failures: Vec<(&'static str, u64)>,
+    /// Requests of this arm that stable answered because canary took no connection.
+    pub rescued: u64,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct EndpointSample {
+    /// The backend it belongs to.
+    pub backend: String,
+    /// Its host and port.
+    pub endpoint: String,
+    /// Requests it was sent.
+    pub requests: u64,
+    /// Connections made to it.
+    pub connects: u64,
+    /// Connections that could not be made.
+    pub connect_failures: u64,
+    /// Connections open now.
+    pub connections: u64,
+}
+
+/// The weight of one group for one flag.
+#[derive(Clone, Debug)]
+pub struct WeightSample {
+    /// The flag.
+    pub flag: String,
+    /// The group, or `default`.
+    pub group: String,
+    /// The share that gets the canary, 0 to 1.
+    pub ratio: f64,
+}
+
+/// One rollout.
+#[derive(Clone, Debug)]
+pub struct RolloutSample {
+    /// The flag it moves.
+    pub flag: String,
+    /// The phase it is in.
+    pub phase: &'static str,
+    /// Its stage, counted from 1.
+    pub stage: usize,
+}
