@@ -1,6 +1,7 @@
 //! Serin, an edge reverse proxy for gradual releases.
 
 pub mod adapters;
+pub mod admin;
 pub mod control;
 pub mod domain;
 pub mod proxy;

@@ -1,0 +1,103 @@
+//! Rollouts: where they are, and the verbs.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use crate::admin::AdminState;
+use crate::admin::error::ApiError;
+use crate::control::status::RolloutStatus;
+use crate::domain::rollout::{Author, Command};
+
+/// Who a command comes from while the API knows no names.
+const OPERATOR: &str = "operator";
+
+#[derive(Serialize)]
+pub(crate) struct RolloutList {
+    rollouts: Vec<RolloutStatus>,
+}
+
+pub(crate) async fn list(State(state): State<AdminState>) -> Json<RolloutList> {
+    Json(RolloutList {
+        rollouts: state.status.load().rollouts.clone(),
+    })
+}
+
+pub(crate) async fn show(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+) -> Result<Json<RolloutStatus>, ApiError> {
+    let status = state.status.load();
+    let found = status
+        .rollouts
+        .iter()
+        .find(|rollout| rollout.flag.as_str() == flag);
+    found
+        .cloned()
+        .map(Json)
+        .ok_or_else(|| ApiError::NotFound(format!("flag `{flag}` has no rollout")))
+}
+
+/// What may be said with a verb; nothing need be.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wish {
+    /// Why, for the journal.
+    reason: String,
+    /// With `promote`: skip all stages that are left.
+    full: bool,
+}
+
+pub(crate) async fn promote(
+    state: State<AdminState>,
+    flag: Path<String>,
+    body: Bytes,
+) -> Result<Json<RolloutStatus>, ApiError> {
+    let wish = read_wish(&body)?;
+    command(
+        state,
+        flag,
+        Command::Promote { full: wish.full },
+        wish.reason,
+    )
+    .await
+}
+
+pub(crate) async fn rollback(
+    state: State<AdminState>,
+    flag: Path<String>,
+    body: Bytes,
+) -> Result<Json<RolloutStatus>, ApiError> {
+    let wish = read_wish(&body)?;
+    if wish.full {
+        return Err(ApiError::BadRequest(
+            "`full` goes with promote only".to_owned(),
+        ));
+    }
+    command(state, flag, Command::Rollback, wish.reason).await
+}
+
+fn read_wish(body: &[u8]) -> Result<Wish, ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Wish::default());
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::BadRequest(format!(
+            "{error}; expected nothing, or {{\"reason\": \"…\"}}"
+        ))
+    })
+}
+
+async fn command(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+    command: Command,
+    why: String,
+) -> Result<Json<RolloutStatus>, ApiError> {
+    let by = Author {
+        who: OPERATOR.to_owned(),
+        why,
+    };
+    Ok(Json(state.commands.send(&flag, command, by).await?))
+}

@@ -1,0 +1,79 @@
+//! What the API answers when it cannot do as asked: problem details (RFC 9457).
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::control::commands::CommandError;
+use crate::runtime::assignments::AssignmentsFull;
+
+/// Why the API does not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// What was named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The path has no such method.
+    #[error("this path has no such method")]
+    MethodNotAllowed,
+    /// The request makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The request came by a way that is not let in.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It makes no sense now.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no room for it.
+    #[error(transparent)]
+    Full(#[from] AssignmentsFull),
+    /// It cannot be done now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl ApiError {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::NoRollout(_) => Self::NotFound(error.to_string()),
+            CommandError::Refused(_) => Self::Conflict(error.to_string()),
+            CommandError::NotWritten(_) | CommandError::Stopping => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+        response
+    }
+}

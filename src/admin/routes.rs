@@ -1,0 +1,34 @@
+//! Path and method to handler: the whole API on one screen.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post, put};
+
+use crate::admin::api::{groups, rollouts};
+use crate::admin::error::ApiError;
+use crate::admin::{AdminState, guard, health, metrics};
+
+/// The largest body of a request; commands are short.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/rollouts", get(rollouts::list))
+        .route("/api/v1/rollouts/{flag}", get(rollouts::show))
+        .route("/api/v1/rollouts/{flag}/promote", post(rollouts::promote))
+        .route("/api/v1/rollouts/{flag}/rollback", post(rollouts::rollback))
+        .route("/api/v1/groups/{group}/callers", get(groups::list))
+        .route(
+            "/api/v1/groups/{group}/callers/{key}",
+            put(groups::assign).delete(groups::remove),
+        )
+        .fallback(|| async { ApiError::NotFound("there is nothing at this path".to_owned()) })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(state)
+}
