@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest name accepted, in bytes: what a DNS label allows, and short enough for a header.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -52,6 +52,14 @@ macro_rules! names {
                 } else {
                     Err(InvalidName { text: text.to_owned() })
                 }
+            }
+        }
+
+        /// Read as text and checked like any other, so a stored name is no back door.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
 
@@ -109,5 +117,12 @@ mod tests {
         for bad in ["", "-x", "a b", "größe", "a/b", &"n".repeat(64)] {
             assert!(bad.parse::<FlagName>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn a_stored_name_is_checked_when_it_is_read() {
+        let name: GroupName = serde_json::from_str("\"beta\"").unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"beta\"");
+        assert!(serde_json::from_str::<GroupName>("\"a b\"").is_err());
     }
 }

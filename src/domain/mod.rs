@@ -13,13 +13,16 @@ pub mod backend;
 pub mod bucket;
 pub mod caller;
 pub mod decision;
+pub mod evidence;
 pub mod flag;
 pub mod group;
 pub mod identity;
 pub mod ids;
+pub mod judge;
 pub mod matcher;
 pub mod route;
 pub mod routing;
+pub mod stats;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timestamp;

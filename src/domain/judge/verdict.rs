@@ -1,0 +1,198 @@
+//! What the judge says, and why: in words and in numbers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::GroupName;
+use crate::domain::variant::PerVariant;
+
+/// What is to be done with the rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Every check passes: as far as the evidence goes, the next stage may begin.
+    Promote,
+    /// Wait.
+    Hold,
+    /// Canary does harm.
+    Rollback,
+}
+
+/// The judge's answer to the evidence seen so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What is to be done.
+    pub action: Action,
+    /// What each check found; never empty in a verdict to promote.
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// The verdict that follows from findings: any breach is a rollback, anything short of all
+    /// passing is a hold, and so is having no finding at all.
+    pub fn from_findings(findings: Vec<Finding>) -> Self {
+        let is = |wanted: Assessment| move |finding: &Finding| finding.assessment == wanted;
+        let action = if findings.iter().any(is(Assessment::Breach)) {
+            Action::Rollback
+        } else if !findings.is_empty() && findings.iter().all(is(Assessment::Pass)) {
+            Action::Promote
+        } else {
+            Action::Hold
+        };
+        Self { action, findings }
+    }
+
+    /// The findings that call for a rollback.
+    pub fn breaches(&self) -> impl Iterator<Item = &Finding> {
+        let findings = self.findings.iter();
+        findings.filter(|finding| finding.assessment == Assessment::Breach)
+    }
+}
+
+/// Which check found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckName {
+    /// Failures compared with stable's.
+    ErrorRate,
+    /// Failures against a fixed limit.
+    ErrorRateMax,
+    /// Median latency compared with stable's.
+    LatencyP50,
+    /// 90th percentile of latency compared with stable's.
+    LatencyP90,
+    /// 99th percentile of latency compared with stable's.
+    LatencyP99,
+    /// Mean latency against a fixed goal.
+    LatencyMean,
+    /// Canary is dead.
+    Tripwire,
+}
+
+impl CheckName {
+    /// The word used in the API, metric labels and the journal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ErrorRate => "error_rate",
+            Self::ErrorRateMax => "error_rate_max",
+            Self::LatencyP50 => "latency_p50",
+            Self::LatencyP90 => "latency_p90",
+            Self::LatencyP99 => "latency_p99",
+            Self::LatencyMean => "latency_mean",
+            Self::Tripwire => "tripwire",
+        }
+    }
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a check makes of its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assessment {
+    /// Enough was seen, and it is within what is tolerated.
+    Pass,
+    /// Enough was seen, but neither harm nor harmlessness is shown.
+    Undecided,
+    /// Too little was seen.
+    NeedsData,
+    /// Canary does harm, beyond what chance explains.
+    Breach,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The check.
+    pub check: CheckName,
+    /// What it makes of its numbers.
+    pub assessment: Assessment,
+    /// The group it looked at alone; `None` for all callers together.
+    pub group: Option<GroupName>,
+    /// Canary's value: a share 0 to 1 for rates, milliseconds for latencies.
+    pub canary: f64,
+    /// Stable's value in the same unit; `None` where there is nothing to compare with.
+    pub stable: Option<f64>,
+    /// What is tolerated of canary, in the same unit.
+    pub bound: f64,
+    /// Requests (for latencies: good answers) behind each value.
+    pub n: PerVariant<u64>,
+    /// All of it in a sentence for people, without a full stop.
+    pub reason: String,
+}
+
+/// A share as people write it: `4.8 %`, `0.05 %`.
+pub(super) struct Percent(pub(super) f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.0 * 100.0;
+        let digits = match percent {
+            p if p >= 1.0 => 1,
+            p if p >= 0.1 => 2,
+            _ => 3,
+        };
+        let text = format!("{percent:.digits$}");
+        let short = text.trim_end_matches('0').trim_end_matches('.');
+        write!(f, "{short} %")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(assessment: Assessment) -> Finding {
+        Finding {
+            check: CheckName::ErrorRate,
+            assessment,
+            group: None,
+            canary: 0.0,
+            stable: None,
+            bound: 0.0,
+            n: PerVariant::default(),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_breach_outranks_all_and_only_unanimity_promotes() {
+        use Assessment::{Breach, NeedsData, Pass, Undecided};
+        let cases: [(&[Assessment], Action); 6] = [
+            (&[], Action::Hold),
+            (&[Pass, Pass], Action::Promote),
+            (&[Pass, Undecided], Action::Hold),
+            (&[NeedsData, Pass], Action::Hold),
+            (&[Pass, NeedsData, Breach], Action::Rollback),
+            (&[Breach], Action::Rollback),
+        ];
+        for (assessments, action) in cases {
+            let findings = assessments.iter().copied().map(finding).collect();
+            assert_eq!(Verdict::from_findings(findings).action, action);
+        }
+    }
+
+    #[test]
+    fn shares_are_written_for_people() {
+        let texts = [0.048, 0.5, 0.0005, 0.011, 0.0, 0.00123].map(|r| Percent(r).to_string());
+        let expected = ["4.8 %", "50 %", "0.05 %", "1.1 %", "0 %", "0.12 %"];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn check_names_are_the_words_they_are_stored_as() {
+        for check in [
+            CheckName::ErrorRateMax,
+            CheckName::LatencyP99,
+            CheckName::Tripwire,
+        ] {
+            let word = serde_json::to_string(&check).unwrap();
+            assert_eq!(word, format!("\"{check}\""));
+        }
+    }
+}
