@@ -137,6 +137,10 @@ impl LatencyHistogram {
         if other.count == 0 {
             return;
         }
+        if self.count == 0 {
+            self.clone_from(other);
+            return;
+        }
         for (count, more) in self.counts.iter_mut().zip(other.counts.iter()) {
             *count += more;
         }

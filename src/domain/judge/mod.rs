@@ -31,6 +31,7 @@ pub use settings::{ErrorRateSettings, JudgeSettings, LatencySettings};
 pub use verdict::{Action, Assessment, CheckName, Finding, Verdict};
 
 /// What the tripwire remembers: a failure that began within a second is seen whole in two.
+/// (A constant, so that a zero would not compile.)
 const TRIPWIRE_SECONDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Judges one rollout, tick by tick.
@@ -137,14 +138,15 @@ impl Judge {
 
 /// A breach if there is one, else the first thing found.
 fn most_severe(found: [Option<Finding>; 2]) -> Option<Finding> {
-    let [first, second] = found;
-    match (first, second) {
-        (Some(first), Some(second)) if first.assessment != Assessment::Breach => {
-            let second_is_worse = second.assessment == Assessment::Breach;
-            Some(if second_is_worse { second } else { first })
+    let is_breach = |finding: &Finding| finding.assessment == Assessment::Breach;
+    let worse = |first, other| {
+        if is_breach(&other) && !is_breach(&first) {
+            other
+        } else {
+            first
         }
-        (first, second) => first.or(second),
-    }
+    };
+    found.into_iter().flatten().reduce(worse)
 }
 
 /// The quantiles that are compared, with their tolerances.

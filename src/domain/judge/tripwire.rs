@@ -6,10 +6,10 @@
 //! the same time. It stands outside the judge's measure of chance: a healthy canary does not
 //! fail nine in ten.
 
-use crate::domain::evidence::{ArmCounts, TickCounts};
+use crate::domain::evidence::{CallerSketch, TickCounts};
 use crate::domain::judge::verdict::{Assessment, CheckName, Finding, Percent};
 use crate::domain::stats::intervals::Share;
-use crate::domain::variant::PerVariant;
+use crate::domain::variant::{PerVariant, Variant};
 
 /// First attempts of each arm below which nothing is said.
 const REQUESTS_MIN: u64 = 10;
@@ -40,11 +40,11 @@ pub enum CanaryEndpoints {
 /// A breach when it is canary alone; undecided, with the reason, when stable was hardly seen or
 /// fails too.
 pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding> {
-    let arms = PerVariant::from_fn(|variant| counts.total(variant));
+    let arms = PerVariant::from_fn(|variant| Seen::of(counts, variant));
     if !looks_dead(&arms.canary, endpoints) {
         return None;
     }
-    let rates = PerVariant::from_fn(|variant| failed(arms.get(variant)).ratio());
+    let rates = PerVariant::from_fn(|variant| arms.get(variant).failure_ratio());
     let (assessment, because) = if arms.stable.requests < REQUESTS_MIN {
         (Assessment::Undecided, "too little to compare with")
     } else if rates.stable > STABLE_FAILURES_MAX {
@@ -53,13 +53,14 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
         (Assessment::Breach, "canary is down")
     };
     let reason = format!(
-        "canary failed {} of its latest requests ({} of {}, {} callers), stable {} ({} of {}): {because}",
+        "canary failed {} of its latest requests ({} of {}, {} callers), stable {} ({} of {}): \
+         {because}",
         Percent(rates.canary),
-        arms.canary.failures.total(),
+        arms.canary.failures,
         arms.canary.requests,
         arms.canary.callers.estimate(),
         Percent(rates.stable),
-        arms.stable.failures.total(),
+        arms.stable.failures,
         arms.stable.requests,
     );
     Some(Finding {
@@ -74,30 +75,53 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
     })
 }
 
-fn looks_dead(canary: &ArmCounts, endpoints: CanaryEndpoints) -> bool {
+fn looks_dead(canary: &Seen, endpoints: CanaryEndpoints) -> bool {
     let refused = endpoints == CanaryEndpoints::AllRefuse
         && canary.refused_connects >= REFUSED_CONNECTS_MIN
         && canary.requests > 0;
     let seen_by_many = canary.requests >= REQUESTS_MIN && fails_many_callers(canary);
-    (refused || seen_by_many) && failed(canary).ratio() >= CANARY_FAILURES_MIN
+    (refused || seen_by_many) && canary.failure_ratio() >= CANARY_FAILURES_MIN
 }
 
-fn fails_many_callers(canary: &ArmCounts) -> bool {
+fn fails_many_callers(canary: &Seen) -> bool {
     let (callers, failed) = (canary.callers.estimate(), canary.failed_callers.estimate());
     failed >= CALLERS_MIN && f64::from(failed) >= FAILED_CALLERS_MIN * f64::from(callers)
 }
 
-fn failed(arm: &ArmCounts) -> Share {
-    Share {
-        events: arm.failures.total(),
-        trials: arm.requests,
+/// What the tripwire needs of an arm, over all strata: no histograms, so it is cheap to ask.
+#[derive(Default)]
+struct Seen {
+    requests: u64,
+    failures: u64,
+    refused_connects: u64,
+    callers: CallerSketch,
+    failed_callers: CallerSketch,
+}
+
+impl Seen {
+    fn of(counts: &TickCounts, variant: Variant) -> Self {
+        let mut seen = Self::default();
+        for stratum in counts.strata() {
+            let arm = stratum.arms.get(variant);
+            seen.requests += arm.requests;
+            seen.failures += arm.failures.total();
+            seen.refused_connects += arm.refused_connects;
+            seen.callers.union(&arm.callers);
+            seen.failed_callers.union(&arm.failed_callers);
+        }
+        seen
+    }
+
+    fn failure_ratio(&self) -> f64 {
+        let (events, trials) = (self.failures, self.requests);
+        Share { events, trials }.ratio()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::evidence::{Failure, Outcome, OutcomeClass, Stratum};
+    use crate::domain::evidence::{ArmCounts, Failure, Outcome, OutcomeClass, Stratum};
     use crate::domain::weight::Weight;
 
     const DEAD: OutcomeClass = OutcomeClass::BackendFailure(Failure::Connect);

@@ -1,8 +1,8 @@
 //! How far chance reaches: bounds on a share, and on the difference between two.
 //!
 //! One-sided throughout, with the reach given as a number `z` of standard errors. Counts of rare
-//! events are skewed, so a normal bound alone would call three events of an expected tenth
-//! impossible; [`skew_allowance`] adds what is missing.
+//! events are skewed, so a normal bound alone would call two events of an expected tenth
+//! impossible; every bound here adds what is missing.
 
 use crate::domain::variant::PerVariant;
 
@@ -30,7 +30,7 @@ impl Share {
 ///
 /// The first term is the skew correction of Cornish and Fisher (1938) for a Poisson count, the
 /// second the correction for continuity (Yates 1934).
-pub fn skew_allowance(z: f64) -> f64 {
+fn skew_allowance(z: f64) -> f64 {
     (z * z - 1.0) / 6.0 + 0.5
 }
 
@@ -77,6 +77,8 @@ pub struct Excess {
     pub tolerated: f64,
     /// Variance of the difference, in square events.
     pub variance: f64,
+    /// Third central moment of the difference, in cubic events: which way its tail is longer.
+    pub third_moment: f64,
 }
 
 impl Excess {
@@ -84,7 +86,8 @@ impl Excess {
     ///
     /// The variance is that at the edge of the tolerated, as for a score test (Farrington and
     /// Manning 1990), with the share there estimated by moments from both arms together: an arm
-    /// without a single event is then not taken to be free of chance.
+    /// without a single event is then not taken to be free of chance. Of the third moment only
+    /// canary's part is kept: stable's is negative, and leaving it out is the careful side.
     pub fn between(shares: PerVariant<Share>, tolerated: Tolerated) -> Self {
         let (canary, stable) = (shares.canary, shares.stable);
         if canary.trials == 0 || stable.trials == 0 {
@@ -102,22 +105,31 @@ impl Excess {
             observed: canary.events as f64,
             tolerated: n_canary * tolerated.of(stable.ratio()),
             variance: canary_variance + (n_canary * tolerated.factor).powi(2) * stable_variance,
+            third_moment: canary_variance,
         }
     }
 
-    /// Compares canary's share beyond a cut with `tail`, the share a quantile leaves beyond it.
+    /// Compares canary's share beyond a cut with the share that a quantile of stable leaves
+    /// beyond it, when `tail` of a whole population would lie beyond (0.01 for a p99).
     ///
-    /// The cut is a quantile of `stable_trials` values of stable, so the true share beyond it
-    /// varies around `tail` as that of any such sample does (David and Nagaraja 2003, 2.5).
+    /// The cut is the k-th largest of stable's n values. The true share beyond that varies as
+    /// Beta(k, n - k + 1) (David and Nagaraja 2003, section 2.3): by its mean k / (n + 1), and
+    /// with a tail that is long where k is small. A "p99" of 25 values is just their largest,
+    /// and says little; this is where that is taken into account.
     pub fn beyond_quantile(canary: Share, stable_trials: u64, tail: f64) -> Self {
         if canary.trials == 0 || stable_trials == 0 {
             return Self::default();
         }
-        let n_canary = canary.trials as f64;
+        let (n_canary, n_stable) = (canary.trials as f64, stable_trials as f64);
+        let rank_from_top = (tail * n_stable).floor() + 1.0;
+        let beyond = rank_from_top / (n_stable + 1.0);
+        let per_rank = n_canary / n_stable;
+        let canary_variance = n_canary * beyond * (1.0 - beyond);
         Self {
             observed: canary.events as f64,
-            tolerated: n_canary * tail,
-            variance: n_canary * tail * (1.0 - tail) * (1.0 + n_canary / stable_trials as f64),
+            tolerated: n_canary * beyond,
+            variance: canary_variance * (1.0 + per_rank),
+            third_moment: canary_variance + 2.0 * rank_from_top * per_rank.powi(3),
         }
     }
 
@@ -126,12 +138,19 @@ impl Excess {
         self.observed += other.observed;
         self.tolerated += other.tolerated;
         self.variance += other.variance;
+        self.third_moment += other.third_moment;
     }
 
     /// Whether canary had more events than chance explains, at `z` standard errors.
+    ///
+    /// The reach is widened for skew by the first term of Cornish and Fisher (1938), and by half
+    /// an event for continuity.
     pub fn is_beyond_chance(&self, z: f64) -> bool {
-        let reach = z * self.variance.sqrt() + skew_allowance(z);
-        self.observed - self.tolerated > reach
+        if self.variance <= 0.0 {
+            return false;
+        }
+        let skew = (z * z - 1.0) / 6.0 * self.third_moment / self.variance;
+        self.observed - self.tolerated > z * self.variance.sqrt() + skew + 0.5
     }
 
     /// Whether canary had no more events than tolerated, give or take `z` standard errors.
@@ -180,8 +199,13 @@ mod tests {
     #[test]
     fn the_bound_holds_for_rare_events_too() {
         for mean in [0.05_f64, 0.1, 0.5, 1.0, 3.0, 10.0] {
-            let reach = mean + 4.0 * mean.sqrt() + skew_allowance(4.0);
-            let first_beyond = (1_u64..).find(|n| *n as f64 > reach).unwrap();
+            let excess = |observed: u64| Excess {
+                observed: observed as f64,
+                tolerated: mean,
+                variance: mean,
+                third_moment: mean,
+            };
+            let first_beyond = (1..).find(|n| excess(*n).is_beyond_chance(4.0)).unwrap();
             let chance = poisson_tail(mean, first_beyond);
             assert!(chance < 4e-5, "mean {mean}: {chance}");
         }
@@ -208,9 +232,15 @@ mod tests {
 
     #[test]
     fn the_tail_beyond_a_quantile_varies_with_both_samples() {
-        let near = Excess::beyond_quantile(share(40, 1000), 100, 0.01);
-        let sure = Excess::beyond_quantile(share(40, 1000), 100_000, 0.01);
-        assert!(!near.is_beyond_chance(4.0));
-        assert!(sure.is_beyond_chance(4.0));
+        let of = |stable_trials| Excess::beyond_quantile(share(40, 1000), stable_trials, 0.01);
+        assert!(!of(100).is_beyond_chance(4.0));
+        assert!(of(100_000).is_beyond_chance(4.0));
+    }
+
+    #[test]
+    fn the_largest_of_a_few_values_is_no_p99() {
+        // The true share beyond the largest of 25 is above a quarter once in 1,300 times.
+        let excess = Excess::beyond_quantile(share(1000, 4000), 25, 0.01);
+        assert!(!excess.is_beyond_chance(4.0));
     }
 }
