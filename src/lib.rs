@@ -1,3 +1,4 @@
 //! Serin, an edge reverse proxy for gradual releases.
 
+pub mod config;
 pub mod domain;
