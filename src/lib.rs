@@ -3,6 +3,7 @@
 pub mod adapters;
 pub mod admin;
 pub mod control;
+pub mod config;
 pub mod domain;
 pub mod proxy;
 pub mod runtime;

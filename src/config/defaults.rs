@@ -1,0 +1,49 @@
+//! Every default of the configuration, beside its reason.
+//!
+//! What the judge tolerates unless told otherwise stands with its statistics, in
+//! [`JudgeSettings`](crate::domain::judge::JudgeSettings).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::domain::backend::Timeouts;
+use crate::domain::weight::Weight;
+
+/// Where operators come in: this machine only, for there are no tokens to ask for yet; the port
+/// is where users of Envoy look first.
+pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+/// The name of the cookie given to anonymous browsers: says whose it is.
+pub const ASSIGNED_COOKIE_NAME: &str = "serin";
+
+/// How long a browser keeps it: longer than most rollouts take, short enough to be forgotten.
+pub const ASSIGNED_COOKIE_MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
+
+/// The limits of time of a backend.
+///
+/// A server one hop away connects in a millisecond; after a second it is not there. Answers take
+/// as long as they take, but after 15 seconds most clients have gone. A minute without a byte is a
+/// connection that nobody holds any more, and less than the 75 seconds after which most servers
+/// close an unused one, so that we do it first.
+pub const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(1),
+    response: Duration::from_secs(15),
+    idle: Duration::from_secs(60),
+};
+
+/// How long a stage lasts at least: most faults of a release show within minutes of traffic.
+pub const HOLD: Duration = Duration::from_secs(5 * 60);
+
+/// How many requests canary must have served in a stage: enough to tell a failure in a hundred
+/// from none.
+pub const MIN_REQUESTS: u64 = 1_000;
+
+/// How long a finished rollout is watched, ready to go back: leaks and caches take their time.
+pub const WATCH: Duration = Duration::from_secs(30 * 60);
+
+/// The share that stays on stable while watching, to compare with: few enough to call the
+/// rollout done, enough to be a control.
+pub const FINAL_CONTROL: Weight = match Weight::from_basis_points(100) {
+    Some(weight) => weight,
+    None => Weight::ZERO,
+};

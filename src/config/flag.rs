@@ -1,0 +1,162 @@
+//! The flags.
+
+use crate::domain::flag::{Flag, FlagWeights, Force, GroupWeight, Stickiness};
+use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
+use crate::domain::variant::PerVariant;
+use crate::domain::weight::Weight;
+
+use crate::config::document::{FlagDocument, ForceDocument, StickinessDocument};
+use crate::config::names::Names;
+use crate::config::report::{Problem, Report};
+use crate::config::rollout::{self, RolloutConfig};
+use crate::config::tree::Place;
+use crate::config::written::{Named, NamedEntry, Written};
+
+/// A flag, and the automation that moves its weights.
+#[derive(Clone, Debug)]
+pub struct FlagConfig {
+    /// The flag; with a rollout, at weight zero for the groups of its stages and everyone else.
+    pub flag: Flag,
+    /// The automation; none where weights are set by hand.
+    pub rollout: Option<RolloutConfig>,
+}
+
+/// What a flag may depend on.
+pub(super) struct FlagReader<'a> {
+    pub(super) backends: &'a Names<'a>,
+    pub(super) groups: &'a Names<'a>,
+    pub(super) report: &'a Report,
+}
+
+impl FlagReader<'_> {
+    /// Understands `flags`, in the file's order.
+    pub(super) fn flags(&self, section: &Named<FlagName, FlagDocument>) -> Vec<FlagConfig> {
+        let flag = |entry: &NamedEntry<FlagName, FlagDocument>| {
+            self.flag(&entry.name.value, entry.value.as_ref()?)
+        };
+        section.0.iter().filter_map(flag).collect()
+    }
+
+    fn flag(&self, name: &FlagName, document: &FlagDocument) -> Option<FlagConfig> {
+        let backends = self.variants(document);
+        let weights = self.weights(document);
+        let force = document.force.as_ref().map(|force| self.force(force));
+        let rollout = document
+            .rollout
+            .as_ref()
+            .map(|rollout| rollout::rollout(name, rollout, self.groups, self.report));
+        let (weights, rollout) = match rollout {
+            None => (weights, None),
+            Some(None) => return None,
+            Some(Some((rollout, exposed))) => (at_zero(exposed), Some(rollout)),
+        };
+        let salt = document
+            .salt
+            .as_ref()
+            .map_or(name.as_str(), |salt| &salt.value.0);
+        let flag = Flag {
+            name: name.clone(),
+            salt: salt.into(),
+            enabled: document.enabled.is_none_or(|enabled| enabled.0),
+            stickiness: match document.stickiness {
+                None | Some(StickinessDocument::Caller) => Stickiness::Caller,
+                Some(StickinessDocument::Request) => Stickiness::Request,
+            },
+            force,
+            backends: backends?,
+            weights,
+            epoch: 0,
+            rolled_back: false,
+        };
+        Some(FlagConfig { flag, rollout })
+    }
+
+    fn variants(&self, document: &FlagDocument) -> Option<PerVariant<BackendIndex>> {
+        let FlagDocument { stable, canary, .. } = document;
+        if let (Some(stable), Some(canary)) = (stable, canary)
+            && stable.value == canary.value
+        {
+            let problem = format!("canary is the same backend as stable, `{}`", stable.value);
+            let hint = "name the backend of the new version";
+            self.report
+                .add(canary.place, Problem::new(problem).hint(hint));
+        }
+        let resolve = |name: &Option<Written<String>>| {
+            let backend = self.backends.resolve(name.as_ref()?, self.report);
+            backend.map(BackendIndex)
+        };
+        let (stable, canary) = (resolve(stable), resolve(canary));
+        Some(PerVariant {
+            stable: stable?,
+            canary: canary?,
+        })
+    }
+
+    /// The weights set by hand, in the order of the top-level groups.
+    fn weights(&self, document: &FlagDocument) -> FlagWeights {
+        let groups = document.groups.as_ref();
+        if document.rollout.is_some() {
+            let groups = groups.map(|groups| ("groups", groups.place));
+            let default = document
+                .default
+                .as_ref()
+                .map(|weight| ("default", weight.place));
+            groups
+                .into_iter()
+                .chain(default)
+                .for_each(|(key, place)| self.beside_rollout(key, place));
+        }
+        let entries = groups.map_or(&[][..], |groups| &groups.value.0);
+        let weight = |entry: &NamedEntry<String, Written<Weight>>| {
+            let group = self.groups.resolve(&entry.name, self.report)?;
+            Some(GroupWeight {
+                group: GroupIndex(group),
+                weight: entry.value.as_ref()?.value,
+            })
+        };
+        let mut groups: Vec<_> = entries.iter().filter_map(weight).collect();
+        groups.sort_by_key(|entry| entry.group);
+        FlagWeights {
+            groups,
+            default: document
+                .default
+                .as_ref()
+                .map_or(Weight::ZERO, |weight| weight.value),
+        }
+    }
+
+    fn beside_rollout(&self, key: &str, place: Place) {
+        let problem = format!("`{key}` beside `rollout`, which sets the weights");
+        let hint = format!("remove `{key}`, or write stages for these callers");
+        self.report.add(place, Problem::new(problem).hint(hint));
+    }
+
+    fn force(&self, document: &ForceDocument) -> Force {
+        let allowed = &document.groups;
+        if allowed.value.is_empty() && !self.report.has_problem_within(allowed.place) {
+            let problem = Problem::new("nobody may choose a variant");
+            self.report
+                .add(allowed.place, problem.hint("name at least one group"));
+        }
+        let groups = self.groups.resolve_each(&allowed.value, self.report);
+        Force {
+            header: document.header.value.clone(),
+            groups: groups.into_iter().map(GroupIndex).collect(),
+            after_rollback: document.after_rollback.is_some_and(|switch| switch.0),
+        }
+    }
+}
+
+/// Nobody gets the canary yet.
+fn at_zero(mut groups: Vec<GroupIndex>) -> FlagWeights {
+    groups.sort_unstable();
+    groups.dedup();
+    let weight = Weight::ZERO;
+    FlagWeights {
+        groups: groups
+            .into_iter()
+            .map(|group| GroupWeight { group, weight })
+            .collect(),
+        default: weight,
+    }
+}

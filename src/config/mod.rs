@@ -1,0 +1,205 @@
+//! Turns the text of a configuration file into values that need no further check.
+//!
+//! Two layers. `document` is what is written: keys, lists, `5%`. [`Config`] is what it means:
+//! names resolved to places, defaults filled in, contradictions refused. Past [`parse`] nothing is
+//! checked again, because nothing wrong can be expressed.
+//!
+//! A file is either understood completely or refused with *all* its problems, each with line,
+//! column, path and a hint:
+//!
+//! ```
+//! use serin::config;
+//!
+//! let text = "
+//! listeners: [{ address: 0.0.0.0:8080 }]
+//! backends: { orders-v1: http://10.0.0.1:8000 }
+//! routes: [{ path: /, backend: orders-v11 }]
+//! ";
+//! let errors = config::parse(text, &|path| std::fs::read_to_string(path)).unwrap_err();
+//! assert_eq!(
+//!     errors.display("serin.yaml".as_ref()).to_string(),
+//!     "serin.yaml:4:30: routes[0].backend: no backend is named `orders-v11`; \
+//!      did you mean `orders-v1`?"
+//! );
+//! ```
+//!
+//! The way of a text: `tree` reads YAML into numbered nodes, `reader` reads the document's types
+//! from them past every problem, the file of each section says what its part means, and `report`
+//! looks up where the problems stand.
+
+mod backend;
+pub mod defaults;
+mod document;
+mod error;
+mod flag;
+mod group;
+mod identity;
+mod listener;
+mod names;
+mod planned;
+mod reader;
+mod report;
+mod rollout;
+mod route;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tree;
+mod written;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use crate::domain::backend::Backend;
+use crate::domain::group::GroupTable;
+use crate::domain::identity::IdentitySource;
+use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::route::RouteTable;
+
+pub use self::error::{ConfigError, ConfigErrors};
+pub use self::flag::FlagConfig;
+pub use self::listener::{Admin, Listener};
+pub use self::rollout::RolloutConfig;
+
+use self::document::Document;
+use self::flag::FlagReader;
+use self::group::GroupReader;
+use self::names::Names;
+use self::report::Report;
+use self::route::RouteReader;
+use self::tree::{Content, Node};
+
+/// What a configuration file means.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many threads serve requests; none for one on each core.
+    pub workers: Option<NonZeroUsize>,
+    /// Where requests come in: at least one, no two in each other's way.
+    pub listeners: Vec<Listener>,
+    /// Where operators come in.
+    pub admin: Admin,
+    /// Peers whose forwarding and identity headers are believed.
+    pub trusted: AddressMatcher,
+    /// Where a caller's key comes from, first source first.
+    pub identity: Vec<IdentitySource>,
+    /// The groups, in the file's order.
+    pub groups: GroupTable,
+    /// The backends, in the file's order.
+    pub backends: Vec<Backend>,
+    /// The flags, in the file's order.
+    pub flags: Vec<FlagConfig>,
+    /// The routes; at least one.
+    pub routes: RouteTable,
+}
+
+/// Reads a configuration.
+///
+/// Pure but for `read_file`, by which files that the configuration names (lists of callers) are
+/// read; their paths come as they are written, so relative ones are the caller's to resolve.
+///
+/// # Errors
+/// Everything that is wrong with the text, in its order.
+pub fn parse(
+    text: &str,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, ConfigErrors> {
+    let report = Report::default();
+    let root = tree::read(text, &report).map_err(|error| not_yaml(&error))?;
+    if matches!(root.content, Content::Null) && !report.has_problem_within(root.place) {
+        return Err(ConfigErrors::of_whole(
+            (1, 1),
+            "the file is empty",
+            "it needs `listeners`, `backends` and `routes`",
+        ));
+    }
+    let document: Option<Document> = reader::read(&root, &report);
+    let config = document.map(|document| understand(&document, &root, read_file, &report));
+    report.finish(text, &root)?;
+    config.ok_or_else(|| {
+        // A document that cannot be read has left its reason in the report.
+        ConfigErrors::of_whole((1, 1), "the file cannot be read", "please report this")
+    })
+}
+
+fn not_yaml(error: &serde_yaml::Error) -> ConfigErrors {
+    let at = error
+        .location()
+        .map_or((1, 1), |at| (at.line(), at.column()));
+    // The library repeats the position, which stands at the front of the line already.
+    let position = format!(" at line {} column {}", at.0, at.1);
+    let message = error.to_string().replacen(&position, "", 1);
+    let hint = if message.contains("repetition limit") {
+        "aliases repeat too much; write values out"
+    } else if message.contains("recursion limit") {
+        "values are nested too deeply"
+    } else if message.contains("more than one document") {
+        "remove what follows after `---`"
+    } else if message.contains("cannot start any token") {
+        "indent with spaces, not tabs, and quote text that starts with a special character"
+    } else {
+        "check indentation, quotes and brackets near this place"
+    };
+    ConfigErrors::of_whole(at, &format!("not valid YAML: {message}"), hint)
+}
+
+/// Goes through the sections in an order in which each finds what it refers to.
+fn understand(
+    document: &Document,
+    root: &Node,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+    report: &Report,
+) -> Config {
+    let group_names = Names::new(
+        "group",
+        &document.groups,
+        GroupName::as_str,
+        root.get("groups"),
+    );
+    let backend_names = Names::new(
+        "backend",
+        &document.backends,
+        BackendName::as_str,
+        root.get("backends"),
+    );
+    let flag_names = Names::new("flag", &document.flags, FlagName::as_str, root.get("flags"));
+
+    let listeners = listener::listeners(document.listeners.as_ref(), report);
+    let trusted_proxies = root.get("trusted_proxies");
+    let trusts_peers = !document.trusted_proxies.is_empty()
+        || trusted_proxies.is_some_and(|written| report.has_problem_within(written.place));
+    let networks = document.trusted_proxies.iter().map(|network| network.value);
+    let group_reader = GroupReader {
+        names: &group_names,
+        read_file,
+        report,
+    };
+    let flag_reader = FlagReader {
+        backends: &backend_names,
+        groups: &group_names,
+        report,
+    };
+    let route_reader = RouteReader {
+        flags: &flag_names,
+        backends: &backend_names,
+        report,
+    };
+    Config {
+        workers: document
+            .workers
+            .and_then(|count| usize::try_from(count.0).ok())
+            .and_then(NonZeroUsize::new),
+        admin: listener::admin(document.admin.as_ref(), &listeners, report),
+        listeners,
+        identity: identity::identity(&document.identity, trusts_peers, report),
+        trusted: AddressMatcher {
+            networks: networks.collect(),
+        },
+        groups: group_reader.groups(&document.groups),
+        backends: backend::backends(&document.backends, report),
+        flags: flag_reader.flags(&document.flags),
+        routes: route_reader.routes(document.routes.as_ref()),
+    }
+}

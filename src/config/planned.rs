@@ -1,0 +1,98 @@
+//! Keys that Serin's design names and this version does not have.
+//!
+//! They are refused like any unknown key, but told apart from a slip of the pen.
+
+/// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
+const PLANNED: &[(&str, &[&str])] = &[
+    (
+        "Document",
+        &["state", "fleet", "apps", "notify", "access_log", "tracing"],
+    ),
+    (
+        "ListenerDocument",
+        &["tls", "http3", "proxy_protocol", "limits", "feedback"],
+    ),
+    ("AdminDocument", &["tokens", "tls"]),
+    (
+        "IdentityDocument",
+        &["api_key", "jwt", "certificate", "link"],
+    ),
+    (
+        "MembershipDocument",
+        &[
+            "app",
+            "segment",
+            "query",
+            "path",
+            "method",
+            "claim",
+            "certificate",
+        ],
+    ),
+    (
+        "BackendDocument",
+        &[
+            "discover", "protocol", "tls", "balance", "health", "outlier", "retries", "limits",
+            "failure",
+        ],
+    ),
+    ("EndpointDocument", &["weight"]),
+    (
+        "FlagDocument",
+        &[
+            "hash",
+            "shield",
+            "mirror",
+            "variants",
+            "off",
+            "independent",
+            "failure",
+            "latency",
+            "stable_min_endpoints",
+        ],
+    ),
+    (
+        "RolloutDocument",
+        &[
+            "no_data",
+            "undecided",
+            "patience",
+            "deadline",
+            "on_deadline",
+            "gates",
+            "mode",
+            "release_when",
+            "rollback_scope",
+            "independent",
+            "webhooks",
+            "stable_min_endpoints",
+        ],
+    ),
+    ("StageDocument", &["checks", "gates", "webhooks"]),
+    (
+        "ChecksDocument",
+        &["feedback", "split", "custom", "release_when"],
+    ),
+    ("RouteDocument", &["query", "public", "rate_limit"]),
+    ("PathDocument", &["regex"]),
+];
+
+/// Planned keys that stand in the place of one that is needed until then.
+const REPLACES: &[(&str, &str, &[&str])] = &[
+    ("BackendDocument", "discover", &["endpoints"]),
+    ("FlagDocument", "variants", &["stable", "canary"]),
+];
+
+/// Whether a kind of map will have this key one day.
+pub(super) fn is_planned(kind: &str, key: &str) -> bool {
+    PLANNED
+        .iter()
+        .any(|(planned_kind, keys)| *planned_kind == kind && keys.contains(&key))
+}
+
+/// Whether `field` is not missed where the planned `key` is written.
+pub(super) fn replaces(kind: &str, key: &str, field: &str) -> bool {
+    REPLACES.iter().any(|(planned_kind, planned_key, fields)| {
+        *planned_kind == kind && *planned_key == key && fields.contains(&field)
+    })
+}

@@ -1,0 +1,252 @@
+//! The automation of a flag: its plan, and what its judge tolerates.
+
+use std::time::Duration;
+
+use crate::domain::ids::{FlagName, GroupIndex, GroupName};
+use crate::domain::judge::JudgeSettings;
+use crate::domain::rollout::{PlanDraft, PlanProblem, RolloutPlan, Stage};
+use crate::domain::weight::Weight;
+
+use crate::config::defaults;
+use crate::config::document::{ChecksDocument, RolloutDocument, StageDocument};
+use crate::config::names::Names;
+use crate::config::report::{Problem, Report};
+use crate::config::text::Increase;
+use crate::config::tree::Place;
+use crate::config::written::{Count, Placed, ShortOr, Written};
+
+/// How a flag's weights are moved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutConfig {
+    /// The stages.
+    pub plan: RolloutPlan,
+    /// What is tolerated on the way.
+    pub judge: JudgeSettings,
+}
+
+/// A stage, and where its weight is written.
+struct PlacedStage {
+    place: Place,
+    stage: Stage,
+}
+
+/// Understands the `rollout` of a flag, and which groups its stages name.
+pub(super) fn rollout(
+    flag: &FlagName,
+    document: &RolloutDocument,
+    groups: &Names<'_>,
+    report: &Report,
+) -> Option<(RolloutConfig, Vec<GroupIndex>)> {
+    let mut reader = StageReader {
+        hold: document
+            .hold
+            .as_ref()
+            .map_or(defaults::HOLD, |hold| hold.value),
+        min_requests: document
+            .min_requests
+            .map_or(defaults::MIN_REQUESTS, |count| count.0),
+        groups,
+        report,
+        exposed: Vec::new(),
+        stages: Vec::new(),
+    };
+    let list = document.stages.as_ref();
+    for stage in list.map_or(&[][..], |list| &list.value) {
+        match stage {
+            ShortOr::Short(weight) => reader.short(weight),
+            ShortOr::Long(stage) => reader.long(stage),
+        }
+    }
+    let StageReader {
+        stages, exposed, ..
+    } = reader;
+    let (places, stages): (Vec<_>, Vec<_>) = stages
+        .into_iter()
+        .map(|placed| (placed.place, placed.stage))
+        .unzip();
+    let final_control = document.final_control.as_ref();
+    let revision = document.revision.as_ref();
+    let draft = PlanDraft {
+        flag: flag.clone(),
+        revision: revision.map_or_else(String::new, |revision| revision.value.0.clone()),
+        stages,
+        watch: document
+            .watch
+            .as_ref()
+            .map_or(defaults::WATCH, |watch| watch.value),
+        final_control: final_control.map_or(defaults::FINAL_CONTROL, |weight| weight.value),
+    };
+    let judge = judge(&document.checks);
+    match RolloutPlan::new(draft) {
+        Ok(plan) => Some((RolloutConfig { plan, judge }, exposed)),
+        Err(invalid) => {
+            let list = list?.place;
+            for problem in &invalid.problems {
+                let final_control = final_control.map_or(list, |weight| weight.place);
+                report_plan(problem, (list, &places, final_control), report);
+            }
+            None
+        }
+    }
+}
+
+/// Places a problem of the plan: at the list of stages, the weight of one, or the final control.
+fn report_plan(
+    problem: &PlanProblem,
+    (list, stages, final_control): (Place, &[Place], Place),
+    report: &Report,
+) {
+    let at = |stage: &usize| stages.get(*stage).copied().unwrap_or(list);
+    match problem {
+        PlanProblem::NoStages if report.has_problem_within(list) => {}
+        PlanProblem::NoStages => {
+            let problem = Problem::new("there must be at least one stage");
+            report.add(
+                list,
+                problem.hint("write `stages: [1%, 5%, 25%, 50%, 100%]`"),
+            );
+        }
+        PlanProblem::ZeroWeight { stage } => {
+            let problem = Problem::new("a stage of 0% gives the canary to nobody");
+            report.add(at(stage), problem.hint("write a weight above 0%"));
+        }
+        PlanProblem::LowersWeight {
+            stage,
+            group,
+            from,
+            to,
+        } => {
+            let who = match group {
+                Some(group) => format!("group `{group}`"),
+                None => "everyone".to_owned(),
+            };
+            let problem = format!("{to} is below the {from} that {who} has reached before");
+            let hint = "weights only grow along a plan";
+            report.add(at(stage), Problem::new(problem).hint(hint));
+        }
+        PlanProblem::FinalControlOfEveryone => {
+            let problem = Problem::new("a final control of 100% leaves nobody for canary");
+            report.add(
+                final_control,
+                problem.hint("write a small share such as `1%`"),
+            );
+        }
+    }
+}
+
+/// Expands what is written into stages of one weight each.
+struct StageReader<'a> {
+    hold: Duration,
+    min_requests: u64,
+    groups: &'a Names<'a>,
+    report: &'a Report,
+    exposed: Vec<GroupIndex>,
+    stages: Vec<PlacedStage>,
+}
+
+impl StageReader<'_> {
+    fn short(&mut self, weight: &Written<Weight>) {
+        let (hold, min_requests) = (self.hold, self.min_requests);
+        self.push(weight, Vec::new(), hold, min_requests);
+    }
+
+    fn long(&mut self, stage: &Placed<StageDocument>) {
+        let document = &stage.value;
+        let groups = self.stage_groups(document);
+        let hold = document.hold.as_ref().map_or(self.hold, |hold| hold.value);
+        let min_requests = document
+            .min_requests
+            .map_or(self.min_requests, |Count(count)| count);
+        for weight in self.weights(stage) {
+            self.push(weight, groups.clone(), hold, min_requests);
+        }
+    }
+
+    fn push(
+        &mut self,
+        weight: &Written<Weight>,
+        groups: Vec<GroupName>,
+        hold: Duration,
+        min_requests: u64,
+    ) {
+        let stage = Stage {
+            groups,
+            weight: weight.value,
+            hold,
+            min_requests,
+        };
+        let place = weight.place;
+        self.stages.push(PlacedStage { place, stage });
+    }
+
+    /// The weights of a stage: `weight` or `weights`.
+    fn weights<'d>(&self, stage: &'d Placed<StageDocument>) -> &'d [Written<Weight>] {
+        match (&stage.value.weight, &stage.value.weights) {
+            (Some(weight), None) => std::slice::from_ref(weight),
+            (None, Some(weights)) => {
+                if weights.value.is_empty() && !self.report.has_problem_within(weights.place) {
+                    let problem = Problem::new("there must be at least one weight");
+                    self.report
+                        .add(weights.place, problem.hint("write `weights: [1%, 5%]`"));
+                }
+                &weights.value
+            }
+            (Some(_), Some(weights)) => {
+                let problem = Problem::new("`weights` beside `weight`");
+                self.report
+                    .add(weights.place, problem.hint("remove one of the two"));
+                &[]
+            }
+            (None, None) if self.report.has_problem_within(stage.place) => &[],
+            (None, None) => {
+                let problem = Problem::new("a stage needs a weight");
+                self.report
+                    .add(stage.place, problem.hint("add `weight: 5%`"));
+                &[]
+            }
+        }
+    }
+
+    /// The groups of a stage; none for everyone.
+    fn stage_groups(&mut self, document: &StageDocument) -> Vec<GroupName> {
+        let Some(groups) = &document.groups else {
+            return Vec::new();
+        };
+        if groups.value.is_empty() && !self.report.has_problem_within(groups.place) {
+            let problem = Problem::new("a stage for no group reaches nobody");
+            let hint = "name groups, or remove `groups` for everyone";
+            self.report.add(groups.place, problem.hint(hint));
+        }
+        let places = self.groups.resolve_each(&groups.value, self.report);
+        self.exposed.extend(places.into_iter().map(GroupIndex));
+        groups
+            .value
+            .iter()
+            .filter_map(|group| group.value.parse().ok())
+            .collect()
+    }
+}
+
+/// The judge's own settings, but for what is written.
+fn judge(checks: &ChecksDocument) -> JudgeSettings {
+    let mut settings = JudgeSettings::default();
+    let increase = |written: &Option<Written<Increase>>| written.as_ref().map(|w| w.value.0);
+    let ChecksDocument {
+        error_rate,
+        latency,
+    } = checks;
+    let errors = &mut settings.error_rate;
+    errors.max_increase = increase(&error_rate.max_increase).unwrap_or(errors.max_increase);
+    errors.max = error_rate
+        .max
+        .as_ref()
+        .map(|share| share.value.ratio())
+        .or(errors.max);
+    let tolerated = &mut settings.latency;
+    tolerated.p50 = increase(&latency.p50).or(tolerated.p50);
+    tolerated.p90 = increase(&latency.p90).or(tolerated.p90);
+    tolerated.p99 = increase(&latency.p99).or(tolerated.p99);
+    let mean_max = latency.mean.as_ref().map(|mean| mean.max.value.0);
+    tolerated.mean_max = mean_max.or(tolerated.mean_max);
+    settings
+}

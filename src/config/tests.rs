@@ -1,0 +1,739 @@
+//! The whole way from text to meaning or to problems.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::flag::Stickiness;
+use crate::domain::identity::{AssignedCookie, IdentitySource};
+use crate::domain::ids::{BackendIndex, GroupIndex};
+use crate::domain::weight::Weight;
+
+const SMALLEST: &str = include_str!("../../config/serin.yaml");
+const REFERENCE: &str = include_str!("../../config/reference.yaml");
+const BETA: &str = include_str!("../../config/beta.txt");
+
+/// There is one file, `beta.txt`.
+fn read_file(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("beta.txt") => Ok(BETA.to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let errors = parse(text, &read_file).expect_err(text);
+    errors
+        .display(Path::new("f"))
+        .to_string()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A text that is right but for what is put in: one flag `f` from backend `a` to `b`.
+fn sound(listeners: &str, groups: &str, flag: &str, routes: &str) -> String {
+    format!(
+        "listeners: [{listeners}]\nbackends: {{ a: http://a, b: http://b }}\ngroups: {groups}\n\
+         flags: {{ f: {{ stable: a, canary: b, {flag} }} }}\nroutes: [{routes}]\n"
+    )
+}
+
+const LISTENER: &str = "{ address: 0.0.0.0:80 }";
+const ROUTE: &str = "{ path: /, flag: f }";
+
+fn with_groups(groups: &str) -> String {
+    sound(LISTENER, groups, "", ROUTE)
+}
+
+fn with_flag(flag: &str) -> String {
+    sound(
+        LISTENER,
+        "{ g: { callers: [] }, h: { callers: [] } }",
+        flag,
+        ROUTE,
+    )
+}
+
+fn with_routes(routes: &str) -> String {
+    sound(LISTENER, "{}", "", routes)
+}
+
+#[test]
+fn the_smallest_file_relies_on_defaults() {
+    let config = parse(SMALLEST, &read_file).unwrap();
+    assert_eq!(config.workers, None);
+    assert_eq!(config.listeners[0].address, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(config.admin.address, defaults::ADMIN_ADDRESS);
+    assert!(config.identity.is_empty() && config.trusted.networks.is_empty());
+    assert_eq!(config.backends[1].endpoints[0].to_string(), "10.0.0.2:8000");
+    assert_eq!(config.backends[1].timeouts, defaults::TIMEOUTS);
+    let FlagConfig { flag, rollout } = &config.flags[0];
+    assert_eq!(&*flag.salt, "orders");
+    assert!(flag.enabled && flag.force.is_none());
+    assert_eq!(flag.stickiness, Stickiness::Caller);
+    let plan = &rollout.as_ref().unwrap().plan;
+    assert_eq!(plan.revision(), "2.4.0");
+    assert_eq!(plan.watch(), defaults::WATCH);
+    let stages = plan.stages().iter().map(|stage| stage.weight.to_string());
+    assert_eq!(
+        stages.collect::<Vec<_>>(),
+        ["1%", "5%", "25%", "50%", "100%"]
+    );
+    assert!(
+        plan.stages()
+            .iter()
+            .all(|stage| stage.hold == defaults::HOLD)
+    );
+    assert_eq!(&*config.routes.iter().next().unwrap().1.label, "/");
+}
+
+#[test]
+fn the_reference_means_what_it_says() {
+    let config = parse(REFERENCE, &read_file).unwrap();
+    let groups = config
+        .groups
+        .iter()
+        .map(|(_, group)| group.name.to_string());
+    assert_eq!(
+        groups.collect::<Vec<_>>(),
+        ["internal", "testers", "beta", "early", "sample"]
+    );
+    let cookie = IdentitySource::AssignedCookie(AssignedCookie {
+        name: "serin".into(),
+        max_age: Duration::from_secs(30 * 86_400),
+    });
+    assert_eq!(config.identity[2], cookie);
+
+    let orders = &config.flags[0];
+    let exposed: Vec<_> = orders
+        .flag
+        .weights
+        .groups
+        .iter()
+        .map(|entry| entry.group.0)
+        .collect();
+    assert_eq!(exposed, [0, 1, 2]);
+    assert!(
+        orders
+            .flag
+            .weights
+            .groups
+            .iter()
+            .all(|entry| entry.weight == Weight::ZERO)
+    );
+    let plan = &orders.rollout.as_ref().unwrap().plan;
+    assert_eq!(plan.stages().len(), 8, "one stage for each weight");
+    assert_eq!(plan.stages()[0].hold, Duration::from_secs(600));
+    let judge = &orders.rollout.as_ref().unwrap().judge;
+    assert_eq!(judge.error_rate.max, Some(0.05));
+    assert_eq!(judge.latency.mean_max, Some(Duration::from_secs(1)));
+
+    let checkout = &config.flags[1].flag;
+    let weights: Vec<_> = checkout
+        .weights
+        .groups
+        .iter()
+        .map(|e| (e.group, e.weight))
+        .collect();
+    let beta = Weight::from_basis_points(2000).unwrap();
+    assert_eq!(
+        weights,
+        [(GroupIndex(0), Weight::FULL), (GroupIndex(2), beta)]
+    );
+    assert_eq!(checkout.backends.canary, BackendIndex(3));
+    let labels: Vec<_> = config
+        .routes
+        .iter()
+        .map(|(_, route)| &*route.label)
+        .collect();
+    assert_eq!(labels, ["checkout", "=/status", "/orders"]);
+}
+
+#[test]
+fn no_key_is_missing_from_the_reference() {
+    let report = Report::default();
+    let root = tree::read(REFERENCE, &report).unwrap();
+    reader::read::<Document>(&root, &report).unwrap();
+    let coverage = report.coverage.take();
+    assert!(coverage.len() > 50, "keys are counted");
+    let undocumented: Vec<_> = coverage
+        .iter()
+        .filter(|(_, is_written)| !**is_written)
+        .collect();
+    assert!(
+        undocumented.is_empty(),
+        "not in config/reference.yaml: {undocumented:?}"
+    );
+}
+
+#[test]
+fn the_reference_states_the_defaults() {
+    let timeouts = defaults::TIMEOUTS;
+    for (key, duration) in [
+        ("connect", timeouts.connect),
+        ("response", timeouts.response),
+        ("idle", timeouts.idle),
+        ("hold", defaults::HOLD),
+        ("watch", defaults::WATCH),
+        ("max_age", defaults::ASSIGNED_COOKIE_MAX_AGE),
+    ] {
+        let is_stated = REFERENCE.lines().any(|line| {
+            let (line, comment) = line.split_once('#').unwrap_or((line, ""));
+            let written = line
+                .trim()
+                .strip_prefix(key)
+                .and_then(|rest| rest.strip_prefix(": "));
+            written.and_then(|text| humantime::parse_duration(text).ok()) == Some(duration)
+                && comment.starts_with(" default")
+        });
+        assert!(is_stated, "{key}");
+    }
+    let requests = format!("min_requests: {}", defaults::MIN_REQUESTS);
+    assert!(REFERENCE.contains(&requests));
+    assert!(REFERENCE.contains(&format!("final_control: {}", defaults::FINAL_CONTROL)));
+    assert!(REFERENCE.contains(&format!("address: {}", defaults::ADMIN_ADDRESS)));
+}
+
+#[test]
+fn what_is_not_yaml_is_told_with_its_place() {
+    for (text, expected) in [
+        (
+            "",
+            "f:1:1: the file is empty; it needs `listeners`, `backends` and `routes`",
+        ),
+        (
+            "# nothing\n",
+            "f:1:1: the file is empty; it needs `listeners`, `backends` and `routes`",
+        ),
+        (
+            "a: b: c",
+            "f:1:5: not valid YAML: mapping values are not allowed in this context; \
+             check indentation, quotes and brackets near this place",
+        ),
+        (
+            "listeners:\n\t- x",
+            "f:2:1: not valid YAML: found character that cannot start any token, while scanning \
+             for the next token; indent with spaces, not tabs, and quote text that starts with a \
+             special character",
+        ),
+        (
+            "a: *x",
+            "f:1:4: not valid YAML: unknown anchor; check indentation, quotes and brackets near \
+             this place",
+        ),
+        (
+            "- a",
+            "f:1:1: expected a map with `listeners`, `backends` and `routes`, found a list",
+        ),
+    ] {
+        assert_eq!(problems(text), [expected]);
+    }
+}
+
+#[test]
+fn files_from_other_editors_are_read_alike() {
+    let foreign = format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n"));
+    parse(&foreign, &read_file).unwrap();
+    let broken = foreign.replace("canary: orders-v2", "canary: orders-v3");
+    let expected = "f:11:13: flags.orders.canary: no backend is named `orders-v3`; \
+                    did you mean `orders-v1`?";
+    assert_eq!(problems(&broken), [expected]);
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused_at_once() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let below = vec![format!("*a{}", level - 1); 9].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    assert_eq!(
+        problems(&bomb),
+        [
+            "f:1:1: not valid YAML: repetition limit exceeded; aliases repeat too much; \
+          write values out"
+        ]
+    );
+    // Few aliases of much content stay below the library's limit.
+    let wide = format!(
+        "a: &a [{}]\nb: [{}]\n",
+        "x, ".repeat(3000),
+        "*a, ".repeat(3000)
+    );
+    assert!(problems(&wide)[0].contains("more than 1000000 values"));
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_files_order() {
+    let text = "\
+listners: []
+listeners:
+  - address: 8080
+  - { address: \"localhost:81\", tls: {} }
+workers: 0
+backends:
+  a: https://a
+  b: { endpoints: [http://b/x], timeouts: { connect: 5 } }
+  größe: http://c
+flags:
+  f:
+    stable: a
+    canary: c
+    default: 101%
+    enabled: yes
+    rollout: { revision: 2.40, stages: [5%, { weigth: 6% }, 3%] }
+routes:
+  - { path: orders, flag: g }
+  - { flg: f }
+";
+    let expected = [
+        "f:1:1: listners: unknown key `listners`; did you mean `listeners`?",
+        "f:3:14: listeners[0].address: expected an address such as `0.0.0.0:8080`, \
+         found the number `8080`; write `0.0.0.0:8080`",
+        "f:4:16: listeners[1].address: `localhost:81` is not an IP address with a port; \
+         write `127.0.0.1:81`",
+        "f:4:32: listeners[1].tls: `tls` is not in this version; remove it",
+        "f:5:10: workers: expected a whole number from 1 up, found the number `0`",
+        "f:7:6: backends.a: https is not in this version; use `http://a`",
+        "f:8:20: backends.b.endpoints[0]: `http://b/x` has more than host and port (`/x`); \
+         a request keeps its own path; choose paths under `routes`",
+        "f:8:54: backends.b.timeouts.connect: expected a duration such as `30s` or `5m`, \
+         found the number `5`; add a unit: `5s`",
+        "f:9:3: backends.größe: `größe` is not a name: 1 to 63 ASCII letters, digits, `-`, `_` \
+         or `.`, starting with a letter or digit",
+        "f:13:13: flags.f.canary: no backend is named `c`; expected one of `a`, `b`, `größe`",
+        "f:14:14: flags.f.default: `101%` is outside 0% to 100%",
+        "f:15:14: flags.f.enabled: expected `true` or `false`, found the text `yes`; write `true`",
+        "f:16:26: flags.f.rollout.revision: expected text, found the number `2.40`; \
+         put it in quotes: `\"2.40\"`",
+        "f:16:47: flags.f.rollout.stages[1].weigth: unknown key `weigth`; did you mean `weight`?",
+        "f:16:61: flags.f.rollout.stages[2]: 3% is below the 5% that everyone has reached \
+         before; weights only grow along a plan",
+        "f:18:13: routes[0].path: `orders` does not start with `/`; write `/orders`",
+        "f:18:27: routes[0].flag: no flag is named `g`; expected `f`",
+        "f:19:7: routes[1].flg: unknown key `flg`; did you mean `flag`?",
+    ];
+    let found = problems(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn keys_written_twice_merged_or_tagged_are_refused_in_place() {
+    let text = "\
+listeners: &all
+  - &one { address: 0.0.0.0:80 }
+  - <<: *one
+backends: { a: http://a, b: http://b, a: http://c }
+routes:
+  - { path: /, backend: a }
+  - !odd { path: /x, backend: b }
+  - { path: \"${ROOT}\", backend: b }
+";
+    assert_eq!(
+        problems(text),
+        [
+            "f:3:5: listeners[1].<<: merge keys (`<<`) are not supported; write the keys out, or \
+             repeat a whole value with an alias (`*name`)",
+            "f:4:39: backends.a: `a` is written twice; remove one of the two",
+            "f:7:5: routes[1]: tags such as `!odd` are not supported; remove it",
+            "f:8:13: routes[2].path: `${…}` is not in this version; write the value itself",
+        ]
+    );
+}
+
+#[test]
+fn an_alias_repeats_a_whole_value() {
+    let text = "\
+listeners: [{ address: 0.0.0.0:80 }]
+backends:
+  a: { endpoints: [http://a], timeouts: &patient { response: 1m } }
+  b: { endpoints: [http://b], timeouts: *patient }
+routes: [{ path: /, backend: b }]
+";
+    let config = parse(text, &read_file).unwrap();
+    assert_eq!(
+        config.backends[1].timeouts.response,
+        Duration::from_secs(60)
+    );
+}
+
+#[test]
+fn listeners_and_admin_stay_out_of_each_others_way() {
+    let address = |listeners: &str| problems(&sound(listeners, "{}", "", ROUTE));
+    assert_eq!(
+        address("{ address: 0.0.0.0:80 }, { address: 0.0.0.0:80 }, { address: \"[::]:80\" }"),
+        [
+            "f:1:49: listeners[1].address: `0.0.0.0:80` is listed twice; \
+             remove one of the two, or give it another port",
+            "f:1:74: listeners[2].address: `[::]:80` is in the way of `0.0.0.0:80`; \
+             remove one of the two, or give it another port",
+        ]
+    );
+    assert_eq!(
+        address("{ address: 0.0.0.0:9901 }"),
+        [
+            "f:1:1: the admin address `127.0.0.1:9901` is in the way of listener `0.0.0.0:9901`; \
+          give `admin.address` another port"
+        ]
+    );
+    assert_eq!(
+        address("")[0],
+        "f:1:12: listeners: there must be at least one listener; \
+                                add `- address: 0.0.0.0:8080`"
+    );
+    let open = format!("{}admin: {{ address: 10.0.0.1:9901 }}", with_groups("{}"));
+    assert_eq!(
+        problems(&open),
+        [
+            "f:6:19: admin.address: `10.0.0.1:9901` is not a loopback address, and tokens are not \
+          in this version; write `127.0.0.1:9901`"
+        ]
+    );
+}
+
+#[test]
+fn identity_sources_that_can_never_speak_are_refused() {
+    let identity = |list: &str| problems(&format!("{}identity: {list}\n", with_groups("{}")));
+    assert_eq!(
+        identity("[header: x-user-id, client_ip: {}, cookie: uid, client_ip]"),
+        [
+            "f:6:20: identity[0].header: header `x-user-id` is believed from trusted proxies \
+             only, and there are none; name your load balancers under `trusted_proxies`",
+            "f:6:46: identity[2]: is never reached: every request has a client address; \
+             move `client_ip` to the end",
+            "f:6:59: identity[3]: the same source is listed before; remove one of the two",
+        ]
+    );
+    assert_eq!(
+        identity("[cookie, jwt: {}, cooky: a, { cookie: a b }]"),
+        [
+            "f:6:12: identity[0]: `cookie` needs a value; write `cookie: …`",
+            "f:6:20: identity[1].jwt: `jwt` is not in this version; remove it",
+            "f:6:29: identity[2].cooky: unknown key `cooky`; did you mean `cookie`?",
+            "f:6:49: identity[3].cookie: `a b` is not the name of a cookie; write letters, \
+             digits, `-` and `_`",
+        ]
+    );
+}
+
+#[test]
+fn groups_say_who_belongs_and_refer_to_each_other_without_circles() {
+    for (groups, expected) in [
+        (
+            "{ intern: { group: staf }, staff: { callers: [a] } }",
+            "f:3:28: groups.intern.group: no group is named `staf`; did you mean `staff`?",
+        ),
+        (
+            "{ x: { group: y }, y: { not: { group: x } } }",
+            "f:3:11: groups.x: group `x` refers to itself: x -> y -> x; \
+             take one of these references out",
+        ),
+        (
+            "{ x: { header: { x-beta: true } } }",
+            "f:3:34: groups.x.header.x-beta: expected text, found the boolean `true`; \
+             put it in quotes: `\"true\"`",
+        ),
+        (
+            "{ x: { cookie: { version: 1.10 } } }",
+            "f:3:35: groups.x.cookie.version: expected text, found the number `1.10`; \
+             put it in quotes: `\"1.10\"`",
+        ),
+        (
+            "{ x: { header: { a: b }, ip: [10.0.0.0/8] } }",
+            "f:3:14: groups.x: expected one key, found `header` and `ip`; \
+             combine several with `all: [{…}, {…}]` or `any: [{…}, {…}]`",
+        ),
+    ] {
+        assert_eq!(problems(&with_groups(groups)), [expected]);
+    }
+}
+
+#[test]
+fn groups_that_can_be_nobody_or_nothing_are_refused() {
+    for (groups, expected) in [
+        (
+            "{ x: { any: [] } }",
+            "f:3:21: groups.x.any: is an empty list, which fits nobody or everybody; \
+             write at least one item",
+        ),
+        (
+            "{ x: { ip: [10.1.0.0/8] } }",
+            "f:3:21: groups.x.ip[0]: `10.1.0.0/8` has bits set after its prefix; \
+             write `10.0.0.0/8`",
+        ),
+        (
+            "{ x: { percentage: 10 } }",
+            "f:3:28: groups.x.percentage: expected a percentage such as `25%`, \
+             found the number `10`; write `10%`",
+        ),
+        (
+            "{ x: { callers_file: none.txt } }",
+            "f:3:30: groups.x.callers_file: cannot read `none.txt`: entity not found; \
+             write a path that is absolute or starts at this file",
+        ),
+        (
+            "{ default: { callers: [] } }",
+            "f:3:11: groups.default: `default` is reserved for everyone who is in no group; \
+             choose another name",
+        ),
+        (
+            "{ x: }",
+            "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `ip`, `callers`, \
+             `callers_file`, `percentage`, `group`, `any`, `all` or `not`",
+        ),
+        (
+            "{ x: { segment: {} } }",
+            "f:3:16: groups.x.segment: `segment` is not in this version; remove it",
+        ),
+    ] {
+        assert_eq!(problems(&with_groups(groups)), [expected]);
+    }
+}
+
+#[test]
+fn flags_name_two_backends_and_who_gets_which() {
+    for (flag, expected) in [
+        (
+            "rollout: { revision: \"1\", stages: [1%] }, groups: { g: 5% }, default: 1%",
+            &[
+                "f:4:87: flags.f.groups: `groups` beside `rollout`, which sets the weights; \
+                 remove `groups`, or write stages for these callers",
+                "f:4:107: flags.f.default: `default` beside `rollout`, which sets the weights; \
+                 remove `default`, or write stages for these callers",
+            ][..],
+        ),
+        (
+            "groups: { i: 5% }, force: { header: x, for: [g, g] }",
+            &[
+                "f:4:47: flags.f.groups.i: no group is named `i`; expected one of `g`, `h`",
+                "f:4:85: flags.f.force.for[1]: group `g` is named twice; remove one of the two",
+            ],
+        ),
+        (
+            "rollout: { stages: [] }",
+            &[
+                "f:4:46: flags.f.rollout: `revision` is missing; add `revision:`",
+                "f:4:56: flags.f.rollout.stages: there must be at least one stage; \
+                 write `stages: [1%, 5%, 25%, 50%, 100%]`",
+            ],
+        ),
+        (
+            "rollout: { revision: \"1\", stages: [{ weight: 1%, weights: [2%] }, {}, 0%] }",
+            &[
+                "f:4:95: flags.f.rollout.stages[0].weights: `weights` beside `weight`; \
+                 remove one of the two",
+                "f:4:103: flags.f.rollout.stages[1]: a stage needs a weight; add `weight: 5%`",
+                "f:4:107: flags.f.rollout.stages[2]: a stage of 0% gives the canary to nobody; \
+                 write a weight above 0%",
+            ],
+        ),
+        (
+            "stickiness: both, variants: {}",
+            &[
+                "f:4:49: flags.f.stickiness: unknown key `both`; \
+                 expected one of `caller`, `request`",
+                "f:4:55: flags.f.variants: `variants` is not in this version; remove it",
+            ],
+        ),
+    ] {
+        assert_eq!(problems(&with_flag(flag)), expected);
+    }
+}
+
+#[test]
+fn groups_of_a_flag_come_in_the_order_of_the_top_level() {
+    let config = parse(&with_flag("groups: { h: 2%, g: 1% }"), &read_file).unwrap();
+    let groups = config.flags[0]
+        .flag
+        .weights
+        .groups
+        .iter()
+        .map(|entry| entry.group.0);
+    assert_eq!(groups.collect::<Vec<_>>(), [0, 1]);
+    let staged = "rollout: { revision: \"1\", stages: [{ groups: [h, g], weight: 1% }] }";
+    let config = parse(&with_flag(staged), &read_file).unwrap();
+    let groups = config.flags[0]
+        .flag
+        .weights
+        .groups
+        .iter()
+        .map(|entry| entry.group.0);
+    assert_eq!(groups.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn routes_can_all_be_reached_and_told_apart() {
+    for (routes, expected) in [
+        (
+            "{ methods: [GET, POST], flag: f }, { path: \"/\", methods: [POST, GET], flag: f }",
+            "f:5:45: routes[1]: is never reached: route `GET,POST /` takes the same; \
+             remove one of the two, or tell them apart by host, path, method or header",
+        ),
+        (
+            "{ flag: f, backend: a }",
+            "f:5:30: routes[0].backend: `backend` beside `flag`; remove one of the two",
+        ),
+        (
+            "{ path: /x }",
+            "f:5:10: routes[0]: a route needs a target; add `flag: …` or `backend: …`",
+        ),
+        (
+            "{ path: { regex: x }, flag: f }",
+            "f:5:20: routes[0].path.regex: `regex` is not in this version; remove it",
+        ),
+        (
+            "{ host: \"api.example.com:80\", flag: f }",
+            "f:5:18: routes[0].host: `api.example.com:80` has a port; \
+             write `api.example.com`, which fits on any port",
+        ),
+        (
+            "{ methods: [get], flag: f }",
+            "f:5:22: routes[0].methods[0]: `get` is not in upper case; write `GET`",
+        ),
+        (
+            "{ name: x, flag: f }, { name: x, path: /x, flag: f }",
+            "f:5:40: routes[1].name: another route is named `x`; choose another name",
+        ),
+    ] {
+        assert_eq!(problems(&with_routes(routes)), [expected]);
+    }
+}
+
+#[test]
+fn routes_without_a_name_are_called_by_what_they_fit() {
+    let routes = "{ name: /a, path: /, flag: f }, { path: /a, flag: f }, { path: { exact: /a }, \
+                  flag: f }, { host: \"*.e.com\", methods: [GET], path: /a/, flag: f }, \
+                  { path: /a, headers: { x: { present: true } }, flag: f }";
+    let config = parse(&with_routes(routes), &read_file).unwrap();
+    let labels: Vec<_> = config
+        .routes
+        .iter()
+        .map(|(_, route)| &*route.label)
+        .collect();
+    assert_eq!(labels, ["/a", "/a#2", "=/a", "GET *.e.com/a", "/a#3"]);
+}
+
+#[test]
+fn a_report_stays_short_and_on_its_lines() {
+    let many: String = (0..500).map(|n| format!("k{n}: 1\n")).collect();
+    let lines = problems(&many);
+    assert_eq!(
+        lines.len(),
+        102,
+        "a hundred keys, one place with two problems, and the rest"
+    );
+    assert_eq!(lines[101], "… and problems in 401 more places");
+    let hostile = format!("\"a\\n\\e[31m{}\": 1\n", "b".repeat(1000));
+    let lines = problems(&hostile);
+    assert!(
+        lines
+            .iter()
+            .all(|line| !line.contains('\u{1b}') && line.chars().count() < 1000)
+    );
+}
+
+#[test]
+fn each_key_of_the_design_is_named_once() {
+    let text = include_str!("../../tests/vectors/design.yaml");
+    let refused: Vec<_> = problems(text)
+        .into_iter()
+        .filter_map(|line| Some(line.split_once(" is not in this version")?.0.to_owned()))
+        .collect();
+    let distinct: BTreeSet<_> = refused.iter().collect();
+    assert_eq!(distinct.len(), refused.len());
+    for key in [
+        "tls",
+        "http3",
+        "proxy_protocol",
+        "limits",
+        "tokens",
+        "state",
+        "fleet",
+        "apps",
+        "api_key",
+        "jwt",
+        "certificate",
+        "app",
+        "segment",
+        "discover",
+        "protocol",
+        "balance",
+        "health",
+        "outlier",
+        "retries",
+        "weight",
+        "shield",
+        "mirror",
+        "feedback",
+        "split",
+        "custom",
+        "release_when",
+        "no_data",
+        "undecided",
+        "patience",
+        "deadline",
+        "gates",
+        "mode",
+        "variants",
+        "off",
+        "notify",
+        "access_log",
+        "tracing",
+    ] {
+        let named = refused
+            .iter()
+            .any(|line| line.ends_with(&format!("`{key}`")));
+        assert!(named, "{key}");
+    }
+    assert!(
+        problems(text)
+            .iter()
+            .all(|line| !line.contains("unknown key"))
+    );
+}
+
+/// Changes a sample in one place: removes, repeats or replaces a few characters.
+fn mutated() -> impl Strategy<Value = String> {
+    let sample = prop_oneof![Just(SMALLEST), Just(REFERENCE)];
+    let insert = prop_oneof![
+        "[-:{}\\[\\],&*!|>'\"%@`#? \n\t~<]{0,4}",
+        "\\PC{0,6}",
+        Just("<<: *a\n".to_owned()),
+        Just("99999999999999999999".to_owned()),
+    ];
+    (sample, 0.0..1.0f64, 0..12usize, insert).prop_map(|(sample, at, removed, insert)| {
+        let chars: Vec<_> = sample.chars().collect();
+        let at = (0..chars.len())
+            .rev()
+            .find(|i| (*i as f64) <= at * chars.len() as f64);
+        let at = at.unwrap_or(0);
+        let rest = chars.iter().skip(at + removed);
+        chars[..at]
+            .iter()
+            .copied()
+            .chain(insert.chars())
+            .chain(rest.copied())
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused_but_never_panics(text in mutated()) {
+        if let Err(errors) = parse(&text, &read_file) {
+            let lines = text.lines().count() + 1;
+            for error in errors.iter() {
+                prop_assert!(error.line >= 1 && error.line <= lines && error.column >= 1);
+                prop_assert!(!error.problem.is_empty());
+            }
+        }
+    }
+}
