@@ -2,9 +2,12 @@
 
 pub mod adapters;
 pub mod admin;
-pub mod control;
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod domain;
+pub mod lab;
 pub mod proxy;
 pub mod runtime;
 pub mod telemetry;

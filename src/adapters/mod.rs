@@ -1,5 +1,6 @@
 //! What the control plane's ports are connected to.
 
+pub mod config_file;
 pub mod evidence;
 pub mod notify;
 pub mod store;

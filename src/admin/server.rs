@@ -8,6 +8,7 @@ use crate::admin::routes;
 use crate::control::commands::CommandSender;
 use crate::control::status::Status;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::bind::BindError;
 use crate::runtime::clock::Clock;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
@@ -43,10 +44,12 @@ impl AdminServer {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bound = TcpListener::bind(address);
+        let socket = bound.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        Ok(Self {
+            socket: socket.map_err(|source| BindError { address, source })?,
+        })
     }
 
     /// The address that is listened on.

@@ -5,29 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::runtime::bind::BindError;
+
 /// Connections that may wait to be accepted; the kernel may hold it lower (`somaxconn`).
 const BACKLOG: i32 = 4096;
-
-/// Why a listener cannot listen.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", explain(.source))]
-pub struct BindError {
-    /// The address asked for.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there already".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        _ => error.to_string(),
-    }
-}
 
 /// One configured address, with a socket for each worker.
 #[derive(Debug)]

@@ -26,5 +26,5 @@ mod upstream;
 mod view;
 mod worker;
 
-pub use listener::{BindError, BoundListener, bind};
+pub use listener::{BoundListener, bind};
 pub use worker::{WorkerContext, run_worker};

@@ -4,6 +4,7 @@
 //! inbox; the control plane does the reverse. They meet here and nowhere else.
 
 pub mod assignments;
+pub mod bind;
 pub mod clock;
 pub mod inbox;
 pub mod ledger;

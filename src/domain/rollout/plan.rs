@@ -94,11 +94,16 @@ impl RolloutPlan {
     /// The weights that are right in a state.
     pub fn weights_at(&self, state: &RolloutState) -> StageWeights {
         match state.phase {
-            Phase::Progressing => self.reached(state.stage, self.ceiling()),
-            Phase::Watching => self.reached(self.last_stage(), self.ceiling()),
+            Phase::Progressing => self.weights_of_stage(state.stage),
+            Phase::Watching => self.weights_of_stage(self.last_stage()),
             Phase::Succeeded => self.reached(self.last_stage(), Weight::FULL),
             Phase::RolledBack { .. } => self.none(),
         }
+    }
+
+    /// The weights once a stage has begun, counted from 0.
+    pub fn weights_of_stage(&self, stage: usize) -> StageWeights {
+        self.reached(stage, self.ceiling())
     }
 
     /// What the judge has to know of the stage a state is in.

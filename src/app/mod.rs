@@ -1,0 +1,236 @@
+//! How the parts are wired, and in which order they start and stop.
+//!
+//! Everything that can be refused, above all the listening sockets, is claimed before anything is
+//! started, so that a start either happens as a whole or not at all. Stopping goes the other way
+//! round: no new connections, requests under way end, and only then the control plane goes.
+
+pub mod demo;
+mod samples;
+mod threads;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+
+use crate::adapters::evidence::local::LocalEvidence;
+use crate::adapters::notify::log::LogNotifier;
+use crate::adapters::store::memory::MemoryStore;
+use crate::admin::{AdminServer, AdminState};
+use crate::app::threads::Threads;
+use crate::config::Config;
+use crate::control::status::Status;
+use crate::control::{Controller, Parts, Release, commands};
+use crate::domain::ids::FlagIndex;
+use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::{BoundListener, WorkerContext, bind};
+use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::clock::{self, Clock};
+use crate::runtime::inbox::{self, InboxSender};
+use crate::runtime::ledger::Ledger;
+use crate::runtime::published::{Published, Publisher, Subscriber};
+use crate::runtime::shutdown::ShutdownTrigger;
+use crate::runtime::snapshot::SnapshotReader;
+use crate::telemetry::Exporter;
+
+/// A running Serin.
+pub struct App {
+    listeners: Vec<SocketAddr>,
+    admin: SocketAddr,
+    status: SnapshotReader<Status>,
+    threads: Threads,
+}
+
+/// What the threads share.
+struct Shared {
+    ledger: Arc<Ledger>,
+    assignments: Arc<CallerAssignments>,
+    subscriber: Subscriber,
+    clock: Clock,
+    inbox: InboxSender,
+    /// Tells the data plane to stop.
+    stop: ShutdownTrigger,
+}
+
+impl App {
+    /// Claims all sockets and starts all threads.
+    ///
+    /// # Errors
+    /// When a socket cannot be had or a thread not be started; nothing runs then.
+    pub fn start(config: Config) -> Result<Self> {
+        let Claimed {
+            workers,
+            bound,
+            admin,
+        } = Claimed::all(&config)?;
+        let (routing, releases) = routing(config);
+
+        let ledger = Arc::new(Ledger::new(workers));
+        let publisher = Publisher::new(Published::new(routing.clone(), &ledger));
+        let (inbox, messages) = inbox::inbox();
+        let shared = Shared {
+            ledger: Arc::clone(&ledger),
+            assignments: Arc::default(),
+            subscriber: publisher.reader(),
+            clock: Clock::start(),
+            inbox,
+            stop: ShutdownTrigger::new(),
+        };
+        let (commands, orders) = commands::channel();
+        let controller = Controller::new(Parts {
+            routing,
+            releases,
+            publisher,
+            ledger: Arc::clone(&ledger),
+            evidence: Box::new(LocalEvidence::new(ledger)),
+            store: Box::new(MemoryStore::default()),
+            notifiers: vec![Box::new(LogNotifier)],
+            commands: orders,
+            inbox: messages,
+            assignments: Arc::clone(&shared.assignments),
+            clock: shared.clock,
+        });
+        let status = controller.status();
+        let state = AdminState {
+            status: status.clone(),
+            published: shared.subscriber.clone(),
+            commands,
+            assignments: Arc::clone(&shared.assignments),
+            exporter: exporter(&shared, status.clone())?,
+            clock: shared.clock,
+            shutdown: shared.stop.listener(),
+        };
+        let listeners = bound.iter().map(|listener| listener.address).collect();
+        let admin_address = admin.address()?;
+        let threads = Threads::start(contexts(&shared, bound, workers), shared.stop, {
+            threads::Control {
+                controller,
+                admin,
+                state,
+            }
+        })?;
+        Ok(Self {
+            listeners,
+            admin: admin_address,
+            status,
+            threads,
+        })
+    }
+
+    /// The addresses that are listened on, in the file's order.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// The address of the admin API.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where rollouts are.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load()
+    }
+
+    /// Waits until a thread ends that should not; for as long as all is well, it does not return.
+    ///
+    /// # Errors
+    /// Why it ended.
+    pub async fn failed(&mut self) -> Result<()> {
+        self.threads.failed().await
+    }
+
+    /// Stops: no new connections, requests under way end, then everything else.
+    ///
+    /// # Errors
+    /// When a thread had failed.
+    pub fn stop(self) -> Result<()> {
+        self.threads.stop()
+    }
+}
+
+/// What has to be had before anything starts.
+struct Claimed {
+    workers: usize,
+    bound: Vec<BoundListener>,
+    admin: AdminServer,
+}
+
+impl Claimed {
+    fn all(config: &Config) -> Result<Self> {
+        let workers = config.workers.or_else(|| available_parallelism().ok());
+        let workers = workers.map_or(1, NonZeroUsize::get);
+        let bound = config
+            .listeners
+            .iter()
+            .map(|listener| bind(listener.address, workers));
+        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        let admin = AdminServer::bind(config.admin.address)?;
+        Ok(Self {
+            workers,
+            bound,
+            admin,
+        })
+    }
+}
+
+/// What requests are decided by at the start, and what is to be rolled out.
+fn routing(config: Config) -> (RoutingSnapshot, Vec<Release>) {
+    let mut flags = Vec::new();
+    let mut releases = Vec::new();
+    for (place, entry) in config.flags.into_iter().enumerate() {
+        flags.push(Arc::new(entry.flag));
+        if let Some(rollout) = entry.rollout {
+            let flag = FlagIndex(place);
+            releases.push(Release {
+                flag,
+                plan: rollout.plan,
+                judge: rollout.judge,
+            });
+        }
+    }
+    let routing = RoutingSnapshot {
+        routes: Arc::new(config.routes),
+        groups: Arc::new(config.groups),
+        flags,
+        backends: config.backends.into(),
+        identity: config.identity.into(),
+        trusted: Arc::new(config.trusted),
+    };
+    (routing, releases)
+}
+
+fn exporter(shared: &Shared, status: SnapshotReader<Status>) -> Result<Exporter> {
+    let (ledger, subscriber) = (Arc::clone(&shared.ledger), shared.subscriber.clone());
+    let (assignments, inbox) = (Arc::clone(&shared.assignments), shared.inbox.clone());
+    let read = move || samples::read(&ledger, &subscriber, &status, &assignments, &inbox);
+    Ok(Exporter::new(read, clock::wall())?)
+}
+
+/// Deals the sockets out: each worker gets one of each listener.
+fn contexts(shared: &Shared, bound: Vec<BoundListener>, workers: usize) -> Vec<WorkerContext> {
+    let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in bound {
+        sockets
+            .iter_mut()
+            .zip(listener.sockets)
+            .for_each(|(own, socket)| own.push(socket));
+    }
+    let context = |(index, sockets)| WorkerContext {
+        index,
+        sockets,
+        subscriber: shared.subscriber.clone(),
+        assignments: Arc::clone(&shared.assignments),
+        clock: shared.clock,
+        inbox: shared.inbox.clone(),
+        shutdown: shared.stop.listener(),
+    };
+    sockets.into_iter().enumerate().map(context).collect()
+}
+
+/// What requests would be decided by at the start; to explain a request without a process.
+pub fn initial_routing(config: Config) -> RoutingSnapshot {
+    routing(config).0
+}

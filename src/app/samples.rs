@@ -1,0 +1,116 @@
+//! Reads what is exported from where it is counted.
+
+use crate::control::status::Status;
+use crate::domain::evidence::Failure;
+use crate::domain::routing::RoutingSnapshot;
+use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::inbox::InboxSender;
+use crate::runtime::ledger::{ArmName, Ledger, Readings, RequestSeries};
+use crate::runtime::published::Subscriber;
+use crate::runtime::recorder::{ArmReading, CODES};
+use crate::runtime::snapshot::SnapshotReader;
+use crate::telemetry::samples::{
+    ArmSample, EndpointSample, RequestSample, RolloutSample, Samples, WeightSample,
+};
+
+pub(crate) fn read(
+    ledger: &Ledger,
+    subscriber: &Subscriber,
+    status: &SnapshotReader<Status>,
+    assignments: &CallerAssignments,
+    inbox: &InboxSender,
+) -> Samples {
+    let Readings {
+        requests,
+        arms,
+        endpoints,
+    } = ledger.read();
+    let endpoints = endpoints
+        .into_iter()
+        .map(|((backend, endpoint), reading)| EndpointSample {
+            backend: backend.to_string(),
+            endpoint: endpoint.to_string(),
+            requests: reading.requests,
+            connects: reading.connects,
+            connect_failures: reading.connect_failures,
+            connections: reading.connections,
+        });
+    let rollouts = status.load();
+    let rollouts = rollouts.rollouts.iter().map(|rollout| RolloutSample {
+        flag: rollout.flag.to_string(),
+        phase: rollout.phase,
+        stage: rollout.stage,
+    });
+    Samples {
+        requests: requests
+            .iter()
+            .flat_map(|(series, codes)| by_code(series, codes))
+            .collect(),
+        arms: arms
+            .iter()
+            .map(|(name, reading)| arm(name, reading))
+            .collect(),
+        endpoints: endpoints.collect(),
+        weights: weights(&subscriber.load().routing),
+        rollouts: rollouts.collect(),
+        assigned_callers: assignments.len() as u64,
+        dropped_messages: inbox.dropped(),
+    }
+}
+
+/// Codes that never occurred are left out, but for the one that is hoped for.
+fn by_code(series: &RequestSeries, counts: &[u64; CODES.len()]) -> Vec<RequestSample> {
+    let arm = series.arm.as_ref();
+    let text = |of: &dyn Fn(&ArmName) -> String| arm.map(of).unwrap_or_default();
+    let sample = |(code, count): (&&'static str, &u64)| RequestSample {
+        route: series.route.to_string(),
+        flag: text(&|arm| arm.flag.to_string()),
+        variant: text(&|arm| arm.variant.to_string()),
+        group: text(&|arm| arm.stratum.as_str().to_owned()),
+        code,
+        count: *count,
+    };
+    let counts = CODES.iter().zip(counts);
+    counts
+        .filter(|(code, count)| **count > 0 || **code == "200")
+        .map(sample)
+        .collect()
+}
+
+fn arm(name: &ArmName, reading: &ArmReading) -> ArmSample {
+    let mut duration = reading.counts.latency.clone();
+    duration.merge(&reading.other_latency);
+    let failures = Failure::ALL.map(|kind| (kind.as_str(), reading.counts.failures.of(kind)));
+    ArmSample {
+        flag: name.flag.to_string(),
+        variant: name.variant.to_string(),
+        group: name.stratum.as_str().to_owned(),
+        duration,
+        failures: failures.to_vec(),
+        rescued: reading.rescued,
+    }
+}
+
+/// The weights that hold, whatever set them; a flag that is off has none.
+fn weights(routing: &RoutingSnapshot) -> Vec<WeightSample> {
+    let mut samples = Vec::new();
+    for flag in &routing.flags {
+        let is_open = flag.enabled && !flag.rolled_back;
+        let mut add = |group: String, ratio: f64| {
+            let ratio = if is_open { ratio } else { 0.0 };
+            samples.push(WeightSample {
+                flag: flag.name.to_string(),
+                group,
+                ratio,
+            });
+        };
+        for entry in &flag.weights.groups {
+            add(
+                routing.groups.name(entry.group).to_string(),
+                entry.weight.ratio(),
+            );
+        }
+        add("default".to_owned(), flag.weights.default.ratio());
+    }
+    samples
+}

@@ -1,0 +1,123 @@
+//! The threads: one for each worker, one for the control plane and the admin API.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{Builder, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::mpsc;
+
+use crate::admin::{AdminServer, AdminState};
+use crate::control::Controller;
+use crate::proxy::{WorkerContext, run_worker};
+use crate::runtime::shutdown::ShutdownTrigger;
+
+/// What the control thread runs.
+pub(crate) struct Control {
+    pub(crate) controller: Controller,
+    pub(crate) admin: AdminServer,
+    pub(crate) state: AdminState,
+}
+
+/// All threads, with the means to stop them and to hear of their ends.
+pub(crate) struct Threads {
+    workers: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    stop_workers: ShutdownTrigger,
+    stop_control: ShutdownTrigger,
+    ends: mpsc::UnboundedReceiver<End>,
+}
+
+/// How a thread ended.
+struct End {
+    name: String,
+    result: Result<()>,
+}
+
+impl Threads {
+    /// Starts all threads.
+    pub(crate) fn start(
+        workers: Vec<WorkerContext>,
+        stop_workers: ShutdownTrigger,
+        control: Control,
+    ) -> Result<Self> {
+        let stop_control = ShutdownTrigger::new();
+        let (report, ends) = mpsc::unbounded_channel();
+        let mut started = Vec::new();
+        for context in workers {
+            let name = format!("worker-{}", context.index);
+            started.push(spawn(name, report.clone(), || Ok(run_worker(context)?))?);
+        }
+        let stopping = stop_control.listener();
+        let control = spawn("control".to_owned(), report, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let admin = control.admin.run(control.state, stopping.clone());
+                // The controller has no end of its own, so an early end is the admin API's.
+                tokio::select! {
+                    served = admin => served.context("the admin API ended"),
+                    () = control.controller.run(stopping.clone()) => Ok(()),
+                }
+            })
+        })?;
+        Ok(Self {
+            workers: started,
+            control,
+            stop_workers,
+            stop_control,
+            ends,
+        })
+    }
+
+    /// Waits until a thread ends without having been told to.
+    pub(crate) async fn failed(&mut self) -> Result<()> {
+        match self.ends.recv().await {
+            Some(End { name, result }) => {
+                result.with_context(|| format!("thread `{name}` failed"))?;
+                Err(anyhow!("thread `{name}` ended without being told to"))
+            }
+            None => Err(anyhow!("all threads have ended")),
+        }
+    }
+
+    /// Stops the workers, then the control plane.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.stop_workers.pull();
+        let mut lost = join(self.workers);
+        self.stop_control.pull();
+        lost += join(vec![self.control]);
+        while let Ok(End { name, result }) = self.ends.try_recv() {
+            result.with_context(|| format!("thread `{name}` failed"))?;
+        }
+        if lost == 0 {
+            Ok(())
+        } else {
+            Err(anyhow!("{lost} threads ended in a panic"))
+        }
+    }
+}
+
+/// Waits for threads to end; returns how many panicked.
+fn join(threads: Vec<JoinHandle<()>>) -> usize {
+    threads
+        .into_iter()
+        .map(JoinHandle::join)
+        .filter(Result::is_err)
+        .count()
+}
+
+fn spawn(
+    name: String,
+    report: mpsc::UnboundedSender<End>,
+    run: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let builder = Builder::new().name(name.clone());
+    let thread = builder.spawn(move || {
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        let result = ended.unwrap_or_else(|_| Err(anyhow!("it panicked")));
+        // Whoever started it may have gone; then nobody wants to know.
+        let _ = report.send(End { name, result });
+    });
+    thread.context("cannot start a thread")
+}

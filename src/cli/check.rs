@@ -1,0 +1,35 @@
+//! `serin check`: is a configuration right?
+
+use clap::Args;
+
+use crate::adapters::config_file;
+use crate::cli::exit::Exit;
+use crate::cli::{ConfigArgument, Done};
+
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> Done {
+        let path = self.config.config;
+        let config = config_file::read(&path)?;
+        println!(
+            "{}: ok: {} listeners, {} backends, {} groups, {} flags, {} routes",
+            path.display(),
+            config.listeners.len(),
+            config.backends.len(),
+            config.groups.iter().count(),
+            config.flags.len(),
+            config.routes.iter().count(),
+        );
+        if config.identity.is_empty() && !config.flags.is_empty() {
+            println!(
+                "note: no `identity`, so callers are not known again and each request is drawn anew"
+            );
+        }
+        Ok(Exit::Done)
+    }
+}

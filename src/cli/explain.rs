@@ -1,0 +1,247 @@
+//! `serin explain`: where would a request go, and why?
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::Args;
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
+use serde_json::{Value, json};
+
+use crate::adapters::config_file;
+use crate::app;
+use crate::cli::exit::{Exit, Unusable};
+use crate::cli::{ConfigArgument, Done};
+use crate::domain::decision::{Decision, Reason};
+use crate::domain::flag::Flag;
+use crate::domain::rollout::RolloutPlan;
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::weight::Weight;
+use crate::proxy::explain::{Explanation, explain};
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// What is asked for: a URL, or a path.
+    #[arg(value_name = "URL")]
+    target: Uri,
+    /// The request's method.
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: Method,
+    /// A header field of the request; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The address that the request comes from.
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    from: IpAddr,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(crate) fn run(self) -> Done {
+        let request = self.request()?;
+        let config = config_file::read(&self.config.config)?;
+        let plans: Vec<Option<RolloutPlan>> = config
+            .flags
+            .iter()
+            .map(|entry| entry.rollout.as_ref().map(|rollout| rollout.plan.clone()))
+            .collect();
+        let routing = app::initial_routing(config);
+        let explanation = match explain(&routing, self.from, request) {
+            Ok(explanation) => explanation,
+            Err(not_routed) => {
+                println!("not sent on: {not_routed}");
+                return Ok(Exit::Refused);
+            }
+        };
+        let plan = explanation
+            .flag
+            .and_then(|(flag, _)| plans[flag.0].as_ref());
+        let story = Story {
+            routing: &routing,
+            explanation: &explanation,
+            plan,
+        };
+        if self.json {
+            println!("{:#}", story.to_json());
+        } else {
+            story.print();
+        }
+        Ok(Exit::Done)
+    }
+
+    fn request(&self) -> anyhow::Result<Request<()>> {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        for field in &self.headers {
+            let Some((name, value)) = field.split_once(':') else {
+                let problem = format!("`{field}` is not a header field such as `x-user-id: ann`");
+                return Err(Unusable(problem).into());
+            };
+            let name = HeaderName::from_bytes(name.trim().as_bytes())
+                .map_err(|_| Unusable(format!("`{name}` is not a header's name")))?;
+            let value = HeaderValue::from_str(value.trim())
+                .map_err(|_| Unusable(format!("`{value}` is not a header's value")))?;
+            request.headers_mut().append(name, value);
+        }
+        if self.target.authority().is_none() {
+            // A path alone is asked of no host in particular.
+            let host = HeaderValue::from_static("localhost");
+            request.headers_mut().entry(header::HOST).or_insert(host);
+        }
+        Ok(request)
+    }
+}
+
+/// An explanation with the names that its places stand for.
+struct Story<'a> {
+    routing: &'a RoutingSnapshot,
+    explanation: &'a Explanation,
+    /// The plan that moves the flag's weights, if one does.
+    plan: Option<&'a RolloutPlan>,
+}
+
+impl Story<'_> {
+    fn print(&self) {
+        let Self {
+            routing,
+            explanation,
+            ..
+        } = self;
+        let line = |title: &str, text: String| println!("{title:<9}{text}");
+        line(
+            "route",
+            routing.routes.get(explanation.route).label.to_string(),
+        );
+        line("client", explanation.client_ip.to_string());
+        let caller = explanation.caller.as_deref().unwrap_or("not known");
+        line("caller", format!("{caller}{}", self.memberships()));
+        if let Some((flag, decision)) = explanation.flag {
+            let flag = routing.flag(flag);
+            line("flag", flag.name.to_string());
+            if explanation.is_random(routing) {
+                line("bucket", "drawn anew for each request".to_owned());
+            } else {
+                let bucket = decision.bucket();
+                line(
+                    "bucket",
+                    format!("{bucket} of 0..9999, salt `{}`", flag.salt),
+                );
+            }
+            line("rule", self.rule(decision));
+            line("variant", self.variant(decision));
+            if let Some(plan) = self.plan {
+                line("rollout", self.rollout(plan, decision));
+            }
+        }
+        line(
+            "backend",
+            routing.backend(explanation.backend).name.to_string(),
+        );
+    }
+
+    fn memberships(&self) -> String {
+        let names = self.group_names();
+        if names.is_empty() {
+            ", in no group".to_owned()
+        } else {
+            format!(", in {}", names.join(", "))
+        }
+    }
+
+    fn group_names(&self) -> Vec<&str> {
+        let groups = self.explanation.groups.iter();
+        groups
+            .map(|group| self.routing.groups.name(*group).as_str())
+            .collect()
+    }
+
+    fn rule(&self, decision: Decision) -> String {
+        let name = |group| self.routing.groups.name(group);
+        match decision.reason {
+            Reason::Disabled => "the flag is off: stable for everyone".to_owned(),
+            Reason::RolledBack => "rolled back: stable for everyone".to_owned(),
+            Reason::Forced { group } => {
+                format!(
+                    "asked for by the request, which group `{}` may",
+                    name(group)
+                )
+            }
+            Reason::Group { group, weight } => format!("group `{}` has {weight}", name(group)),
+            Reason::Default { weight } => format!("everyone else has {weight}"),
+        }
+    }
+
+    fn variant(&self, decision: Decision) -> String {
+        let variant = decision.variant;
+        let (Reason::Group { weight, .. } | Reason::Default { weight }) = decision.reason else {
+            return variant.to_string();
+        };
+        if self.explanation.is_random(self.routing) {
+            return format!("canary for {weight} of such requests, else stable");
+        }
+        let (bucket, limit) = (decision.bucket(), weight.basis_points());
+        let relation = if bucket.is_within(weight) {
+            "below"
+        } else {
+            "not below"
+        };
+        format!("{variant}, for {bucket} is {relation} {limit} ({weight})")
+    }
+
+    /// From which stage on such a request gets the canary.
+    fn rollout(&self, plan: &RolloutPlan, decision: Decision) -> String {
+        let group = match decision.reason {
+            Reason::Group { group, .. } => Some(self.routing.groups.name(group)),
+            _ => None,
+        };
+        let stages = plan.stages().len();
+        let weight = |stage| plan.weights_of_stage(stage).of(group);
+        if self.explanation.is_random(self.routing) {
+            let weights: Vec<_> = (0..stages).map(|stage| weight(stage).to_string()).collect();
+            return format!("canary for {} as it goes on", weights.join(", "));
+        }
+        let gets_canary = |stage: &usize| decision.bucket().is_within(weight(*stage));
+        match (0..stages).find(gets_canary) {
+            Some(stage) => {
+                let weight: Weight = weight(stage);
+                format!(
+                    "starts at 0%; canary from stage {} of {stages} on ({weight})",
+                    stage + 1
+                )
+            }
+            None => "starts at 0%; stable until the rollout has succeeded".to_owned(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let Self {
+            routing,
+            explanation,
+            ..
+        } = self;
+        let flag = explanation.flag.map(|(flag, decision)| {
+            let flag: &Flag = routing.flag(flag);
+            let is_random = explanation.is_random(routing);
+            json!({
+                "name": flag.name,
+                "variant": if is_random { Value::Null } else { json!(decision.variant) },
+                "reason": decision.reason.as_str(),
+                "rule": self.rule(decision),
+                "salt": flag.salt,
+                "bucket": if is_random { Value::Null } else { json!(decision.bucket()) },
+                "rollout": self.plan.map(|plan| self.rollout(plan, decision)),
+            })
+        });
+        json!({
+            "route": routing.routes.get(explanation.route).label,
+            "client_ip": explanation.client_ip,
+            "caller": explanation.caller,
+            "groups": self.group_names(),
+            "flag": flag,
+            "backend": routing.backend(explanation.backend).name,
+        })
+    }
+}
