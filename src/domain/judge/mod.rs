@@ -14,6 +14,7 @@ mod error_rate;
 mod latency;
 mod scope;
 mod settings;
+mod stage_evidence;
 pub mod tripwire;
 mod verdict;
 
@@ -22,6 +23,7 @@ use std::num::NonZeroU32;
 use crate::domain::evidence::{EvidenceWindow, TickCounts};
 use crate::domain::judge::latency::Quantile;
 use crate::domain::judge::scope::{Demands, Scope};
+use crate::domain::judge::stage_evidence::StageEvidence;
 use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
@@ -38,8 +40,8 @@ const TRIPWIRE_SECONDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 #[derive(Clone, Debug)]
 pub struct Judge {
     settings: JudgeSettings,
-    /// Everything seen since the stage began, under its weights only.
-    stage_totals: TickCounts,
+    /// What was seen since the stage began.
+    stage: StageEvidence,
     /// The last seconds under any weights: a dead canary is dead whatever its share.
     recent: EvidenceWindow,
 }
@@ -49,34 +51,33 @@ impl Judge {
     pub fn new(settings: JudgeSettings) -> Self {
         Self {
             settings,
-            stage_totals: TickCounts::default(),
+            stage: StageEvidence::default(),
             recent: EvidenceWindow::new(TRIPWIRE_SECONDS),
         }
     }
 
     /// Begins a stage, or the watch after the last: its evidence starts from nothing.
     pub fn start_stage(&mut self) {
-        self.stage_totals = TickCounts::default();
+        self.stage = StageEvidence::default();
         self.recent.clear();
     }
 
-    /// The requests of each arm seen since the stage began.
+    /// The requests of each arm counted since the stage began, warm-up left out.
     pub fn stage_requests(&self) -> PerVariant<u64> {
-        self.stage_totals.requests()
+        self.stage.total().requests()
     }
 
-    /// Everything seen since the stage began.
+    /// Everything counted since the stage began, warm-up left out.
     pub const fn stage_totals(&self) -> &TickCounts {
-        &self.stage_totals
+        self.stage.total()
     }
 
     /// Takes in the counts of a tick that ended at `now` and says what follows from all so far.
     pub fn observe(&mut self, tick: &TickCounts, stage: &StageContext, now: Timestamp) -> Verdict {
-        self.stage_totals.merge_epoch(tick, stage.epoch);
+        self.stage.add(tick, stage, now);
         self.recent.push(tick.clone(), now);
         let mut findings = Vec::from_iter(self.tripwire(now));
-        findings.extend(self.comparisons(stage));
-        findings.extend(self.guards(stage));
+        findings.extend(self.checks(stage));
         Verdict::from_findings(findings)
     }
 
@@ -98,17 +99,50 @@ impl Judge {
         most_severe(spans.map(|counts| tripwire::assess(&counts, CanaryEndpoints::SomeAccept)))
     }
 
-    /// What each comparison finds over all callers, and what it finds wrong in one group alone.
-    fn comparisons(&self, stage: &StageContext) -> Vec<Finding> {
+    /// What each check finds in the stage so far. Harm that some part of it does not show may be
+    /// one hiccup, and is not called a breach yet.
+    fn checks(&self, stage: &StageContext) -> Vec<Finding> {
         let demands = Demands::new(&self.settings, stage);
-        if !stage.has_control {
-            return vec![error_rate::uncompared(&self.stage_totals, &demands)];
+        let mut findings = self.look(self.stage.total(), &demands, stage);
+        if findings.iter().any(Finding::is_breach) {
+            let parts = self.stage.parts();
+            let shown = parts
+                .each_ref()
+                .map(|part| self.look(part, &demands.of_a_part(), stage));
+            let everywhere = |finding: &Finding| {
+                shown
+                    .iter()
+                    .all(|part| part.iter().any(|other| other.is_breach_like(finding)))
+            };
+            for finding in findings.iter_mut().filter(|finding| finding.is_breach()) {
+                if !everywhere(finding) {
+                    finding.doubt("; it does not show throughout the stage and may be one hiccup");
+                }
+            }
         }
-        let (together, alone) = Scope::all(&self.stage_totals);
-        let mut findings = self.compare(&together, &demands);
+        findings
+    }
+
+    fn look(&self, counts: &TickCounts, demands: &Demands, stage: &StageContext) -> Vec<Finding> {
+        let mut findings = if stage.has_control {
+            self.comparisons(counts, demands)
+        } else {
+            vec![error_rate::uncompared(counts, demands)]
+        };
+        let error_rate = self.settings.error_rate.max;
+        let mean = self.settings.latency.mean_max;
+        findings.extend(error_rate.map(|limit| error_rate::guard(counts, demands, limit)));
+        findings.extend(mean.map(|goal| latency::guard_mean(counts, demands, goal)));
+        findings
+    }
+
+    /// What each comparison finds over all callers, and what it finds wrong in one group alone.
+    fn comparisons(&self, counts: &TickCounts, demands: &Demands) -> Vec<Finding> {
+        let (together, alone) = Scope::all(counts);
+        let mut findings = self.compare(&together, demands);
         for scope in &alone {
-            let found = self.compare(scope, &demands).into_iter();
-            findings.extend(found.filter(|finding| finding.assessment == Assessment::Breach));
+            let found = self.compare(scope, demands).into_iter();
+            findings.extend(found.filter(Finding::is_breach));
         }
         findings
     }
@@ -124,23 +158,12 @@ impl Judge {
         }
         findings
     }
-
-    fn guards(&self, stage: &StageContext) -> Vec<Finding> {
-        let demands = Demands::new(&self.settings, stage);
-        let totals = &self.stage_totals;
-        let error_rate = self.settings.error_rate.max;
-        let mean = self.settings.latency.mean_max;
-        let error_rate = error_rate.map(|limit| error_rate::guard(totals, &demands, limit));
-        let mean = mean.map(|goal| latency::guard_mean(totals, &demands, goal));
-        error_rate.into_iter().chain(mean).collect()
-    }
 }
 
 /// A breach if there is one, else the first thing found.
 fn most_severe(found: [Option<Finding>; 2]) -> Option<Finding> {
-    let is_breach = |finding: &Finding| finding.assessment == Assessment::Breach;
-    let worse = |first, other| {
-        if is_breach(&other) && !is_breach(&first) {
+    let worse = |first: Finding, other: Finding| {
+        if other.is_breach() && !first.is_breach() {
             other
         } else {
             first

@@ -9,6 +9,7 @@ use crate::domain::ids::GroupName;
 use crate::domain::judge::settings::JudgeSettings;
 use crate::domain::judge::verdict::Assessment;
 use crate::domain::stats::intervals::Excess;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 
 /// How far above the tolerated a passing check may lie, in standard errors.
@@ -22,6 +23,8 @@ const PASS_STANDARD_ERRORS: f64 = 1.0;
 pub struct StageContext {
     /// The epoch of the stage's weights: what was decided under another one is not counted.
     pub epoch: u64,
+    /// When canary has warmed up: what ended before is not counted.
+    pub counted_from: Timestamp,
     /// Requests of canary that each check needs before it can pass.
     pub min_requests: u64,
     /// Whether any exposed group is split between the arms, so that there is a comparison.
@@ -101,6 +104,16 @@ impl Demands {
             },
             to_breach: settings.breach_requests_min,
             standard_errors: settings.standard_errors,
+        }
+    }
+
+    /// What a part of the stage must show to bear out harm found in the whole: a third of the
+    /// evidence stands out less, so one standard error is enough, and any number of requests.
+    pub(super) const fn of_a_part(self) -> Self {
+        Self {
+            to_breach: 1,
+            standard_errors: 1.0,
+            ..self
         }
     }
 

@@ -8,6 +8,7 @@ use crate::domain::weight::Weight;
 
 const STAGE: StageContext = StageContext {
     epoch: 1,
+    counted_from: Timestamp::since_start(Duration::ZERO),
     min_requests: 100,
     has_control: true,
 };
@@ -48,8 +49,12 @@ fn judged(
     stage: &StageContext,
     strata: impl IntoIterator<Item = Stratum>,
 ) -> Verdict {
+    // The same in each of six seconds, so that it shows in every part of the stage.
     let counts = strata.into_iter().collect();
-    Judge::new(settings).observe(&counts, stage, Timestamp::default())
+    let mut judge = Judge::new(settings);
+    let seconds = (1..=6).map(|second| Timestamp::since_start(Duration::from_secs(second)));
+    let verdicts = seconds.map(|now| judge.observe(&counts, stage, now));
+    verdicts.last().unwrap()
 }
 
 fn verdict(canary: ArmCounts, stable: ArmCounts) -> Verdict {
@@ -86,20 +91,65 @@ fn equal_arms_are_promoted() {
 
 #[test]
 fn failures_beyond_the_tolerated_are_a_breach_told_in_words() {
-    let verdict = verdict(arm(480, 23, 50), arm(4320, 47, 50));
+    let verdict = verdict(arm(80, 4, 50), arm(720, 8, 50));
     assert_eq!(verdict.action, Action::Rollback);
     let found = verdict.breaches().next().unwrap();
     assert_eq!(
         found.reason,
-        "canary fails 4.8 % of requests (23 of 480), stable 1.1 % (47 of 4320); \
+        "canary fails 5 % of requests (24 of 480), stable 1.1 % (48 of 4320); \
          tolerated up to 1.4 %"
     );
     assert_eq!((found.n.canary, found.n.stable), (480, 4320));
 }
 
 #[test]
+fn a_hiccup_of_one_second_decides_nothing_however_many_requests_it_meets() {
+    let mut judge = Judge::new(JudgeSettings::default());
+    let hiccup = stratum(None, "10%", arm(3000, 300, 400), arm(27_000, 27, 50));
+    let calm = stratum(None, "10%", arm(3000, 3, 50), arm(27_000, 27, 50));
+    for second in 1..=12 {
+        let tick = if second == 3 { &hiccup } else { &calm };
+        let now = Timestamp::since_start(Duration::from_secs(second));
+        let verdict = judge.observe(&TickCounts::from_iter([tick.clone()]), &STAGE, now);
+        assert_ne!(verdict.action, Action::Rollback, "{second}: {verdict:#?}");
+    }
+    for second in 13..=24 {
+        let now = Timestamp::since_start(Duration::from_secs(second));
+        let verdict = judge.observe(&TickCounts::from_iter([hiccup.clone()]), &STAGE, now);
+        if verdict.action == Action::Rollback {
+            return;
+        }
+    }
+    panic!("harm that lasts was not found");
+}
+
+#[test]
+fn a_cold_canary_is_not_judged_by_its_warm_up() {
+    let stage = StageContext {
+        counted_from: Timestamp::since_start(Duration::from_secs(5)),
+        ..STAGE
+    };
+    let mut judge = Judge::new(JudgeSettings::default());
+    let cold = TickCounts::from_iter([stratum(None, "10%", arm(80, 20, 50), arm(720, 0, 50))]);
+    for second in 1..=4 {
+        judge.observe(
+            &cold,
+            &stage,
+            Timestamp::since_start(Duration::from_secs(second)),
+        );
+    }
+    assert_eq!(judge.stage_requests(), PerVariant::default());
+    judge.observe(
+        &cold,
+        &stage,
+        Timestamp::since_start(Duration::from_secs(5)),
+    );
+    assert_eq!(judge.stage_requests().canary, 80);
+}
+
+#[test]
 fn too_few_requests_hold_and_say_how_many_are_missing() {
-    let verdict = verdict(arm(60, 0, 50), arm(540, 0, 50));
+    let verdict = verdict(arm(10, 0, 50), arm(90, 0, 50));
     assert_eq!(verdict.action, Action::Hold);
     let found = finding(&verdict, CheckName::ErrorRate);
     assert_eq!(found.assessment, Assessment::NeedsData);

@@ -45,8 +45,7 @@ impl Verdict {
 
     /// The findings that call for a rollback.
     pub fn breaches(&self) -> impl Iterator<Item = &Finding> {
-        let findings = self.findings.iter();
-        findings.filter(|finding| finding.assessment == Assessment::Breach)
+        self.findings.iter().filter(|finding| finding.is_breach())
     }
 }
 
@@ -124,6 +123,24 @@ pub struct Finding {
     pub n: PerVariant<u64>,
     /// All of it in a sentence for people, without a full stop.
     pub reason: String,
+}
+
+impl Finding {
+    /// Whether it calls for a rollback.
+    pub fn is_breach(&self) -> bool {
+        self.assessment == Assessment::Breach
+    }
+
+    /// Whether it is a breach of the same check for the same callers.
+    pub(super) fn is_breach_like(&self, other: &Self) -> bool {
+        self.is_breach() && self.check == other.check && self.group == other.group
+    }
+
+    /// Takes a breach back to undecided, and says why.
+    pub(super) fn doubt(&mut self, why: &str) {
+        self.assessment = Assessment::Undecided;
+        self.reason.push_str(why);
+    }
 }
 
 /// A share as people write it: `4.8 %`, `0.05 %`.

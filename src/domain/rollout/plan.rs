@@ -13,6 +13,9 @@ use crate::domain::judge::StageContext;
 use crate::domain::rollout::state::{Phase, RolloutState};
 use crate::domain::weight::Weight;
 
+/// The longest warm-up: enough for connections, most caches and a just-in-time compiler.
+const WARM_UP_MAX: Duration = Duration::from_secs(10);
+
 /// One step of a plan: one weight for some callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
@@ -24,6 +27,17 @@ pub struct Stage {
     pub hold: Duration,
     /// Requests of canary it takes at least.
     pub min_requests: u64,
+}
+
+impl Stage {
+    /// How long what canary does is not counted: whoever has just been given more requests finds
+    /// connections and caches cold. The tripwire is armed all the same.
+    ///
+    /// Ten seconds, or a fifth of the hold where that is shorter, so that a short stage still
+    /// consists of evidence.
+    pub fn warm_up(&self) -> Duration {
+        WARM_UP_MAX.min(self.hold / 5)
+    }
 }
 
 /// A plan as it is written, before it is checked.
@@ -108,9 +122,11 @@ impl RolloutPlan {
 
     /// What the judge has to know of the stage a state is in.
     pub fn stage_context(&self, state: &RolloutState) -> StageContext {
+        let stage = self.stage(state.stage);
         StageContext {
             epoch: state.epoch,
-            min_requests: self.stage(state.stage).min_requests,
+            counted_from: state.stage_since + stage.warm_up(),
+            min_requests: stage.min_requests,
             has_control: self.weights_at(state).has_control(),
         }
     }
