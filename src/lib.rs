@@ -1,4 +1,4 @@
-//! Serin, an edge reverse proxy for gradual releases.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod adapters;
 pub mod admin;

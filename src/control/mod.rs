@@ -9,5 +9,7 @@ mod controller;
 mod perform;
 pub mod ports;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use controller::{Controller, Parts, Release};

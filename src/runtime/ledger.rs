@@ -390,3 +390,159 @@ pub struct Readings {
     /// Dealings with each server.
     pub endpoints: BTreeMap<(BackendName, Endpoint), EndpointReading>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::bucket::Bucket;
+    use crate::domain::decision::Reason;
+    use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
+    use crate::domain::flag::{FlagWeights, Stickiness};
+    use crate::domain::ids::FlagIndex;
+    use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
+    use crate::domain::testing::{name, percent};
+
+    /// One flag on one route, under an epoch.
+    fn routing(epoch: u64) -> RoutingSnapshot {
+        let flag = Flag {
+            name: name("orders"),
+            salt: "orders".into(),
+            enabled: true,
+            stickiness: Stickiness::Caller,
+            force: None,
+            backends: PerVariant {
+                stable: BackendIndex(0),
+                canary: BackendIndex(0),
+            },
+            weights: FlagWeights {
+                groups: vec![],
+                default: percent(10),
+            },
+            epoch,
+            rolled_back: false,
+        };
+        let route = Route {
+            label: "/".into(),
+            host: HostPattern::Any,
+            path: PathPattern::prefix("/"),
+            methods: vec![],
+            headers: vec![],
+            target: RouteTarget::Flag(FlagIndex(0)),
+        };
+        RoutingSnapshot {
+            routes: Arc::new(RouteTable::new(vec![route])),
+            flags: vec![Arc::new(flag)],
+            ..RoutingSnapshot::default()
+        }
+    }
+
+    fn decision(stratum: usize, hash: u32) -> Decision {
+        Decision {
+            variant: Variant::Canary,
+            reason: Reason::Default {
+                weight: percent(10),
+            },
+            stratum: StratumIndex(stratum),
+            hash,
+        }
+    }
+
+    fn record(meters: &WorkerMeters, decision: Decision, class: OutcomeClass) {
+        let head_latency = Some(Duration::from_millis(3));
+        let arm = meters.arm(FlagIndex(0), decision.stratum, decision.variant);
+        arm.record(
+            &Outcome {
+                class,
+                head_latency,
+            },
+            decision.hash,
+        );
+        meters
+            .codes(Some(RouteIndex(0)), Some(decision))
+            .record(200);
+    }
+
+    fn canary_of(ticks: &BTreeMap<FlagName, TickCounts>) -> ArmCounts {
+        ticks[&name::<FlagName>("orders")].total(Variant::Canary)
+    }
+
+    #[test]
+    fn a_tick_is_what_was_added_by_all_workers_since_the_last() {
+        let ledger = Ledger::new(2);
+        let meters = ledger.meters(&routing(1));
+        let failed = OutcomeClass::BackendFailure(Failure::Status);
+        record(&meters[0], decision(0, 1), OutcomeClass::Success);
+        record(&meters[1], decision(0, 2), failed);
+        let first = canary_of(&ledger.drain());
+        assert_eq!(
+            (
+                first.requests,
+                first.failures.total(),
+                first.callers.estimate()
+            ),
+            (2, 1, 2)
+        );
+        record(&meters[1], decision(0, 2), OutcomeClass::Success);
+        let second = canary_of(&ledger.drain());
+        assert_eq!(
+            (
+                second.requests,
+                second.failures.total(),
+                second.latency.count()
+            ),
+            (1, 0, 1)
+        );
+        assert_eq!(canary_of(&ledger.drain()).requests, 0);
+    }
+
+    #[test]
+    fn whoever_chose_a_variant_is_counted_and_is_no_evidence() {
+        let ledger = Ledger::new(1);
+        let meters = ledger.meters(&routing(1));
+        let forced = decision(1, 1);
+        record(&meters[0], forced, OutcomeClass::Success);
+        assert_eq!(canary_of(&ledger.drain()).requests, 0);
+        let readings = ledger.read();
+        let arm = readings.arms.iter().find(|(arm, reading)| {
+            arm.stratum == StratumName::Forced && reading.counts.requests == 1
+        });
+        assert!(arm.is_some());
+        assert!(Bucket::of_hash(forced.hash).is_within(percent(10)));
+    }
+
+    #[test]
+    fn a_late_answer_counts_under_the_weights_it_was_decided_by_and_totals_only_grow() {
+        let ledger = Ledger::new(1);
+        let before = ledger.meters(&routing(1));
+        let after = ledger.meters(&routing(2));
+        record(&before[0], decision(0, 1), OutcomeClass::Success);
+        record(&after[0], decision(0, 1), OutcomeClass::Success);
+        let ticks = ledger.drain();
+        let epochs = ticks[&name::<FlagName>("orders")]
+            .strata()
+            .iter()
+            .map(|s| s.epoch);
+        assert_eq!(epochs.collect::<Vec<_>>(), [1, 2]);
+
+        let total = |ledger: &Ledger| {
+            let readings = ledger.read();
+            readings
+                .arms
+                .values()
+                .map(|arm| arm.counts.requests)
+                .sum::<u64>()
+        };
+        drop(before);
+        assert_eq!(
+            ledger.drain()[&name::<FlagName>("orders")].strata().len(),
+            2
+        );
+        assert_eq!(
+            ledger.drain()[&name::<FlagName>("orders")].strata().len(),
+            1
+        );
+        assert_eq!(total(&ledger), 2, "a closed epoch stays in the totals");
+    }
+}
