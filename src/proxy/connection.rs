@@ -1,7 +1,8 @@
 //! One client's connection: its HTTP/1 exchange, and what is remembered of it.
 //!
-//! There is no timer per connection. The worker looks at all its connections once a second and
-//! tells those to close that nobody has used for long, and all of them when it is time to stop.
+//! There is no timer per connection. The worker looks at all its connections once a second; each
+//! says what is to become of it ([`Client::due`]), and a look costs nothing on the way of a
+//! request.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -23,13 +24,24 @@ use crate::proxy::service;
 use crate::proxy::worker::Worker;
 
 /// How long a connection may lie unused, or take to send a head.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection that is to close may take to send what it still holds.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The most bytes in the head of a request.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// The most fields in the head of a request.
-const HEADERS_MAX: usize = 100;
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve,
+    /// Let the request under way end, if there is one, and close.
+    Close,
+    /// Close at once.
+    Cut,
+}
 
 /// A client's connection.
 pub(crate) struct Client {
@@ -41,9 +53,13 @@ pub(crate) struct Client {
     pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// Requests that are not answered to their end.
     in_flight: Cell<usize>,
-    /// When the last request ended, to the worker's second.
+    /// When the last request ended, or the connection began, to the worker's second.
     last_used: Cell<Instant>,
-    is_closing: Cell<bool>,
+    /// By when the client is to take more of an answer, if we wait for that.
+    take_by: Cell<Option<Instant>>,
+    order: Cell<Order>,
+    /// When it was told to close.
+    closing_since: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -59,7 +75,9 @@ impl Client {
             forwarded: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
-            is_closing: Cell::new(false),
+            take_by: Cell::new(None),
+            order: Cell::new(Order::Serve),
+            closing_since: Cell::new(None),
             waker: RefCell::default(),
         }
     }
@@ -71,16 +89,51 @@ impl Client {
     pub(crate) fn end_request(&self, now: Instant) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.last_used.set(now);
+        self.take_by.set(None);
     }
 
-    /// Whether nothing has happened on this connection for longer than it may lie unused.
-    pub(crate) fn is_stale(&self, now: Instant) -> bool {
-        self.in_flight.get() == 0 && now - self.last_used.get() > IDLE_TIMEOUT
+    /// Says that it is the client's turn: to take what has come of an answer, within a limit.
+    pub(crate) fn is_to_take(&self, now: Instant, limit: Duration) {
+        self.take_by.set(Some(now + limit));
     }
 
-    /// Lets the request under way end, if there is one, and closes the connection.
-    pub(crate) fn close(&self) {
-        self.is_closing.set(true);
+    /// Says that it is not the client that is waited for.
+    pub(crate) fn awaits_nobody(&self) {
+        self.take_by.set(None);
+    }
+
+    /// What is to become of the connection, seen at `now`.
+    fn due(&self, now: Instant) -> Order {
+        let has_lingered = self
+            .closing_since
+            .get()
+            .is_some_and(|since| now - since.max(self.last_used.get()) > LINGER);
+        if self.take_by.get().is_some_and(|by| now > by) {
+            Order::Cut
+        } else if self.in_flight.get() > 0 {
+            Order::Serve
+        } else if has_lingered {
+            Order::Cut
+        } else if now - self.last_used.get() > IDLE_TIMEOUT {
+            Order::Close
+        } else {
+            Order::Serve
+        }
+    }
+
+    /// Looks whether the connection is overdue, and tells it so.
+    pub(crate) fn look(&self, now: Instant) {
+        self.tell(self.due(now), now);
+    }
+
+    /// Tells the connection what to do; it is never told less than before.
+    pub(crate) fn tell(&self, order: Order, now: Instant) {
+        if order <= self.order.get() {
+            return;
+        }
+        self.order.set(order);
+        self.closing_since
+            .set(self.closing_since.get().or(Some(now)));
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -93,20 +146,24 @@ pub(crate) async fn serve(stream: TcpStream, client: Rc<Client>, worker: Rc<Work
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
     });
+    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
+    // makes it keep them on the heap.
     let connection = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), handle);
     let mut connection = pin!(connection);
-    let mut is_told = false;
+    let mut is_closing = false;
     let served = poll_fn(|cx| {
-        if client.is_closing.get() && !is_told {
-            is_told = true;
+        if client.order.get() == Order::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        if client.order.get() == Order::Close && !is_closing {
+            is_closing = true;
             connection.as_mut().graceful_shutdown();
         }
         let polled = connection.as_mut().poll(cx);
-        if polled.is_pending() && !is_told {
+        if polled.is_pending() {
             let mut waker = client.waker.borrow_mut();
             if !waker
                 .as_ref()
@@ -115,7 +172,7 @@ pub(crate) async fn serve(stream: TcpStream, client: Rc<Client>, worker: Rc<Work
                 *waker = Some(cx.waker().clone());
             }
         }
-        Poll::map(polled, |served| served)
+        polled
     });
     if let Err(error) = served.await {
         tracing::debug!(client = %client.ip, %error, "connection of a client ended");

@@ -9,9 +9,9 @@ use crate::domain::evidence::{Failure, OutcomeClass};
 /// Why Serin answers a request itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// The request names no host, neither in its target nor in a `Host` field.
-    #[error("the request names no host")]
-    NoHost,
+    /// The request names no host, or several, or something that is none.
+    #[error("the request must name one host, in its target or in one `Host` field")]
+    BadHost,
     /// A tunnel was asked for.
     #[error("tunnels are not opened here")]
     Tunnel,
@@ -21,7 +21,7 @@ pub(crate) enum ProxyError {
     /// The client sent the body too slowly, or broke off.
     #[error("the request body did not arrive")]
     UploadBroken,
-    /// Every server of the backend refused the connection.
+    /// Every endpoint of the backend refused the connection.
     #[error("the backend accepts no connection")]
     Refused(#[source] io::Error),
     /// A connection could not be made for another reason, such as a name that does not resolve.
@@ -33,6 +33,9 @@ pub(crate) enum ProxyError {
     /// There are as many connections to the backend as there may be.
     #[error("all connections to the backend are in use")]
     Busy,
+    /// This machine has no more sockets, ports or memory to connect with.
+    #[error("out of sockets")]
+    Exhausted(#[source] io::Error),
     /// The head of the answer did not come in time.
     #[error("the backend did not answer in time")]
     ResponseTimeout,
@@ -45,12 +48,12 @@ impl ProxyError {
     /// The status that the client is told.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::NoHost => StatusCode::BAD_REQUEST,
+            Self::BadHost => StatusCode::BAD_REQUEST,
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(_) | Self::Unreachable(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -58,21 +61,14 @@ impl ProxyError {
     /// How the request counts.
     pub(crate) const fn class(&self) -> OutcomeClass {
         match self {
-            Self::NoHost | Self::Tunnel | Self::NoRoute => OutcomeClass::ClientError,
+            Self::BadHost | Self::Tunnel | Self::NoRoute => OutcomeClass::ClientError,
             Self::UploadBroken => OutcomeClass::ClientAborted,
+            Self::Exhausted(_) => OutcomeClass::ProxyFault,
             Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy => {
                 OutcomeClass::BackendFailure(Failure::Connect)
             }
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
             Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }
-    }
-
-    /// Whether no byte of the request was sent, so that another backend may be asked.
-    pub(crate) const fn is_unsent(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy
-        )
     }
 }

@@ -7,12 +7,11 @@ use std::net::IpAddr;
 use http::Request;
 use smallvec::SmallVec;
 
-use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::caller::Caller;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::headers;
 use crate::proxy::resolve::{self, Surroundings};
 
 /// Where a request would go, and why.
@@ -57,16 +56,7 @@ pub fn explain<B>(
     })?;
     let (client_ip, identity) = resolve::identity(routing, peer, &request, &Alone);
     let caller = identity.caller();
-    let facts = RequestFacts {
-        method: request.method(),
-        host: headers::host_name(&located.host),
-        path: request.uri().path(),
-        headers: request.headers(),
-        client_ip,
-        caller,
-        assigned: &[],
-        draw: 0,
-    };
+    let facts = resolve::facts(&request, &located, client_ip, caller, &[]);
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))

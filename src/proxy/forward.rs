@@ -1,6 +1,6 @@
 //! Sends a request to one backend and waits for the head of its answer.
 //!
-//! Only what was certainly never sent is tried again: on the next server when one accepts no
+//! Only what was certainly never sent is tried again: on the next endpoint when one accepts no
 //! connection, on a new connection when a kept one turned out to be closed.
 
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::domain::backend::Timeouts;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::pool::{Lease, Pool};
-use crate::proxy::view::Servers;
+use crate::proxy::view::Endpoints;
 use crate::runtime::clock;
 
 /// A backend's answer, and the connection it is read from.
@@ -29,38 +29,30 @@ pub(crate) struct Unanswered {
     pub(crate) request: Option<Request<Upload>>,
 }
 
-/// A request on its way, with what is known of its body.
-pub(crate) struct Parcel {
-    pub(crate) request: Request<Upload>,
-    pub(crate) progress: Option<Rc<UploadProgress>>,
-}
-
-/// Sends a request to the servers of a backend in turn, until one takes it.
-pub(crate) async fn forward(servers: &Servers, parcel: Parcel) -> Result<Answer, Unanswered> {
-    let Parcel {
-        mut request,
-        progress,
-    } = parcel;
+/// Sends a request to the endpoints of a backend in turn, until one takes it.
+pub(crate) async fn forward(
+    endpoints: &Endpoints,
+    mut request: Request<Upload>,
+    progress: Option<&UploadProgress>,
+) -> Result<Answer, Unanswered> {
     let mut last = None;
-    for pool in servers.in_turn() {
-        match send(pool, request, progress.as_deref()).await {
+    for pool in endpoints.in_turn() {
+        match send(pool, request, progress).await {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
             }) => {
-                tracing::debug!(endpoint = %pool.endpoint(), %error, "server passed over");
+                tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
                 request = unsent;
                 last = Some(keep_gravest(last, error));
             }
             done => return done,
         }
     }
-    // A backend has at least one server, so there is an error by now.
+    // A backend has at least one endpoint, so there is an error by now.
     let error = last.unwrap_or(ProxyError::Busy);
-    Err(Unanswered {
-        error,
-        request: Some(request),
-    })
+    let request = Some(request);
+    Err(Unanswered { error, request })
 }
 
 /// `Refused` stands for "all refused", so any other error outranks it.
@@ -71,14 +63,14 @@ fn keep_gravest(last: Option<ProxyError>, next: ProxyError) -> ProxyError {
     }
 }
 
-/// Sends a request to one server: on a kept connection, or on a new one when there is none or it
-/// was closed under our hands.
+/// Sends a request to one endpoint: on a kept connection, or on a new one when there is none or
+/// those kept were closed under our hands.
 async fn send(
     pool: &Rc<Pool>,
     mut request: Request<Upload>,
     progress: Option<&UploadProgress>,
 ) -> Result<Answer, Unanswered> {
-    if let Some(lease) = pool.reuse() {
+    while let Some(lease) = pool.reuse() {
         match exchange(pool, lease, request, progress).await {
             Err(Unanswered {
                 request: Some(unsent),
@@ -89,10 +81,10 @@ async fn send(
     }
     match pool.connect().await {
         Ok(lease) => exchange(pool, lease, request, progress).await,
-        Err(error) => Err(Unanswered {
-            error,
-            request: Some(request),
-        }),
+        Err(error) => {
+            let request = Some(request);
+            Err(Unanswered { error, request })
+        }
     }
 }
 
@@ -104,28 +96,26 @@ async fn exchange(
 ) -> Result<Answer, Unanswered> {
     let timeouts = *pool.timeouts();
     let begun = clock::monotonic();
-    let sent = lease.sender.try_send_request(request);
-    let expired = expire(&timeouts, begun, progress);
-    let outcome = tokio::select! {
+    let answered = tokio::select! {
         biased;
-        answered = sent => answered,
-        error = expired => return Err(Unanswered { error, request: None }),
-    };
-    match outcome {
-        Ok(response) => {
-            lease.count_request();
-            Ok(Answer {
-                response,
-                lease,
-                timeouts,
-            })
+        answered = lease.send(request) => answered,
+        error = expire(&timeouts, begun, progress) => {
+            return Err(Unanswered { error, request: None });
         }
+    };
+    match answered {
+        Ok(response) => Ok(Answer {
+            response,
+            lease,
+            timeouts,
+        }),
         Err(mut failed) => {
             let request = failed.take_message();
             let is_clients = progress.is_some_and(|progress| progress.broken.get());
-            let error = match failed.into_error() {
-                _ if is_clients => ProxyError::UploadBroken,
-                error => ProxyError::Broken(error),
+            let error = if is_clients {
+                ProxyError::UploadBroken
+            } else {
+                ProxyError::Broken(failed.into_error())
             };
             Err(Unanswered { error, request })
         }
@@ -151,10 +141,10 @@ async fn expire(
         } else {
             timeouts.idle
         };
-        let deadline = progress.moved.get() + limit;
+        // The upload may have begun long ago, on the way to an endpoint that took nothing.
+        let deadline = progress.moved.get().max(begun) + limit;
         if clock::monotonic() >= deadline {
-            let awaits_client = !progress.ended.get() && progress.awaits_client.get();
-            return if awaits_client {
+            return if progress.is_clients_turn() {
                 ProxyError::UploadBroken
             } else {
                 ProxyError::ResponseTimeout

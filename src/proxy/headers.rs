@@ -5,7 +5,7 @@
 //! said by anyone we do not trust.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Uri, Version};
@@ -26,19 +26,23 @@ pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags"
 
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted
 /// peer the `guarded` ones, from which callers are known, and all that speaks of forwarding.
+///
+/// An underscore counts as a hyphen: gateways behind us make the same variable of both.
 pub(crate) fn remove_forged(
     headers: &mut HeaderMap,
     is_trusted: bool,
-    guarded: impl Fn(&HeaderName) -> bool,
+    guarded: impl Fn(&str) -> bool,
 ) {
-    let is_forged = |name: &&HeaderName| {
-        let text = name.as_str();
-        text.starts_with("serin-")
-            || text.starts_with("serin_")
-            || !is_trusted
-                && (text.starts_with("x-forwarded-") || *name == FORWARDED || guarded(name))
+    let is_forged = |name: &str| {
+        let is_of_others =
+            || name.starts_with("x-forwarded-") || name == FORWARDED.as_str() || guarded(name);
+        name.starts_with("serin-") || !is_trusted && is_of_others()
     };
-    let forged: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_forged).cloned().collect();
+    let is_removed = |name: &&HeaderName| match name.as_str() {
+        text if text.contains('_') => is_forged(&text.replace('_', "-")),
+        text => is_forged(text),
+    };
+    let forged: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_removed).cloned().collect();
     forged.iter().for_each(|name| drop(headers.remove(name)));
 }
 
@@ -90,19 +94,37 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Makes a request's target relative and its `Host` the one it asks for, as an origin wants it.
 ///
-/// Returns the host as it goes upstream, or `None` where there is none.
+/// Returns the host as it goes upstream, or `None` where there is not exactly one.
 pub(crate) fn settle_host<B>(request: &mut Request<B>) -> Option<HeaderValue> {
     if let Some(authority) = request.uri().authority() {
         let host = HeaderValue::from_str(authority.as_str()).ok()?;
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
+        let target = request.uri().path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
         *request.uri_mut() = target.parse::<Uri>().ok()?;
         request.headers_mut().insert(header::HOST, host);
     }
-    let host = request.headers().get(header::HOST)?;
-    (!host.is_empty()).then(|| host.clone())
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    let host = fields.next().filter(|host| is_host(host.as_bytes()))?;
+    fields.next().is_none().then(|| host.clone())
+}
+
+/// Whether a value is a name or an address, and perhaps a port: no user, no path, no list.
+fn is_host(value: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+    let name_end = match value.iter().rposition(|byte| *byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => value
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(value.len()),
+    };
+    let (name, port) = value.split_at(name_end);
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !name.is_empty() && name.iter().all(is_part) && is_port
 }
 
 /// The name in a `Host` value: without its port, without a final dot.
@@ -126,7 +148,7 @@ pub(crate) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &AddressMatc
     let mut client = peer;
     for field in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
         for entry in field.to_str().unwrap_or_default().rsplit(',') {
-            let Ok(address) = entry.trim().parse::<IpAddr>() else {
+            let Some(address) = forwarded_ip(entry.trim()) else {
                 return client;
             };
             client = address.to_canonical();
@@ -136,6 +158,12 @@ pub(crate) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &AddressMatc
         }
     }
     client
+}
+
+/// An address, of which some proxies write the port as well.
+fn forwarded_ip(entry: &str) -> Option<IpAddr> {
+    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
+    entry.parse().ok().or_else(with_port)
 }
 
 /// Says by what way a request came. What a trusted peer has said is kept and added to.
@@ -239,6 +267,8 @@ mod tests {
             ("serin-flags", "orders=canary"),
             ("serin_flags", "orders=canary"),
             ("x-user-id", "admin"),
+            ("x_user_id", "admin"),
+            ("x_forwarded_for", "192.0.2.1"),
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=192.0.2.1"),
@@ -252,7 +282,7 @@ mod tests {
         assert_eq!(remaining(false), "accept");
         assert_eq!(
             remaining(true),
-            "accept forwarded x-forwarded-for x-forwarded-proto x-user-id"
+            "accept forwarded x-forwarded-for x-forwarded-proto x-user-id x_forwarded_for x_user_id"
         );
     }
 
@@ -293,6 +323,8 @@ mod tests {
             ("x-forwarded-for", "10.0.0.3"),
         ];
         assert_eq!(client("10.0.0.1", &two), "203.0.113.5");
+        let with_port = [("x-forwarded-for", "198.51.100.7, 203.0.113.5:4711")];
+        assert_eq!(client("10.0.0.1", &with_port), "203.0.113.5");
         let broken = [("x-forwarded-for", "203.0.113.5, unknown, 10.0.0.2")];
         assert_eq!(client("10.0.0.1", &broken), "10.0.0.2");
     }
@@ -348,7 +380,33 @@ mod tests {
             host_name(&HeaderValue::from_static("example.com.")),
             "example.com"
         );
-        assert!(settle_host(&mut Request::get("/").body(()).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_host() {
+        let host = |fields: &[(&str, &str)], target: &str| {
+            let mut request = Request::get(target).body(()).unwrap();
+            *request.headers_mut() = map(fields);
+            settle_host(&mut request).map(|host| host.to_str().unwrap().to_owned())
+        };
+        for good in [
+            "a",
+            "a.example.com:8080",
+            "192.0.2.1",
+            "[2001:db8::1]:80",
+            "a_b",
+            "a:",
+        ] {
+            assert_eq!(host(&[("host", good)], "/").unwrap(), good);
+        }
+        for bad in [
+            "", "a b", "u@h", "a/b", "a,b", "a:80x", "a:1:2", "a#b", "[::1]x",
+        ] {
+            assert_eq!(host(&[("host", bad)], "/"), None, "{bad}");
+        }
+        assert_eq!(host(&[], "/"), None);
+        assert_eq!(host(&[("host", "a"), ("host", "a")], "/"), None);
+        assert_eq!(host(&[("host", "a")], "http://user:secret@h/"), None);
     }
 
     #[test]

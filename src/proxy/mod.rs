@@ -10,6 +10,7 @@
 
 mod balance;
 mod connection;
+mod download;
 mod error;
 pub mod explain;
 mod forward;

@@ -4,25 +4,21 @@
 //! travels with the answer's body; dropped before it was told how things ended, it takes that to
 //! mean that the client left.
 
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
 use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::proxy::connection::Client;
-use crate::proxy::upstream::pool::Lease;
+use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
+use crate::runtime::recorder::ArmCounters;
 
 /// The code under which a client counts that left before there was an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
@@ -35,10 +31,13 @@ pub(crate) struct Observation {
     route: Option<RouteIndex>,
     flag: Option<(FlagIndex, Decision)>,
     started: Instant,
+    upload: Option<Rc<UploadProgress>>,
+    /// How long a backend may keep a client waiting before leaving is no longer the client's whim.
+    patience: Option<Duration>,
     status: Option<StatusCode>,
     head_latency: Option<Duration>,
-    /// The failure of the arm that was decided, whatever was made good afterwards.
-    first_failure: Option<Failure>,
+    /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
+    first_attempt: Option<OutcomeClass>,
     is_counted: bool,
 }
 
@@ -53,9 +52,11 @@ impl Observation {
             route: None,
             flag: None,
             started: clock::monotonic(),
+            upload: None,
+            patience: None,
             status: None,
             head_latency: None,
-            first_failure: None,
+            first_attempt: None,
             is_counted: false,
         }
     }
@@ -70,36 +71,31 @@ impl Observation {
         self.flag = Some((flag, decision));
     }
 
+    /// Says that the request is on its way, with what is known of its body.
+    pub(crate) fn sent(&mut self, upload: Option<Rc<UploadProgress>>, patience: Duration) {
+        self.upload = upload;
+        self.patience = Some(patience);
+    }
+
     /// Says that the first attempt failed, though another may still succeed.
     pub(crate) fn first_attempt_failed(&mut self, class: OutcomeClass, was_refused: bool) {
-        if let OutcomeClass::BackendFailure(failure) = class {
-            self.first_failure.get_or_insert(failure);
-        }
-        if let Some((flag, decision)) = self.flag {
-            let arm = self
-                .view
-                .meters()
-                .arm(flag, decision.stratum, decision.variant);
-            if was_refused {
-                arm.record_refused();
-            }
+        self.first_attempt = Some(class);
+        if was_refused && let Some(arm) = self.arm() {
+            arm.record_refused();
         }
     }
 
     /// Says that another variant's backend answers in place of the one decided.
     pub(crate) fn rescued(&self) {
-        if let Some((flag, decision)) = self.flag {
-            self.view
-                .meters()
-                .arm(flag, decision.stratum, decision.variant)
-                .record_rescued();
+        if let Some(arm) = self.arm() {
+            arm.record_rescued();
         }
     }
 
     /// Says that the head of the backend's answer has come.
     pub(crate) fn head(&mut self, status: StatusCode) {
         self.status = Some(status);
-        self.head_latency = Some(self.started.elapsed());
+        self.head_latency = Some(clock::monotonic() - self.backends_turn());
     }
 
     /// Counts a request that Serin answered itself.
@@ -108,33 +104,72 @@ impl Observation {
         self.count(class);
     }
 
-    /// Counts a request whose answer came to its end, or broke.
-    fn ended(mut self, broken: Option<Failure>) {
-        let class = match (broken, self.status) {
-            (Some(failure), _) => OutcomeClass::BackendFailure(failure),
-            (None, Some(status)) => OutcomeClass::of_status(status),
-            (None, None) => OutcomeClass::ProxyFault,
-        };
+    /// Counts a request whose answer came to its end.
+    pub(crate) fn completed(mut self) {
+        let class = self.status.map(OutcomeClass::of_status);
+        self.count(class.unwrap_or(OutcomeClass::ProxyFault));
+    }
+
+    /// Counts a request whose answer was cut off.
+    pub(crate) fn cut(mut self, class: OutcomeClass) {
         self.count(class);
+    }
+
+    /// Says that the client is to take what has come of the answer, within a limit of time.
+    pub(crate) fn client_is_to_take(&self, limit: Duration) {
+        self.client.is_to_take(self.worker.coarse_now(), limit);
+    }
+
+    /// Says that it is not the client that is waited for.
+    pub(crate) fn client_is_not_awaited(&self) {
+        self.client.awaits_nobody();
+    }
+
+    /// Since when the backend has had all it needs to answer. The time that a client takes to
+    /// send a body is its own.
+    fn backends_turn(&self) -> Instant {
+        let upload = self.upload.as_ref().filter(|upload| upload.ended.get());
+        upload.map_or(self.started, |upload| upload.moved.get().max(self.started))
+    }
+
+    /// What it means that the client is gone: once the answer had begun, no more than its status
+    /// says; before that nothing, unless the backend had kept it waiting for long.
+    fn abandoned(&self) -> OutcomeClass {
+        if let Some(status) = self.status {
+            return OutcomeClass::of_status(status);
+        }
+        let is_uploaded = self
+            .upload
+            .as_ref()
+            .is_none_or(|upload| upload.ended.get() && !upload.broken.get());
+        let waited = clock::monotonic() - self.backends_turn();
+        if is_uploaded && self.patience.is_some_and(|patience| waited > patience) {
+            OutcomeClass::BackendFailure(Failure::Timeout)
+        } else {
+            OutcomeClass::ClientAborted
+        }
+    }
+
+    fn arm(&self) -> Option<&ArmCounters> {
+        let (flag, decision) = self.flag?;
+        let meters = self.view.meters();
+        Some(meters.arm(flag, decision.stratum, decision.variant))
     }
 
     fn count(&mut self, class: OutcomeClass) {
         self.is_counted = true;
-        let class = self
-            .first_failure
-            .map_or(class, OutcomeClass::BackendFailure);
+        let class = self.first_attempt.unwrap_or(class);
         let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
-        let meters = self.view.meters();
         let decision = self.flag.map(|(_, decision)| decision);
-        meters.codes(self.route, decision).record(status);
-        if let Some((flag, decision)) = self.flag {
+        let codes = self.view.meters().codes(self.route, decision);
+        codes.record(status);
+        if let (Some(arm), Some(decision)) = (self.arm(), decision) {
+            let head_latency = self.head_latency;
             let outcome = Outcome {
                 class,
-                head_latency: self.head_latency,
+                head_latency,
             };
-            meters
-                .arm(flag, decision.stratum, decision.variant)
-                .record(&outcome, decision.hash);
+            arm.record(&outcome, decision.hash);
         }
     }
 }
@@ -142,135 +177,8 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.is_counted {
-            // A client that leaves in the middle of a failed answer has still seen it fail.
-            let failed = self.status.map(OutcomeClass::of_status);
-            let failed = failed.filter(|class| matches!(class, OutcomeClass::BackendFailure(_)));
-            self.count(failed.unwrap_or(OutcomeClass::ClientAborted));
+            self.count(self.abandoned());
         }
         self.client.end_request(self.worker.coarse_now());
-    }
-}
-
-/// A backend's answer on its way to the client.
-pub(crate) struct Download {
-    body: Incoming,
-    idle_limit: Duration,
-    /// Runs only while the backend keeps us waiting.
-    idle: Option<Pin<Box<Sleep>>>,
-    /// Until the answer has ended.
-    open: Option<(Observation, Lease)>,
-}
-
-/// Why an answer is cut off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DownloadError {
-    /// The backend broke off.
-    #[error("the backend broke off its answer")]
-    Cut(#[source] hyper::Error),
-    /// The backend sent nothing for too long.
-    #[error("the backend sent nothing for {0:?}")]
-    Idle(Duration),
-}
-
-impl Download {
-    fn end(&mut self, broken: Option<Failure>) {
-        if let Some((observation, lease)) = self.open.take() {
-            if broken.is_none() {
-                lease.give_back();
-            }
-            observation.ended(broken);
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.idle = None;
-                if self.body.is_end_stream() {
-                    self.end(None);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                self.end(None);
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.end(Some(Failure::CutBody));
-                Poll::Ready(Some(Err(DownloadError::Cut(error))))
-            }
-            Poll::Pending => {
-                let limit = self.idle_limit;
-                let idle = self
-                    .idle
-                    .get_or_insert_with(|| Box::pin(sleep_until(clock::monotonic() + limit)));
-                std::task::ready!(idle.as_mut().poll(cx));
-                self.end(Some(Failure::Timeout));
-                Poll::Ready(Some(Err(DownloadError::Idle(limit))))
-            }
-        }
-    }
-}
-
-/// The body of an answer: a backend's, or one of our own.
-pub(crate) enum ResponseBody {
-    /// Comes from a backend.
-    Download(Download),
-    /// Is here already.
-    Full(Option<Bytes>),
-}
-
-impl ResponseBody {
-    /// A backend's answer, observed to its end.
-    pub(crate) fn download(
-        body: Incoming,
-        idle_limit: Duration,
-        observation: Observation,
-        lease: Lease,
-    ) -> Self {
-        let mut download = Download {
-            body,
-            idle_limit,
-            idle: None,
-            open: Some((observation, lease)),
-        };
-        if download.body.is_end_stream() {
-            download.end(None);
-        }
-        Self::Download(download)
-    }
-
-    /// An answer of our own.
-    pub(crate) const fn full(bytes: Bytes) -> Self {
-        Self::Full(Some(bytes))
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = DownloadError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        match self.get_mut() {
-            Self::Download(download) => download.poll(cx),
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Download(download) => download.body.is_end_stream(),
-            Self::Full(bytes) => bytes.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Download(download) => download.body.size_hint(),
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-        }
     }
 }

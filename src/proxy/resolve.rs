@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
@@ -53,13 +53,13 @@ pub(crate) fn locate<B>(
     request: &mut Request<B>,
 ) -> Result<Located, ProxyError> {
     let is_trusted = routing.trusted.contains(peer);
-    let guarded = |name: &HeaderName| is_guarded(routing, name);
+    let guarded = |name: &str| is_guarded(routing, name);
     headers::remove_forged(request.headers_mut(), is_trusted, guarded);
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Tunnel);
     }
-    let host = headers::settle_host(request).ok_or(ProxyError::NoHost)?;
-    let (name, path) = (headers::host_name(&host), request.uri().path());
+    let host = headers::settle_host(request).ok_or(ProxyError::BadHost)?;
+    let (name, path) = (headers::host_name(&host), routed_path(request));
     let found = routing
         .routes
         .find(name, request.method(), path, request.headers());
@@ -69,8 +69,36 @@ pub(crate) fn locate<B>(
     })
 }
 
+/// The path that routes are asked for. `OPTIONS *` is about the host as a whole.
+fn routed_path<B>(request: &Request<B>) -> &str {
+    match request.uri().path() {
+        "*" => "/",
+        path => path,
+    }
+}
+
+/// What decisions look at in a request.
+pub(crate) fn facts<'a, B>(
+    request: &'a Request<B>,
+    located: &'a Located,
+    client_ip: IpAddr,
+    caller: Caller<'a>,
+    assigned: &'a [GroupIndex],
+) -> RequestFacts<'a> {
+    RequestFacts {
+        method: request.method(),
+        host: headers::host_name(&located.host),
+        path: routed_path(request),
+        headers: request.headers(),
+        client_ip,
+        caller,
+        assigned,
+        draw: 0,
+    }
+}
+
 /// Whether a header says who the caller is, so that only trusted peers may send it.
-fn is_guarded(routing: &RoutingSnapshot, name: &HeaderName) -> bool {
+fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
         IdentitySource::Header(source) => source == name,
         IdentitySource::Cookie(_)
@@ -117,14 +145,8 @@ pub(crate) fn decide<B>(
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
     let facts = RequestFacts {
-        method: request.method(),
-        host: headers::host_name(&located.host),
-        path: request.uri().path(),
-        headers: request.headers(),
-        client_ip,
-        caller,
-        assigned: &assigned,
         draw: surroundings.draw(),
+        ..facts(request, located, client_ip, caller, &assigned)
     };
     let decision = routing.decide(flag, &facts);
     let backend = *routing.flag(flag).backends.get(decision.variant);

@@ -1,10 +1,10 @@
 //! Answers that Serin gives itself, as problem details (RFC 9457).
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::observe::ResponseBody;
 
 /// The answer to a request that no backend answered.
 pub(crate) fn problem(
@@ -28,7 +28,7 @@ pub(crate) fn problem(
     let content_type = HeaderValue::from_static("application/problem+json");
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if matches!(error, ProxyError::Busy) {
+    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if matches!(error, ProxyError::UploadBroken) {

@@ -9,16 +9,35 @@ use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
 use crate::proxy::connection::Client;
+use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::forward::{Answer, Parcel, Unanswered, forward};
+use crate::proxy::forward::{Answer, Unanswered, forward};
 use crate::proxy::headers::{self, SERIN_FLAGS};
-use crate::proxy::observe::{Observation, ResponseBody};
+use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Destination, decide, locate};
-use crate::proxy::upload::Upload;
+use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{respond, trace};
 use crate::runtime::inbox::Message;
+
+/// A client that leaves after this part of the time a backend has to answer was kept waiting.
+///
+/// A fifth, three seconds of fifteen: clients give up before proxies do, and a backend that hangs
+/// until they do must not look as if nobody had asked it.
+const PATIENCE_PARTS: u32 = 5;
+
+/// A request on its way, with what is known of its body.
+struct Parcel {
+    request: Request<Upload>,
+    progress: Option<Rc<UploadProgress>>,
+}
+
+/// An answer, and the request's body that may still be on its way.
+struct Received {
+    answer: Answer,
+    progress: Option<Rc<UploadProgress>>,
+}
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -43,9 +62,19 @@ pub(crate) async fn handle(
     if let Some((flag, decision)) = destination.flag {
         observation.decided(flag, decision);
     }
-    let request_id = prepare(&worker, routing, &client, &mut request, &located.host);
-    match send(&worker, &view, &destination, request, &mut observation).await {
-        Ok(answer) => pass_back(answer, observation, version, destination.set_cookie),
+    let flag = destination.flag.map(|(flag, _)| flag);
+    let host = &located.host;
+    let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
+    let (parts, body) = request.into_parts();
+    let (upload, progress) = Upload::new(body);
+    let patience = routing.backend(destination.backend).timeouts.response / PATIENCE_PARTS;
+    observation.sent(progress.clone(), patience);
+    let parcel = Parcel {
+        request: Request::from_parts(parts, upload),
+        progress,
+    };
+    match send(&worker, &view, &destination, parcel, &mut observation).await {
+        Ok(received) => pass_back(received, observation, version, destination.set_cookie),
         Err(error) => {
             tracing::debug!(client = %client.ip, %error, "request not answered by a backend");
             observation.answered(error.status(), error.class());
@@ -61,11 +90,12 @@ fn prepare(
     client: &Client,
     request: &mut Request<Incoming>,
     host: &HeaderValue,
+    flag: Option<FlagIndex>,
 ) -> HeaderValue {
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let fields = request.headers_mut();
     headers::remove_hop_by_hop(fields);
-    for force in routing.flags.iter().filter_map(|flag| flag.force.as_ref()) {
+    if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
         fields.remove(&force.header);
     }
     headers::set_forwarding(fields, client, host);
@@ -83,42 +113,40 @@ async fn send(
     worker: &Worker,
     view: &View,
     destination: &Destination,
-    request: Request<Incoming>,
+    parcel: Parcel,
     observation: &mut Observation,
-) -> Result<Answer, ProxyError> {
-    let (parts, body) = request.into_parts();
-    let (upload, progress) = Upload::new(body);
-    let mut request = Request::from_parts(parts, upload);
+) -> Result<Received, ProxyError> {
+    let Parcel {
+        mut request,
+        progress,
+    } = parcel;
     if let Some((flag, decision)) = destination.flag {
         tell_decision(view, flag, decision.variant, request.headers_mut());
     }
-    let parcel = Parcel {
-        request,
-        progress: progress.clone(),
+    let endpoints = view.endpoints(destination.backend);
+    let Unanswered { error, request } = match forward(endpoints, request, progress.as_deref()).await
+    {
+        Ok(answer) => return Ok(Received { answer, progress }),
+        Err(unanswered) => unanswered,
     };
-    let Unanswered { error, request } =
-        match forward(view.servers(destination.backend), parcel).await {
-            Ok(answer) => return Ok(answer),
-            Err(unanswered) => unanswered,
-        };
     let was_refused = matches!(error, ProxyError::Refused(_));
     observation.first_attempt_failed(error.class(), was_refused);
-    let (Some((flag, decision)), Some(mut request)) = (destination.flag, request) else {
+    let (Some((flag, decision)), Some(mut unsent)) = (destination.flag, request) else {
         return Err(error);
     };
-    if decision.variant != Variant::Canary || !error.is_unsent() {
+    if decision.variant != Variant::Canary {
         return Err(error);
     }
     let routing = view.routing();
     if was_refused {
         worker.tell(Message::CanaryRefused(routing.flag(flag).name.clone()));
     }
-    tell_decision(view, flag, Variant::Stable, request.headers_mut());
-    let stable = view.servers(routing.flag(flag).backends.stable);
-    let rescued = forward(stable, Parcel { request, progress }).await;
-    rescued
-        .inspect(|_| observation.rescued())
-        .map_err(|unanswered| unanswered.error)
+    tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
+    let stable = view.endpoints(routing.flag(flag).backends.stable);
+    let rescued = forward(stable, unsent, progress.as_deref()).await;
+    let answer = rescued.map_err(|unanswered| unanswered.error)?;
+    observation.rescued();
+    Ok(Received { answer, progress })
 }
 
 fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut HeaderMap) {
@@ -127,11 +155,12 @@ fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut H
 
 /// Makes the head of an answer the one that the client is to see, and lets the body flow.
 fn pass_back(
-    answer: Answer,
+    received: Received,
     mut observation: Observation,
     version: Version,
     set_cookie: Option<HeaderValue>,
 ) -> Response<ResponseBody> {
+    let Received { answer, progress } = received;
     let Answer {
         response,
         lease,
@@ -145,6 +174,6 @@ fn pass_back(
     if let Some(cookie) = set_cookie {
         parts.headers.append(header::SET_COOKIE, cookie);
     }
-    let body = ResponseBody::download(body, timeouts.idle, observation, lease);
+    let body = ResponseBody::download(body, progress, timeouts.idle, observation, lease);
     Response::from_parts(parts, body)
 }

@@ -25,7 +25,10 @@ pub(crate) fn set_request_id(
         && let Some(known) = headers.get(&REQUEST_ID)
         && is_plain_id(known.as_bytes())
     {
-        return known.clone();
+        let known = known.clone();
+        // Of several the first is used, and only that.
+        headers.insert(REQUEST_ID, known.clone());
+        return known;
     }
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = Builder::from_random_bytes(random.random()).into_uuid();

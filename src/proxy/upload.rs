@@ -28,6 +28,13 @@ pub(crate) struct UploadProgress {
     pub(crate) broken: Cell<bool>,
 }
 
+impl UploadProgress {
+    /// Whether the client is to send and does not.
+    pub(crate) fn is_clients_turn(&self) -> bool {
+        !self.ended.get() && self.awaits_client.get()
+    }
+}
+
 /// A request's body that reports its progress; most requests have none to report.
 #[derive(Debug)]
 pub(crate) struct Upload {

@@ -15,7 +15,7 @@ use crate::proxy::upstream::pool::Pool;
 use crate::runtime::ledger::WorkerMeters;
 use crate::runtime::published::Published;
 
-/// One worker's connections to all servers, kept from snapshot to snapshot.
+/// One worker's connections to all endpoints, kept from snapshot to snapshot.
 #[derive(Default)]
 pub(crate) struct Pools(HashMap<(BackendName, Endpoint), Rc<Pool>>);
 
@@ -25,14 +25,14 @@ impl Pools {
     }
 }
 
-/// One backend's servers.
-pub(crate) struct Servers {
+/// One backend's endpoints.
+pub(crate) struct Endpoints {
     pools: Vec<Rc<Pool>>,
     policy: Policy,
 }
 
-impl Servers {
-    /// All servers, each once, the one whose turn it is first.
+impl Endpoints {
+    /// All endpoints, each once, the one whose turn it is first.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Rc<Pool>> {
         let first = self.policy.pick(self.pools.len());
         (0..self.pools.len()).map(move |step| &self.pools[(first + step) % self.pools.len()])
@@ -43,19 +43,19 @@ impl Servers {
 pub(crate) struct View {
     published: Arc<Published>,
     worker: usize,
-    backends: Vec<Servers>,
+    backends: Vec<Endpoints>,
     /// By flag and variant, what `serin-flags` tells the backend.
     flag_headers: Vec<PerVariant<HeaderValue>>,
 }
 
 impl View {
-    /// Makes the view of a snapshot. Connections to servers that it still names are kept, the
+    /// Makes the view of a snapshot. Connections to endpoints that it still names are kept, the
     /// others are let go; exchanges under way on them end in peace.
     pub(crate) fn new(published: Arc<Published>, worker: usize, pools: &mut Pools) -> Self {
         let mut kept = HashMap::new();
         let routing = &published.routing;
         let meters = &published.meters[worker];
-        let servers = routing.backends.iter().enumerate().map(|(place, backend)| {
+        let per_backend = routing.backends.iter().enumerate().map(|(place, backend)| {
             let counters = meters.endpoints(BackendIndex(place));
             let pools = backend
                 .endpoints
@@ -73,12 +73,12 @@ impl View {
                     });
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
-            Servers {
+            Endpoints {
                 pools: pools.collect(),
                 policy: Policy::RoundRobin(RoundRobin::default()),
             }
         });
-        let backends = servers.collect();
+        let backends = per_backend.collect();
         let flag_headers = routing.flags.iter().map(|flag| {
             PerVariant::from_fn(|variant| {
                 // Names and variants are plain ASCII, which is always a header value.
@@ -106,8 +106,8 @@ impl View {
         &self.published.meters[self.worker]
     }
 
-    /// The servers of a backend.
-    pub(crate) fn servers(&self, backend: BackendIndex) -> &Servers {
+    /// The endpoints of a backend.
+    pub(crate) fn endpoints(&self, backend: BackendIndex) -> &Endpoints {
         &self.backends[backend.0]
     }
 

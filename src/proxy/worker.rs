@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use smallvec::SmallVec;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -18,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::connection::{self, Client};
+use crate::proxy::connection::{self, Client, Order};
 use crate::proxy::resolve::Surroundings;
 use crate::proxy::view::{Pools, View};
 use crate::runtime::assignments::CallerAssignments;
@@ -32,6 +33,12 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long a worker pauses when the system has no sockets left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The most connections of clients that one worker serves at a time.
+const CLIENTS_MAX: usize = 20_000;
+
+/// How long everything goes on as before once it is time to stop, but for new connections.
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
 /// How long requests under way have to end once it is time to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -66,6 +73,8 @@ pub(crate) struct Worker {
     inbox: InboxSender,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     next_client: Cell<u64>,
+    /// Connections refused for want of room since the last look.
+    turned_away: Cell<u64>,
     now: Cell<Instant>,
 }
 
@@ -83,17 +92,14 @@ pub fn run_worker(context: WorkerContext) -> io::Result<()> {
 
 async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
-    let sockets = context
-        .sockets
-        .into_iter()
-        .map(tokio::net::TcpListener::from_std);
+    let sockets = context.sockets.into_iter();
+    let sockets = sockets.map(tokio::net::TcpListener::from_std);
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-    let mut subscriber = context.subscriber;
     let mut pools = Pools::default();
-    let view = View::new(Arc::clone(subscriber.latest()), context.index, &mut pools);
+    let view = View::new(context.subscriber.load(), context.index, &mut pools);
     let worker = Rc::new(Worker {
         index: context.index,
-        subscriber: RefCell::new(subscriber),
+        subscriber: RefCell::new(context.subscriber),
         view: RefCell::new(Rc::new(view)),
         pools: RefCell::new(pools),
         random: RefCell::new(rand::make_rng()),
@@ -102,52 +108,58 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         inbox: context.inbox,
         clients: RefCell::default(),
         next_client: Cell::default(),
+        turned_away: Cell::default(),
         now: Cell::new(clock::monotonic()),
     });
     let housekeeping = spawn_local(Rc::clone(&worker).keep_house());
     let mut accepting = JoinSet::new();
     for socket in sockets {
-        accepting.spawn_local(accept(Rc::clone(&worker), socket));
+        let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
+        accepting.spawn_local(accept(worker, socket, shutdown));
     }
     shutdown.requested().await;
-    accepting.shutdown().await;
+    accepting.join_all().await;
     worker.drain().await;
     housekeeping.abort();
     Ok(())
 }
 
-async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener) {
+/// Accepts connections until it is time to stop, and then those that wait already: whoever has
+/// connected is served.
+async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, mut shutdown: Shutdown) {
     loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                // Answers are small and final; they must not wait for acknowledgements.
-                let _ = stream.set_nodelay(true);
-                let client = Rc::new(Client::new(peer, worker.coarse_now()));
-                let id = worker.admit(Rc::clone(&client));
-                let worker = Rc::clone(&worker);
-                spawn_local(async move {
-                    let _gone = Admitted {
-                        worker: Rc::clone(&worker),
-                        id,
-                    };
-                    connection::serve(stream, client, worker).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => worker.welcome(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    let Ok(socket) = socket.into_std() else {
+        return;
+    };
+    while let Ok((stream, peer)) = socket.accept() {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            worker.welcome(stream, peer);
         }
     }
 }
 
 /// Forgets a connection when it ends, however it ends.
-struct Admitted {
+struct Welcomed {
     worker: Rc<Worker>,
     id: u64,
 }
 
-impl Drop for Admitted {
+impl Drop for Welcomed {
     fn drop(&mut self) {
         self.worker.clients.borrow_mut().remove(&self.id);
     }
@@ -156,9 +168,10 @@ impl Drop for Admitted {
 impl Worker {
     /// The snapshot as this worker sees it, the latest one.
     pub(crate) fn view(&self) -> Rc<View> {
-        if let Some(published) = self.subscriber.borrow_mut().refresh() {
+        let published = self.subscriber.borrow_mut().refresh();
+        if let Some(published) = published {
             let mut pools = self.pools.borrow_mut();
-            let view = View::new(Arc::clone(published), self.index, &mut pools);
+            let view = View::new(published, self.index, &mut pools);
             *self.view.borrow_mut() = Rc::new(view);
         }
         Rc::clone(&self.view.borrow())
@@ -179,11 +192,27 @@ impl Worker {
         self.inbox.send(message);
     }
 
-    fn admit(&self, client: Rc<Client>) -> u64 {
+    /// Serves a new connection, unless there are as many as there may be.
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        if self.clients.borrow().len() >= CLIENTS_MAX {
+            self.turned_away.set(self.turned_away.get() + 1);
+            return;
+        }
+        // Answers are small and final; they must not wait for acknowledgements.
+        let _ = stream.set_nodelay(true);
+        let client = Rc::new(Client::new(peer, self.coarse_now()));
         let id = self.next_client.get();
         self.next_client.set(id + 1);
-        self.clients.borrow_mut().insert(id, client);
-        id
+        self.clients.borrow_mut().insert(id, Rc::clone(&client));
+        let worker = Rc::clone(self);
+        let welcomed = Welcomed {
+            worker: Rc::clone(self),
+            id,
+        };
+        spawn_local(async move {
+            connection::serve(stream, client, worker).await;
+            drop(welcomed);
+        });
     }
 
     async fn keep_house(self: Rc<Self>) {
@@ -198,19 +227,25 @@ impl Worker {
                 .borrow()
                 .iter()
                 .for_each(|pool| pool.close_idle(now));
-            let clients = self.clients.borrow();
-            clients
+            self.clients
+                .borrow()
                 .values()
-                .filter(|client| client.is_stale(now))
-                .for_each(|client| client.close());
+                .for_each(|client| client.look(now));
+            let turned_away = self.turned_away.take();
+            if turned_away > 0 {
+                tracing::warn!(turned_away, limit = CLIENTS_MAX, "too many connections");
+            }
         }
     }
 
     async fn drain(&self) {
+        // Connections that were just accepted get to say what they came for.
+        sleep(DRAIN_GRACE).await;
+        let now = clock::monotonic();
         self.clients
             .borrow()
             .values()
-            .for_each(|client| client.close());
+            .for_each(|client| client.tell(Order::Close, now));
         let all_gone = async {
             let mut looks = interval(Duration::from_millis(10));
             while !self.clients.borrow().is_empty() {

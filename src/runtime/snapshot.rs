@@ -1,7 +1,7 @@
 //! One value, one writer, many readers who never wait.
 //!
-//! A reader keeps its own reference and looks at one number to see whether there is a newer
-//! value: on the request path that is one load of a line that is almost never written, where a
+//! Whoever works with a value keeps its own reference to it, and looks at one number to see whether
+//! there is a newer one: on the request path that is one load of a line that is almost never written, where a
 //! shared reference count would be one write to a line that all workers share.
 
 use std::sync::Arc;
@@ -45,58 +45,47 @@ impl<T> SnapshotWriter<T> {
         self.shared.current.load_full()
     }
 
-    /// A new reader.
+    /// A new reader, to whom the current value is news.
     pub fn reader(&self) -> SnapshotReader<T> {
-        let version = self.shared.version.load(Ordering::Acquire);
-        let current = self.shared.current.load_full();
         SnapshotReader {
             shared: Arc::clone(&self.shared),
-            version,
-            current,
+            seen: None,
         }
     }
 }
 
-/// Sees the latest published value.
+/// Sees the latest published value. It holds none itself, so a value that nobody works with any
+/// more is freed.
 #[derive(Debug)]
 pub struct SnapshotReader<T> {
     shared: Arc<Shared<T>>,
-    version: u64,
-    current: Arc<T>,
+    /// The version last handed out by [`refresh`](Self::refresh).
+    seen: Option<u64>,
 }
 
 impl<T> Clone for SnapshotReader<T> {
     fn clone(&self) -> Self {
-        let (shared, current) = (Arc::clone(&self.shared), Arc::clone(&self.current));
         Self {
-            shared,
-            version: self.version,
-            current,
+            shared: Arc::clone(&self.shared),
+            seen: self.seen,
         }
     }
 }
 
 impl<T> SnapshotReader<T> {
-    /// The latest value, if it is newer than the one this reader has seen last.
-    pub fn refresh(&mut self) -> Option<&Arc<T>> {
+    /// The latest value, if it is newer than the one this reader was given last.
+    pub fn refresh(&mut self) -> Option<Arc<T>> {
         let version = self.shared.version.load(Ordering::Acquire);
-        if version == self.version {
+        if self.seen == Some(version) {
             return None;
         }
-        self.version = version;
-        self.current = self.shared.current.load_full();
-        Some(&self.current)
-    }
-
-    /// The latest value, for readers who look now and then and remember nothing.
-    pub fn load(&self) -> Arc<T> {
-        self.shared.current.load_full()
+        self.seen = Some(version);
+        Some(self.load())
     }
 
     /// The latest value.
-    pub fn latest(&mut self) -> &Arc<T> {
-        self.refresh();
-        &self.current
+    pub fn load(&self) -> Arc<T> {
+        self.shared.current.load_full()
     }
 }
 
@@ -108,11 +97,11 @@ mod tests {
     fn a_reader_sees_each_value_once_and_always_the_latest() {
         let mut writer = SnapshotWriter::new(1);
         let mut reader = writer.reader();
-        assert_eq!(**reader.latest(), 1);
+        assert_eq!(reader.refresh().as_deref(), Some(&1));
         assert!(reader.refresh().is_none());
         writer.publish(2);
         writer.publish(3);
-        assert_eq!(reader.refresh().map(|value| **value), Some(3));
+        assert_eq!(reader.refresh().as_deref(), Some(&3));
         assert!(reader.refresh().is_none());
         assert_eq!(*writer.current(), 3);
     }

@@ -1,17 +1,20 @@
-//! One worker's connections to one server.
+//! One worker's connections to one endpoint.
 //!
-//! A connection is lent to one exchange at a time and comes back when the answer has been read to
-//! its end. The one used last is lent first, so that what a quiet hour leaves over grows old and
-//! is closed.
+//! A connection is lent to one exchange at a time and comes back when the request has been sent
+//! and the answer read, both to their ends. The one used last is lent first, so that what a quiet
+//! hour leaves over grows old and is closed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
 use crate::domain::backend::{Endpoint, Timeouts};
@@ -21,25 +24,35 @@ use crate::proxy::upstream::connect::connect;
 use crate::runtime::clock;
 use crate::runtime::recorder::EndpointCounters;
 
-/// The most connections that one worker has to one server.
+/// The most connections that one worker has to one endpoint.
 const CONNECTIONS_MAX: usize = 1024;
 
 /// The most unused connections that are kept; what a burst left over beyond that is closed.
 const IDLE_MAX: usize = 256;
 
-/// The most fields in the head of an answer; hyper's own default, stated.
-const RESPONSE_HEADERS_MAX: usize = 100;
+/// A connection that nobody else uses; closed when dropped, whatever is under way on it.
+struct Connection {
+    sender: SendRequest<Upload>,
+    driver: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
 
 struct Idle {
-    sender: SendRequest<Upload>,
+    connection: Connection,
     since: Instant,
 }
 
-/// Keeps and lends connections to one server.
+/// Keeps and lends connections to one endpoint.
 pub(crate) struct Pool {
     endpoint: Endpoint,
     timeouts: Timeouts,
     counters: Arc<EndpointCounters>,
+    /// Oldest first.
     idle: RefCell<Vec<Idle>>,
     /// Connections that exist, lent or idle.
     open: Rc<Cell<usize>>,
@@ -64,19 +77,17 @@ impl Pool {
     /// A connection that was used before, if one is left.
     pub(crate) fn reuse(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if sender.is_closed() {
-                continue;
-            }
+        while let Some(Idle { connection, since }) = idle.pop() {
             if since.elapsed() > self.timeouts.idle {
                 // All that lie below are older still.
                 idle.clear();
                 return None;
             }
-            return Some(Lease {
-                pool: Rc::clone(self),
-                sender,
-            });
+            // One that the endpoint has closed meanwhile is not ready.
+            if connection.sender.is_ready() {
+                let pool = Rc::clone(self);
+                return Some(Lease { pool, connection });
+            }
         }
         None
     }
@@ -91,49 +102,52 @@ impl Pool {
         }
         // Counted from here on, so that many who connect at once cannot pass the limit together.
         let open = OpenConnection::count(self);
-        let stream = connect(&self.endpoint, self.timeouts.connect)
-            .await
-            .inspect_err(|_| {
-                self.counters.connect_failures.add(1);
-            })?;
+        let connected = connect(&self.endpoint, self.timeouts.connect).await;
+        let stream = connected.inspect_err(|_| self.counters.connect_failures.add(1))?;
         self.counters.connects.add(1);
-        let sender = handshake(stream, open).await.map_err(ProxyError::Broken)?;
-        Ok(Lease {
-            pool: Rc::clone(self),
-            sender,
-        })
+        let connection = handshake(stream, open).await.map_err(ProxyError::Broken)?;
+        let pool = Rc::clone(self);
+        Ok(Lease { pool, connection })
     }
 
     /// Closes connections that nobody has used for long.
     pub(crate) fn close_idle(&self, now: Instant) {
-        let is_kept =
-            |idle: &Idle| now - idle.since <= self.timeouts.idle && !idle.sender.is_closed();
-        self.idle.borrow_mut().retain(is_kept);
+        let is_fresh = |idle: &Idle| now - idle.since <= self.timeouts.idle;
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| is_fresh(idle) && idle.connection.sender.is_ready());
     }
 
-    /// The server's limits of time.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            let since = clock::monotonic();
+            idle.push(Idle { connection, since });
+        }
+    }
+
+    /// The endpoint's limits of time.
     pub(crate) const fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    /// The server.
+    /// The endpoint.
     pub(crate) const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 }
 
-async fn handshake(stream: TcpStream, open: OpenConnection) -> hyper::Result<SendRequest<Upload>> {
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(RESPONSE_HEADERS_MAX)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    spawn_local(async move {
+async fn handshake(stream: TcpStream, open: OpenConnection) -> hyper::Result<Connection> {
+    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
+    // makes it keep them on the heap.
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driver = spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a backend ended");
         }
         drop(open);
     });
-    Ok(sender)
+    let driver = driver.abort_handle();
+    Ok(Connection { sender, driver })
 }
 
 /// Counts a connection for as long as it exists.
@@ -164,23 +178,35 @@ impl Drop for OpenConnection {
 /// left half said on it must not be read as part of the next exchange.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
-    pub(crate) sender: SendRequest<Upload>,
+    connection: Connection,
 }
 
 impl Lease {
-    /// Counts a request sent on this connection.
-    pub(crate) fn count_request(&self) {
-        self.pool.counters.requests.add(1);
+    /// Sends a request, and waits for the head of its answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
+        let answered = self.connection.sender.try_send_request(request).await;
+        self.pool.counters.requests.add(u64::from(answered.is_ok()));
+        answered
     }
 
-    /// Returns the connection after the answer has been read to its end.
+    /// Returns the connection after the request has been sent and the answer read, both to their
+    /// ends.
     pub(crate) fn give_back(self) {
-        let Self { pool, sender } = self;
-        let mut idle = pool.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < IDLE_MAX {
-            idle.push(Idle {
-                sender,
-                since: clock::monotonic(),
+        let Self {
+            pool,
+            mut connection,
+        } = self;
+        if connection.sender.is_ready() {
+            pool.keep(connection);
+        } else {
+            // It has a last word to say; it is kept once it has said it.
+            spawn_local(async move {
+                if connection.sender.ready().await.is_ok() {
+                    pool.keep(connection);
+                }
             });
         }
     }

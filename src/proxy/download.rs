@@ -1,0 +1,179 @@
+//! An answer's body on its way to the client.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::domain::evidence::{Failure, OutcomeClass};
+use crate::proxy::observe::Observation;
+use crate::proxy::upload::UploadProgress;
+use crate::proxy::upstream::pool::Lease;
+use crate::runtime::clock;
+
+/// What an answer's body needs until it has ended.
+struct Open {
+    observation: Observation,
+    lease: Lease,
+}
+
+/// A backend's answer on its way to the client.
+pub(crate) struct Download {
+    body: Incoming,
+    upload: Option<Rc<UploadProgress>>,
+    idle_limit: Duration,
+    /// Runs only while the backend keeps us waiting.
+    idle: Option<Pin<Box<Sleep>>>,
+    /// Until the answer has ended.
+    open: Option<Open>,
+}
+
+/// Why an answer is cut off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownloadError {
+    /// The backend broke off.
+    #[error("the backend broke off its answer")]
+    Cut(#[source] hyper::Error),
+    /// Nothing came for too long.
+    #[error("nothing came for {0:?}")]
+    Idle(Duration),
+}
+
+impl Download {
+    /// Ends well. A request that is still being sent then is of no more use to anybody; its
+    /// connection is closed with it.
+    fn complete(&mut self) {
+        let Some(Open { observation, lease }) = self.open.take() else {
+            return;
+        };
+        if self.upload.as_ref().is_none_or(|upload| upload.ended.get()) {
+            lease.give_back();
+        }
+        observation.completed();
+    }
+
+    /// Ends badly: by the client's fault if it was to send and did not.
+    fn cut(&mut self, failure: Failure, is_clients: impl FnOnce(&UploadProgress) -> bool) {
+        let Some(Open { observation, .. }) = self.open.take() else {
+            return;
+        };
+        let class = if self.upload.as_deref().is_some_and(is_clients) {
+            OutcomeClass::ClientAborted
+        } else {
+            OutcomeClass::BackendFailure(failure)
+        };
+        observation.cut(class);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.idle = None;
+                if self.body.is_end_stream() {
+                    self.complete();
+                } else if let Some(Open { observation, .. }) = &self.open {
+                    observation.client_is_to_take(self.idle_limit);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.complete();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.cut(Failure::CutBody, |upload| upload.broken.get());
+                Poll::Ready(Some(Err(DownloadError::Cut(error))))
+            }
+            Poll::Pending => self.wait(cx),
+        }
+    }
+
+    /// Waits for the backend, but not for ever.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        if let Some(Open { observation, .. }) = &self.open {
+            observation.client_is_not_awaited();
+        }
+        let limit = self.idle_limit;
+        let idle = self
+            .idle
+            .get_or_insert_with(|| Box::pin(sleep_until(clock::monotonic() + limit)));
+        std::task::ready!(idle.as_mut().poll(cx));
+        self.cut(Failure::Timeout, UploadProgress::is_clients_turn);
+        Poll::Ready(Some(Err(DownloadError::Idle(limit))))
+    }
+}
+
+/// The body of an answer: a backend's, or one of our own.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are the large one"
+)]
+pub(crate) enum ResponseBody {
+    /// Comes from a backend.
+    Download(Download),
+    /// Is here already.
+    Full(Option<Bytes>),
+}
+
+impl ResponseBody {
+    /// A backend's answer, observed to its end.
+    pub(crate) fn download(
+        body: Incoming,
+        upload: Option<Rc<UploadProgress>>,
+        idle_limit: Duration,
+        observation: Observation,
+        lease: Lease,
+    ) -> Self {
+        let open = Some(Open { observation, lease });
+        let mut download = Download {
+            body,
+            upload,
+            idle_limit,
+            idle: None,
+            open,
+        };
+        if download.body.is_end_stream() {
+            download.complete();
+        }
+        Self::Download(download)
+    }
+
+    /// An answer of our own.
+    pub(crate) const fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        match self.get_mut() {
+            Self::Download(download) => download.poll(cx),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Download(download) => download.body.is_end_stream(),
+            Self::Full(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Download(download) => download.body.size_hint(),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
