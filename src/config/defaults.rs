@@ -13,6 +13,9 @@ use crate::domain::weight::Weight;
 /// is where users of Envoy look first.
 pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
+/// The most workers: beyond this, more threads than any machine has cores are a slip of the pen.
+pub const WORKERS_MAX: u64 = 1024;
+
 /// The name of the cookie given to anonymous browsers: says whose it is.
 pub const ASSIGNED_COOKIE_NAME: &str = "serin";
 

@@ -16,7 +16,8 @@ use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
-use crate::config::text::{CookieName, Increase, NonEmpty, Span};
+use crate::config::defaults::WORKERS_MAX;
+use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 /// The keys that a map must have, though its type can do without.
@@ -39,7 +40,7 @@ pub(super) fn required(kind: &str) -> &'static [&'static str] {
     expecting = "a map with `listeners`, `backends` and `routes`"
 )]
 pub(super) struct Document {
-    pub(super) workers: Option<Count>,
+    pub(super) workers: Option<Count<{ WORKERS_MAX }>>,
     pub(super) listeners: Option<Placed<Vec<ListenerDocument>>>,
     pub(super) admin: Option<Placed<AdminDocument>>,
     #[serde(default)]
@@ -79,7 +80,7 @@ pub(super) struct AdminDocument {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum IdentityDocument {
-    Header(Written<HeaderName>),
+    Header(Written<OwnHeader>),
     Cookie(Written<CookieName>),
     AssignedCookie(AssignedCookieDocument),
     ClientIp,
@@ -178,7 +179,7 @@ pub(super) enum StickinessDocument {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a map with `header` and `for`")]
 pub(super) struct ForceDocument {
-    pub(super) header: Written<HeaderName>,
+    pub(super) header: Written<OwnHeader>,
     #[serde(rename = "for")]
     pub(super) groups: Placed<Vec<Written<String>>>,
     pub(super) after_rollback: Option<Switch>,

@@ -140,7 +140,7 @@ impl FlagReader<'_> {
         }
         let groups = self.groups.resolve_each(&allowed.value, self.report);
         Force {
-            header: document.header.value.clone(),
+            header: document.header.value.0.clone(),
             groups: groups.into_iter().map(GroupIndex).collect(),
             after_rollback: document.after_rollback.is_some_and(|switch| switch.0),
         }

@@ -23,8 +23,12 @@ use crate::config::text::NonEmpty;
 use crate::config::tree::Place;
 use crate::config::written::{Named, NamedEntry, Placed, ShortOr, Written};
 
-/// The name by which metrics call everyone who is in none of a flag's groups.
-const RESERVED: &str = "default";
+/// Names by which metrics call callers who are in none of a flag's groups, and those who chose
+/// their variant.
+const RESERVED: [(&str, &str); 2] = [
+    ("default", "everyone who is in no group"),
+    ("forced", "callers who chose their variant"),
+];
 
 /// Reads a file that the configuration names.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
@@ -60,8 +64,9 @@ impl GroupReader<'_> {
 
     fn group(&self, entry: &NamedEntry<GroupName, Placed<MembershipDocument>>) -> Group {
         let name = &entry.name.value;
-        if name.as_str() == RESERVED {
-            let problem = format!("`{RESERVED}` is reserved for everyone who is in no group");
+        let reserved = RESERVED.iter().find(|(word, _)| *word == name.as_str());
+        if let Some((word, whose)) = reserved {
+            let problem = format!("`{word}` is reserved for {whose}");
             self.report.add(
                 entry.name.place,
                 Problem::new(problem).hint("choose another name"),

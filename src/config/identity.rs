@@ -24,7 +24,7 @@ pub(super) fn identity(
         if let (IdentityDocument::Header(name), false) = (value, trusts_peers) {
             let problem = format!(
                 "header `{}` is believed from trusted proxies only, and there are none",
-                name.value
+                name.value.0
             );
             let hint = "name your load balancers under `trusted_proxies`";
             report.add(name.place, Problem::new(problem).hint(hint));
@@ -53,7 +53,7 @@ fn reject_twice(
 
 fn source(document: &IdentityDocument) -> IdentitySource {
     match document {
-        IdentityDocument::Header(name) => IdentitySource::Header(name.value.clone()),
+        IdentityDocument::Header(name) => IdentitySource::Header(name.value.0.clone()),
         IdentityDocument::Cookie(name) => IdentitySource::Cookie(name.value.0.clone()),
         IdentityDocument::AssignedCookie(AssignedCookieDocument { name, max_age }) => {
             let name = name.as_ref().map(|name| name.value.0.clone());

@@ -106,6 +106,8 @@ pub fn parse(
     text: &str,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<Config, ConfigErrors> {
+    // Some editors begin a file with a mark of its encoding.
+    let text = text.trim_start_matches('\u{feff}');
     let report = Report::default();
     let root = tree::read(text, &report).map_err(|error| not_yaml(&error))?;
     if matches!(root.content, Content::Null) && !report.has_problem_within(root.place) {

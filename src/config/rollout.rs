@@ -124,8 +124,9 @@ fn report_plan(
             let hint = "weights only grow along a plan";
             report.add(at(stage), Problem::new(problem).hint(hint));
         }
-        PlanProblem::FinalControlOfEveryone => {
-            let problem = Problem::new("a final control of 100% leaves nobody for canary");
+        PlanProblem::FinalControlTooLarge { reached } => {
+            let problem = format!("leaves less for canary than the {reached} it has before");
+            let problem = Problem::new(problem);
             report.add(
                 final_control,
                 problem.hint("write a small share such as `1%`"),

@@ -234,11 +234,48 @@ fn what_is_not_yaml_is_told_with_its_place() {
 }
 
 #[test]
+fn what_can_never_work_is_refused() {
+    for (text, expected) in [
+        (
+            "groups: { forced: { callers: [a] } }",
+            "f:4:11: groups.forced: `forced` is reserved for callers who chose their variant; \
+             choose another name",
+        ),
+        (
+            "groups: { g: { header: { serin-x: a } } }",
+            "f:4:26: groups.g.header.serin-x: `serin-x` is removed from every request, for \
+             `serin-` is how our own headers begin; choose another name",
+        ),
+        (
+            "identity: [{ header: Host }]",
+            "f:4:22: identity[0].header: `Host` has a meaning of its own, and would be lost; \
+             choose another header",
+        ),
+        (
+            "workers: 100000",
+            "f:4:10: workers: expected a whole number from 1 to 1024, found the number `100000`",
+        ),
+        (
+            "flags: { f: { stable: a, canary: b, rollout: { revision: r, final_control: 60%, \
+             stages: [50%, 100%] } } }",
+            "f:4:76: flags.f.rollout.final_control: leaves less for canary than the 50% it has \
+             before; write a small share such as `1%`",
+        ),
+    ] {
+        let text = format!(
+            "listeners: [{{ address: 0.0.0.0:80 }}]\nbackends: {{ a: http://a, b: http://b }}\n\
+             routes: [{{ backend: a }}]\n{text}\n"
+        );
+        assert_eq!(problems(&text), [expected]);
+    }
+}
+
+#[test]
 fn files_from_other_editors_are_read_alike() {
     let foreign = format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n"));
     parse(&foreign, &read_file).unwrap();
     let broken = foreign.replace("canary: orders-v2", "canary: orders-v3");
-    let expected = "f:11:13: flags.orders.canary: no backend is named `orders-v3`; \
+    let expected = "f:9:13: flags.orders.canary: no backend is named `orders-v3`; \
                     did you mean `orders-v1`?";
     assert_eq!(problems(&broken), [expected]);
 }
@@ -296,7 +333,7 @@ routes:
         "f:4:16: listeners[1].address: `localhost:81` is not an IP address with a port; \
          write `127.0.0.1:81`",
         "f:4:32: listeners[1].tls: `tls` is not in this version; remove it",
-        "f:5:10: workers: expected a whole number from 1 up, found the number `0`",
+        "f:5:10: workers: expected a whole number from 1 to 1024, found the number `0`",
         "f:7:6: backends.a: https is not in this version; use `http://a`",
         "f:8:20: backends.b.endpoints[0]: `http://b/x` has more than host and port (`/x`); \
          a request keeps its own path; choose paths under `routes`",

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName};
@@ -164,6 +164,7 @@ impl FromText for IpNet {
         }
         let network = Self::from_str(text)
             .map_err(|_| format!("`{text}` is not a network; write `10.0.0.0/8` or `192.0.2.7`"))?;
+        let network = canonical(network);
         if network.trunc() == network {
             Ok(network)
         } else {
@@ -175,16 +176,74 @@ impl FromText for IpNet {
     }
 }
 
+/// An IPv4 network as such, however it is written: clients' addresses are compared as such, too.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network
+            .addr()
+            .to_ipv4_mapped()
+            .zip(network.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    let as_v4 = mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
+    as_v4.map_or(network, IpNet::V4)
+}
+
 impl FromText for HeaderName {
     const EXPECTED: &'static str = "the name of a header";
     const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
 
     fn from_text(text: &str) -> Result<Self, String> {
-        Self::from_str(text).map_err(|_| {
+        let name = Self::from_str(text).map_err(|_| {
             format!("`{text}` is not the name of a header; write it without `:` and spaces")
-        })
+        })?;
+        if name.as_str().starts_with("serin-") {
+            return Err(format!(
+                "`{text}` is removed from every request, for `serin-` is how our own headers \
+                 begin; choose another name"
+            ));
+        }
+        Ok(name)
     }
 }
+
+/// A header that means nothing but what the configuration gives it: it can be taken out of a
+/// request without a loss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnHeader(pub(super) HeaderName);
+
+impl FromText for OwnHeader {
+    const EXPECTED: &'static str = HeaderName::EXPECTED;
+    const INSTEAD_OF_NUMBER: &'static str = HeaderName::INSTEAD_OF_NUMBER;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let name = HeaderName::from_text(text)?;
+        let is_taken =
+            TAKEN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-");
+        if is_taken {
+            return Err(format!(
+                "`{text}` has a meaning of its own, and would be lost; choose another header"
+            ));
+        }
+        Ok(Self(name))
+    }
+}
+
+/// Headers that requests cannot do without.
+const TAKEN_HEADERS: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
 
 /// The name of a cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]

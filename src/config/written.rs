@@ -195,30 +195,34 @@ impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> Visitor<'de> for ShortOrVisi
     }
 }
 
-/// A whole number from 1 up.
+/// A whole number from 1 to `MAX`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Count(pub(super) u64);
+pub(super) struct Count<const MAX: u64 = { u64::MAX }>(pub(super) u64);
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de, const MAX: u64> Deserialize<'de> for Count<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_u64(CountVisitor)
     }
 }
 
-struct CountVisitor;
+struct CountVisitor<const MAX: u64>;
 
-impl Visitor<'_> for CountVisitor {
-    type Value = Count;
+impl<const MAX: u64> Visitor<'_> for CountVisitor<MAX> {
+    type Value = Count<MAX>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number from 1 up")
+        match MAX {
+            u64::MAX => f.write_str("a whole number from 1 up"),
+            max => write!(f, "a whole number from 1 to {max}"),
+        }
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Count, E> {
-        if number == 0 {
-            return Err(E::invalid_type(Unexpected::Unsigned(number), &self));
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Count<MAX>, E> {
+        if (1..=MAX).contains(&number) {
+            Ok(Count(number))
+        } else {
+            Err(E::invalid_type(Unexpected::Unsigned(number), &self))
         }
-        Ok(Count(number))
     }
 }
 

@@ -16,7 +16,9 @@ pub struct CallersMatcher {
 impl CallersMatcher {
     /// Reads one key a line; blank lines and lines that start with `#` are passed over.
     pub fn from_lines(text: &str) -> Self {
-        text.lines()
+        // Some editors begin a file with a mark of its encoding.
+        text.trim_start_matches('\u{feff}')
+            .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect()

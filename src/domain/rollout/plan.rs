@@ -246,9 +246,12 @@ pub enum PlanProblem {
         /// The weight the stage asks for.
         to: Weight,
     },
-    /// Nobody would ever get canary at the last stage.
-    #[error("final control must be below 100%")]
-    FinalControlOfEveryone,
+    /// The last stage, less the final control, would not be more than what was reached before.
+    #[error("final control leaves less than the {reached} that everyone reached before")]
+    FinalControlTooLarge {
+        /// The weight of everyone before the last stage.
+        reached: Weight,
+    },
 }
 
 fn whose(group: Option<&GroupName>) -> String {
@@ -261,16 +264,19 @@ fn problems_of(draft: &PlanDraft) -> Vec<PlanProblem> {
         problems.push(PlanProblem::NoStages);
     }
     let mut reached = StageWeights::default();
+    let mut before_last = Weight::ZERO;
     for (index, stage) in draft.stages.iter().enumerate() {
         if stage.weight == Weight::ZERO {
             problems.push(PlanProblem::ZeroWeight { stage: index });
         } else {
             problems.extend(lowered_by(stage, index, &reached));
         }
+        before_last = reached.default;
         reached.raise(stage, Weight::FULL);
     }
-    if draft.final_control == Weight::FULL {
-        problems.push(PlanProblem::FinalControlOfEveryone);
+    if draft.final_control.complement() <= before_last {
+        let reached = before_last;
+        problems.push(PlanProblem::FinalControlTooLarge { reached });
     }
     problems
 }
