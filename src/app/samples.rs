@@ -1,7 +1,10 @@
 //! Reads what is exported from where it is counted.
 
+use std::collections::BTreeMap;
+
 use crate::control::status::Status;
-use crate::domain::evidence::Failure;
+use crate::domain::evidence::{Failure, Fault};
+use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::inbox::InboxSender;
@@ -40,6 +43,7 @@ pub(crate) fn read(
         flag: rollout.flag.to_string(),
         phase: rollout.phase,
         stage: rollout.stage,
+        evidence: evidence(&rollout.findings),
     });
     Samples {
         requests: requests
@@ -82,6 +86,7 @@ fn arm(name: &ArmName, reading: &ArmReading) -> ArmSample {
     duration.merge(&reading.other_latency);
     let failures = Failure::ALL.map(|kind| (kind.as_str(), reading.counts.failures.of(kind)));
     ArmSample {
+        outcomes: outcomes(reading),
         flag: name.flag.to_string(),
         variant: name.variant.to_string(),
         group: name.stratum.as_str().to_owned(),
@@ -89,6 +94,30 @@ fn arm(name: &ArmName, reading: &ArmReading) -> ArmSample {
         failures: failures.to_vec(),
         rescued: reading.rescued,
     }
+}
+
+/// Requests by whose fault it was that they failed, if they did.
+fn outcomes(reading: &ArmReading) -> Vec<(&'static str, u64)> {
+    let counts = &reading.counts;
+    let by_client = counts.client_errors + counts.too_many_requests + reading.client_aborts;
+    let by_backend = counts.failures.total();
+    let well = counts.requests - counts.client_errors - counts.too_many_requests - by_backend;
+    vec![
+        (Fault::None.as_str(), well),
+        (Fault::Client.as_str(), by_client),
+        (Fault::Backend.as_str(), by_backend),
+        (Fault::Proxy.as_str(), reading.proxy_faults),
+    ]
+}
+
+/// The strongest evidence of each check, over all groups.
+fn evidence(findings: &[Finding]) -> Vec<(&'static str, f64)> {
+    let mut strongest = BTreeMap::new();
+    for finding in findings {
+        let known = strongest.entry(finding.check.as_str()).or_insert(0.0_f64);
+        *known = known.max(finding.evidence);
+    }
+    strongest.into_iter().collect()
 }
 
 /// The weights that hold, whatever set them; a flag that is off has none.

@@ -132,8 +132,8 @@ impl Story<'_> {
             }
             line("rule", self.rule(decision));
             line("variant", self.variant(decision));
-            if let Some(plan) = self.plan {
-                line("rollout", self.rollout(plan, decision));
+            if let Some(outlook) = self.outlook(decision) {
+                line("rollout", outlook);
             }
         }
         line(
@@ -191,6 +191,16 @@ impl Story<'_> {
         format!("{variant}, for {bucket} is {relation} {limit} ({weight})")
     }
 
+    /// What the flag's rollout will make of such a request, where weights decide.
+    fn outlook(&self, decision: Decision) -> Option<String> {
+        let is_weighed = matches!(
+            decision.reason,
+            Reason::Group { .. } | Reason::Default { .. }
+        );
+        let plan = self.plan.filter(|_| is_weighed)?;
+        Some(self.rollout(plan, decision))
+    }
+
     /// From which stage on such a request gets the canary.
     fn rollout(&self, plan: &RolloutPlan, decision: Decision) -> String {
         let group = match decision.reason {
@@ -232,7 +242,7 @@ impl Story<'_> {
                 "rule": self.rule(decision),
                 "salt": flag.salt,
                 "bucket": if is_random { Value::Null } else { json!(decision.bucket()) },
-                "rollout": self.plan.map(|plan| self.rollout(plan, decision)),
+                "rollout": self.outlook(decision),
             })
         });
         json!({

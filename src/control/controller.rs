@@ -9,15 +9,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::control::commands::{self, CommandError, CommandReceiver, Order};
 use crate::control::perform::Performer;
 use crate::control::ports::{EvidenceSource, Notifier, StateStore};
-use crate::control::status::{self, ArmStatus, GroupWeightStatus, RolloutStatus, Status, percent};
+use crate::control::running::RunningRollout;
+use crate::control::status::Status;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
-use crate::domain::judge::tripwire::CanaryEndpoints;
-use crate::domain::judge::{Action, Assessment, Judge, JudgeSettings, Verdict};
-use crate::domain::rollout::{Event, Phase, RolloutPlan, RolloutState, Step, start, step};
+use crate::domain::judge::JudgeSettings;
+use crate::domain::rollout::{Event, RolloutPlan, Step, start};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::PerVariant;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::Clock;
 use crate::runtime::inbox::{Inbox, Message};
@@ -29,8 +28,12 @@ use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 /// One tick of evidence.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Lines of the journal that a status shows.
-const JOURNAL_SHOWN: usize = 20;
+/// How often assignments that have ended are removed. They hold no longer than they should in any
+/// case; this only makes room.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often messages of requests are looked at, at the most: a flood of them is one message.
+const HEED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A rollout as configured.
 #[derive(Debug)]
@@ -69,18 +72,9 @@ pub struct Parts {
     pub clock: Clock,
 }
 
-struct Rollout {
-    flag: FlagIndex,
-    name: FlagName,
-    plan: RolloutPlan,
-    state: RolloutState,
-    judge: Judge,
-    verdict: Verdict,
-}
-
 /// Runs all rollouts.
 pub struct Controller {
-    rollouts: Vec<Rollout>,
+    rollouts: Vec<RunningRollout>,
     performer: Performer,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
@@ -89,6 +83,10 @@ pub struct Controller {
     inbox: Inbox,
     assignments: Arc<CallerAssignments>,
     clock: Clock,
+    /// When assignments that had ended were last removed.
+    expired: Timestamp,
+    /// When messages of requests were last looked at.
+    heeded: Timestamp,
     status: SnapshotWriter<Status>,
 }
 
@@ -111,6 +109,8 @@ impl Controller {
             inbox: parts.inbox,
             assignments: parts.assignments,
             clock: parts.clock,
+            expired: Timestamp::default(),
+            heeded: Timestamp::default(),
             status: SnapshotWriter::new(Status::default()),
         };
         parts
@@ -136,9 +136,15 @@ impl Controller {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => {
+                    self.tick();
+                    self.publish_status();
+                }
                 order = self.commands.receive() => match order {
-                    Some(order) => self.obey(order),
+                    Some(order) => {
+                        self.obey(order);
+                        self.publish_status();
+                    }
                     None => return,
                 },
                 messages = self.inbox.receive() => match messages {
@@ -146,71 +152,65 @@ impl Controller {
                     None => return,
                 },
             }
-            self.publish_status();
         }
     }
 
     fn begin(&mut self, release: Release) {
         let Release { flag, plan, judge } = release;
-        let epoch_before = self.performer.routing.flag(flag).epoch;
+        let current = self.performer.routing.flag(flag);
+        let (name, epoch_before) = (current.name.clone(), current.epoch);
         let Step { state, effects, .. } = start(&plan, epoch_before, self.clock.now());
         if let Err(error) = self.performer.perform(flag, &state, effects) {
             tracing::error!(%error, "rollout not started");
         }
-        let name = self.performer.routing.flag(flag).name.clone();
-        let verdict = Verdict::from_findings(Vec::new());
-        let judge = Judge::new(judge);
-        self.rollouts.push(Rollout {
-            flag,
-            name,
-            plan,
-            state,
-            judge,
-            verdict,
-        });
+        let rollout = RunningRollout::new((flag, name), plan, state, judge);
+        self.rollouts.push(rollout);
     }
 
     fn tick(&mut self) {
         let now = self.clock.now();
-        self.assignments.expire(now);
+        if now - self.expired >= EXPIRY_INTERVAL {
+            self.expired = now;
+            self.assignments.expire(now);
+        }
         self.collect();
         let mut collected = std::mem::take(&mut self.collected);
         for rollout in &mut self.rollouts {
             let counts = collected.remove(&rollout.name).unwrap_or_default();
-            let stage = rollout.plan.stage_context(&rollout.state);
-            rollout.verdict = rollout.judge.observe(&counts, &stage, now);
-            let event = Event::Tick {
-                verdict: rollout.verdict.clone(),
-                requests: rollout.judge.stage_requests(),
-            };
-            rollout.advance_or_hold(event, now, &mut self.performer);
+            rollout.tick(&counts, now, &mut self.performer);
         }
     }
 
     /// Looks at once when a canary takes no connection, without waiting for the tick.
     fn heed(&mut self, messages: BTreeSet<Message>) {
         let now = self.clock.now();
-        self.collect();
-        for Message::CanaryRefused(flag) in messages {
-            let refused =
-                |rollout: &&mut Rollout| rollout.name == flag && rollout.state.phase.is_judged();
-            let Some(rollout) = self.rollouts.iter_mut().find(refused) else {
-                continue;
-            };
-            let counts = self.collected.get(&flag).cloned().unwrap_or_default();
-            let found = rollout
-                .judge
-                .check_tripwire(&counts, CanaryEndpoints::AllRefuse, now);
-            let Some(finding) = found.filter(|found| found.assessment == Assessment::Breach) else {
-                continue;
-            };
-            rollout.advance_or_hold(Event::Tripped { finding }, now, &mut self.performer);
+        let is_refused = |rollout: &RunningRollout| {
+            rollout.is_judged() && messages.contains(&Message::CanaryRefused(rollout.name.clone()))
+        };
+        let is_idle = !self.rollouts.iter().any(is_refused);
+        if is_idle || now - self.heeded < HEED_INTERVAL {
+            return;
         }
+        self.heeded = now;
+        self.collect();
+        for rollout in self
+            .rollouts
+            .iter_mut()
+            .filter(|rollout| is_refused(rollout))
+        {
+            let partial = self
+                .collected
+                .get(&rollout.name)
+                .cloned()
+                .unwrap_or_default();
+            rollout.check_refused(&partial, now, &mut self.performer);
+        }
+        self.publish_status();
     }
 
     fn obey(&mut self, order: Order) {
         let now = self.clock.now();
-        let of_order = |rollout: &&mut Rollout| commands::is_for(&order, &rollout.name);
+        let of_order = |rollout: &&mut RunningRollout| commands::is_for(&order, &rollout.name);
         let answer = match self.rollouts.iter_mut().find(of_order) {
             None => Err(CommandError::NoRollout(order.flag)),
             Some(rollout) => {
@@ -241,79 +241,5 @@ impl Controller {
             .map(|rollout| rollout.status(&self.performer, now));
         let rollouts = rollouts.collect();
         self.status.publish(Status { rollouts });
-    }
-}
-
-impl Rollout {
-    /// Takes a step that nobody waits for the answer of.
-    fn advance_or_hold(&mut self, event: Event, now: Timestamp, performer: &mut Performer) {
-        if let Err(error) = self.advance(event, now, performer) {
-            tracing::error!(flag = %self.name, %error, "holding");
-        }
-    }
-
-    /// Takes one step and carries it out.
-    fn advance(
-        &mut self,
-        event: Event,
-        now: Timestamp,
-        performer: &mut Performer,
-    ) -> Result<(), CommandError> {
-        let Step {
-            state,
-            effects,
-            refused,
-        } = step(&self.plan, self.state.clone(), event, now);
-        if let Some(refusal) = refused {
-            return Err(refusal.into());
-        }
-        if state == self.state {
-            return Ok(());
-        }
-        performer
-            .perform(self.flag, &state, effects)
-            .map_err(|error| CommandError::NotWritten(error.to_string()))?;
-        self.state = state;
-        self.judge.start_stage();
-        self.verdict = Verdict {
-            action: Action::Hold,
-            findings: Vec::new(),
-        };
-        Ok(())
-    }
-
-    fn status(&self, performer: &Performer, now: Timestamp) -> RolloutStatus {
-        let (state, plan) = (&self.state, &self.plan);
-        let flag = performer.routing.flag(self.flag);
-        let groups = flag.weights.groups.iter().map(|entry| GroupWeightStatus {
-            group: performer.routing.groups.name(entry.group).clone(),
-            percent: percent(entry.weight),
-        });
-        let weights = status::WeightsStatus {
-            groups: groups.collect(),
-            default_percent: percent(flag.weights.default),
-        };
-        let span = now - state.stage_since;
-        let totals = self.judge.stage_totals();
-        let journal = performer.store.journal(&self.name, JOURNAL_SHOWN);
-        RolloutStatus {
-            flag: self.name.clone(),
-            revision: state.revision.clone(),
-            phase: state.phase.as_str(),
-            reason: match &state.phase {
-                Phase::RolledBack { reason } => Some(reason.clone()),
-                Phase::Progressing | Phase::Watching | Phase::Succeeded => None,
-            },
-            stage: state.stage + 1,
-            stages: plan.stages().len(),
-            seconds_in_stage: span.as_secs_f64(),
-            hold_seconds: status::hold(plan, state).as_secs_f64(),
-            min_requests: plan.stage(state.stage).min_requests,
-            weights,
-            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
-            action: self.verdict.action,
-            findings: self.verdict.findings.clone(),
-            journal: journal.into_iter().map(Into::into).collect(),
-        }
     }
 }

@@ -8,6 +8,7 @@ pub mod commands;
 mod controller;
 mod perform;
 pub mod ports;
+mod running;
 pub mod status;
 #[cfg(test)]
 mod tests;

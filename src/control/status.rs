@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::control::ports::JournalLine;
-use crate::domain::evidence::ArmCounts;
+use crate::domain::evidence::{ArmCounts, Stratum};
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::{Action, Finding};
 use crate::domain::rollout::{JournalEntry, Phase, RolloutPlan, RolloutState};
@@ -24,6 +24,8 @@ pub struct Status {
 pub struct RolloutStatus {
     /// The flag it moves.
     pub flag: FlagName,
+    /// Whether it is on; off means stable for everyone, whatever the weights say.
+    pub enabled: bool,
     /// What is being released.
     pub revision: String,
     /// What is going on, as a word.
@@ -43,8 +45,12 @@ pub struct RolloutStatus {
     pub min_requests: u64,
     /// The weights that hold now.
     pub weights: WeightsStatus,
-    /// What was seen of each arm since the stage began.
+    /// How many seconds of the stage count as evidence; a warm-up does not.
+    pub counted_seconds: u64,
+    /// What was seen of each arm in these seconds.
     pub arms: PerVariant<ArmStatus>,
+    /// The same for each group.
+    pub groups: Vec<GroupStatus>,
     /// What the judge would do.
     pub action: Action,
     /// What each check found at the last tick.
@@ -69,6 +75,29 @@ pub struct GroupWeightStatus {
     pub group: GroupName,
     /// Its weight, as percent.
     pub percent: f64,
+}
+
+/// Both arms of one group.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupStatus {
+    /// The group, or `default` for everyone else.
+    pub group: String,
+    /// Its weight, as percent.
+    pub percent: f64,
+    /// What was seen of each arm.
+    pub arms: PerVariant<ArmStatus>,
+}
+
+impl GroupStatus {
+    /// Sums up a stratum that was counted for a span of time.
+    pub fn of(stratum: &Stratum, span: Duration) -> Self {
+        let group = stratum.group.as_ref().map(ToString::to_string);
+        Self {
+            group: group.unwrap_or_else(|| "default".to_owned()),
+            percent: percent(stratum.weight),
+            arms: PerVariant::from_fn(|variant| ArmStatus::of(stratum.arms.get(variant), span)),
+        }
+    }
 }
 
 /// A weight as percent, 0 to 100.

@@ -3,6 +3,7 @@
 //! Written by operators now and then, looked up by every request while there is any: a map in
 //! shards, so that neither waits for the other. Bounded, and says so when it is full.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
@@ -109,27 +110,25 @@ impl CallerAssignments {
         }
     }
 
-    /// The callers assigned to a group now, in key order, at most `limit`.
+    /// The first `limit` callers, in key order, that are assigned to a group now.
     pub fn callers_in(
         &self,
         group: &GroupName,
         now: Timestamp,
         limit: usize,
     ) -> Vec<(String, Option<Timestamp>)> {
-        let mut callers: Vec<_> = self
-            .by_key
-            .iter()
-            .filter_map(|entry| {
-                let assignment = entry
-                    .value()
-                    .iter()
-                    .find(|a| a.group == *group && a.holds(now))?;
-                Some((entry.key().to_string(), assignment.expires))
-            })
-            .collect();
-        callers.sort();
-        callers.truncate(limit);
-        callers
+        let mut first = BTreeMap::new();
+        for entry in &self.by_key {
+            let mut assignments = entry.value().iter();
+            let Some(assignment) = assignments.find(|a| a.group == *group && a.holds(now)) else {
+                continue;
+            };
+            first.insert(entry.key().to_string(), assignment.expires);
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        first.into_iter().collect()
     }
 
     /// Whether nobody is assigned to anything.

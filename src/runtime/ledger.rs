@@ -5,6 +5,7 @@
 //! request that began under old weights is still counted under the epoch it was decided in.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::backend::Endpoint;
@@ -233,6 +234,9 @@ impl Ledger {
     /// Flags without anything new have an entry, too, as long as they have counters.
     pub fn drain(&self) -> BTreeMap<FlagName, TickCounts> {
         let mut books = self.books();
+        // Found before they are read: once nobody can count to them any more, what is read now is
+        // all there will ever be.
+        let orphans = books.orphans();
         let mut ticks: BTreeMap<FlagName, TickCounts> = BTreeMap::new();
         for ((arm, epoch), entry) in &mut books.arms {
             let tick = ticks.entry(arm.flag.clone()).or_default();
@@ -249,7 +253,7 @@ impl Ledger {
             *stratum.arms.get_mut(arm.variant) = added;
             tick.add(stratum);
         }
-        books.close_orphans();
+        books.close(orphans);
         ticks
     }
 
@@ -289,11 +293,21 @@ impl Ledger {
 }
 
 impl Books {
-    /// Moves what nobody can count to any more into the sums of closed epochs.
-    fn close_orphans(&mut self) {
-        let orphaned = |_: &(ArmName, u64), entry: &mut ArmEntry| entry.is_orphaned();
-        for ((arm, _), entry) in self.arms.extract_if(.., orphaned) {
-            self.closed.entry(arm).or_default().merge(&entry.read());
+    /// Arms of epochs that are over for every worker.
+    fn orphans(&self) -> Vec<(ArmName, u64)> {
+        let orphaned = self.arms.iter().filter(|(_, entry)| entry.is_orphaned());
+        let orphans = orphaned.map(|(key, _)| key.clone()).collect();
+        // What a worker has counted before it let go is seen from here on.
+        fence(Ordering::Acquire);
+        orphans
+    }
+
+    /// Moves arms into the sums of closed epochs.
+    fn close(&mut self, orphans: Vec<(ArmName, u64)>) {
+        for key in orphans {
+            if let Some(entry) = self.arms.remove(&key) {
+                self.closed.entry(key.0).or_default().merge(&entry.read());
+            }
         }
     }
 }

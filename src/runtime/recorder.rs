@@ -158,6 +158,8 @@ pub struct ArmCounters {
     client_errors: Counter,
     too_many_requests: Counter,
     failures: [Counter; Failure::ALL.len()],
+    client_aborts: Counter,
+    proxy_faults: Counter,
     refused_connects: Counter,
     rescued: Counter,
     callers: SketchCells,
@@ -169,7 +171,8 @@ impl ArmCounters {
     pub fn record(&self, outcome: &Outcome, caller_hash: u32) {
         let caller_hash = u64::from(caller_hash);
         match outcome.class {
-            OutcomeClass::ClientAborted | OutcomeClass::ProxyFault => return,
+            OutcomeClass::ClientAborted => return self.client_aborts.add(1),
+            OutcomeClass::ProxyFault => return self.proxy_faults.add(1),
             OutcomeClass::Success => self.successes.add(1),
             OutcomeClass::ClientError => self.client_errors.add(1),
             OutcomeClass::TooManyRequests => self.too_many_requests.add(1),
@@ -218,6 +221,8 @@ impl ArmCounters {
         ArmReading {
             counts,
             other_latency: self.other.read(),
+            client_aborts: self.client_aborts.get(),
+            proxy_faults: self.proxy_faults.get(),
             rescued: self.rescued.get(),
         }
     }
@@ -235,6 +240,10 @@ pub struct ArmReading {
     pub counts: ArmCounts,
     /// Time to the head of answers that were not good.
     pub other_latency: LatencyHistogram,
+    /// Requests that the client broke off.
+    pub client_aborts: u64,
+    /// Requests that failed by our own fault.
+    pub proxy_faults: u64,
     /// Requests that another backend answered in this one's place.
     pub rescued: u64,
 }
@@ -244,6 +253,8 @@ impl ArmReading {
     pub fn merge(&mut self, other: &Self) {
         self.counts.merge(&other.counts);
         self.other_latency.merge(&other.other_latency);
+        self.client_aborts += other.client_aborts;
+        self.proxy_faults += other.proxy_faults;
         self.rescued += other.rescued;
     }
 }
@@ -332,6 +343,7 @@ mod tests {
         arm.record(&ended(OutcomeClass::ProxyFault, None), 5);
 
         let reading = arm.read();
+        assert_eq!((reading.client_aborts, reading.proxy_faults), (1, 1));
         assert_eq!(reading.counts.requests, 3);
         assert_eq!(reading.counts.client_errors, 1);
         assert_eq!(reading.counts.failures.of(Failure::Connect), 1);

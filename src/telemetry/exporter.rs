@@ -128,6 +128,7 @@ mod tests {
                 variant,
                 group: group.clone(),
                 duration,
+                outcomes: vec![("backend", 2)],
                 failures: vec![("status", 2)],
                 rescued: 1,
             }],
@@ -140,6 +141,7 @@ mod tests {
                 flag,
                 phase: "watching",
                 stage: 5,
+                evidence: vec![("error_rate", 0.5)],
             }],
             ..Samples::default()
         }
@@ -163,6 +165,8 @@ mod tests {
             r#"serin_rollout_phase{flag="orders",phase="watching"} 1"#,
             r#"serin_rollout_phase{flag="orders",phase="succeeded"} 0"#,
             r#"serin_rollout_stage{flag="orders"} 5"#,
+            r#"serin_judge_evidence{flag="orders",check="error_rate"} 0.5"#,
+            r#"serin_outcomes_total{flag="orders",variant="canary",group="default",fault="backend"} 2"#,
             "process_start_time_seconds 7",
         ] {
             assert!(

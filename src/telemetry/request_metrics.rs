@@ -34,6 +34,10 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
         "serin_rescued_requests_total",
         "Requests of canary that stable answered because canary took no connection",
     );
+    let mut outcomes = Family::counter(
+        "serin_outcomes_total",
+        "First attempts by whose fault it was that they failed; only none and backend are evidence",
+    );
     for sample in samples {
         let labels = [
             ("flag", sample.flag.as_str()),
@@ -41,6 +45,10 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
             ("group", &sample.group),
         ];
         durations.add_histogram(&labels, &sample.duration);
+        for (fault, count) in &sample.outcomes {
+            let [flag, variant, group] = labels;
+            outcomes.add_count(&[flag, variant, group, ("fault", fault)], *count);
+        }
         for (failure, count) in &sample.failures {
             let [flag, variant, group] = labels;
             failures.add_count(&[flag, variant, group, ("failure", failure)], *count);
@@ -50,7 +58,7 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
             rescues.add_count(&[flag, group], sample.rescued);
         }
     }
-    vec![durations, failures, rescues]
+    vec![durations, outcomes, failures, rescues]
 }
 
 pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {

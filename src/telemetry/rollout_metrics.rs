@@ -27,12 +27,19 @@ pub(crate) fn rollouts(samples: &[RolloutSample]) -> Vec<Family> {
         "serin_rollout_stage",
         "Stage of a flag's rollout, counted from 1",
     );
+    let mut evidence = Family::gauge(
+        "serin_judge_evidence",
+        "By check, how much of the evidence that a rollback needs is there; above 1 it is enough",
+    );
     for sample in samples {
+        for (check, amount) in &sample.evidence {
+            evidence.add(&[("flag", &sample.flag), ("check", check)], *amount);
+        }
         for phase in Phase::WORDS {
             let is_in = f64::from(u8::from(phase == sample.phase));
             phases.add(&[("flag", &sample.flag), ("phase", phase)], is_in);
         }
         stages.add_count(&[("flag", &sample.flag)], sample.stage as u64);
     }
-    vec![phases, stages]
+    vec![phases, stages, evidence]
 }

@@ -49,6 +49,8 @@ pub struct ArmSample {
     pub group: String,
     /// Time to the head, of all answers.
     pub duration: LatencyHistogram,
+    /// How requests ended, by whose fault it was: `none`, `client`, `backend` or `proxy`.
+    pub outcomes: Vec<(&'static str, u64)>,
     /// Requests that failed by the backend's fault, with the kind of failure.
     pub failures: Vec<(&'static str, u64)>,
     /// Requests of this arm that stable answered because canary took no connection.
@@ -92,4 +94,6 @@ pub struct RolloutSample {
     pub phase: &'static str,
     /// Its stage, counted from 1.
     pub stage: usize,
+    /// By check, how much of the evidence that a rollback needs is there.
+    pub evidence: Vec<(&'static str, f64)>,
 }

@@ -76,6 +76,18 @@ pub enum OutcomeClass {
     ProxyFault,
 }
 
+impl Fault {
+    /// The word used in metric labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 impl OutcomeClass {
     /// The class of a complete response by its status.
     ///

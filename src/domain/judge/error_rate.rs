@@ -52,6 +52,7 @@ pub(super) fn compare(scope: &Scope<'_>, demands: &Demands, of: &ErrorRateSettin
         canary: rates.canary,
         stable: Some(rates.stable),
         bound,
+        evidence: excess.share_of_reach(demands.standard_errors),
         n,
         reason,
     }
@@ -89,6 +90,7 @@ pub(super) fn uncompared(counts: &TickCounts, demands: &Demands) -> Finding {
         canary: rate,
         stable: None,
         bound: 1.0,
+        evidence: 0.0,
         n,
         reason,
     }
@@ -122,6 +124,7 @@ pub(super) fn guard(counts: &TickCounts, demands: &Demands, limit: f64) -> Findi
         canary: guard.value,
         stable: None,
         bound: limit,
+        evidence: guard.evidence(),
         n,
         reason,
     }

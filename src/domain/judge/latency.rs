@@ -59,6 +59,7 @@ pub(super) fn compare(scope: &Scope<'_>, demands: &Demands, quantile: &Quantile)
         canary: ms.canary.unwrap_or_default(),
         stable: ms.stable,
         bound,
+        evidence: excess.share_of_reach(demands.standard_errors),
         n,
         reason,
     }
@@ -94,6 +95,7 @@ pub(super) fn guard_mean(counts: &TickCounts, demands: &Demands, goal: Duration)
         canary: mean_ms,
         stable: None,
         bound: guard.limit,
+        evidence: guard.evidence(),
         n,
         reason,
     }

@@ -59,12 +59,16 @@ impl Judge {
     /// Begins a stage, or the watch after the last: its evidence starts from nothing.
     pub fn start_stage(&mut self) {
         self.stage = StageEvidence::default();
-        self.recent.clear();
     }
 
     /// The requests of each arm counted since the stage began, warm-up left out.
     pub fn stage_requests(&self) -> PerVariant<u64> {
         self.stage.total().requests()
+    }
+
+    /// The number of ticks counted since the stage began, warm-up left out.
+    pub const fn stage_ticks(&self) -> usize {
+        self.stage.ticks()
     }
 
     /// Everything counted since the stage began, warm-up left out.

@@ -172,3 +172,14 @@ pub(super) struct Guard {
     /// The limit.
     pub(super) limit: f64,
 }
+
+impl Guard {
+    /// How near the value certainly is to the limit: above 1 it is beyond it.
+    pub(super) fn evidence(&self) -> f64 {
+        if self.limit > 0.0 {
+            (self.lower_bound / self.limit).max(0.0)
+        } else {
+            f64::from(u8::from(self.lower_bound > self.limit))
+        }
+    }
+}

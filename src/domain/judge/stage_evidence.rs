@@ -33,6 +33,11 @@ impl StageEvidence {
         self.ticks += 1;
     }
 
+    /// How many ticks it consists of.
+    pub(super) const fn ticks(&self) -> usize {
+        self.ticks
+    }
+
     /// All of it.
     pub(super) const fn total(&self) -> &TickCounts {
         &self.total

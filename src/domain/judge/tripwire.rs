@@ -70,6 +70,7 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
         canary: rates.canary,
         stable: (arms.stable.requests > 0).then_some(rates.stable),
         bound: CANARY_FAILURES_MIN,
+        evidence: f64::from(u8::from(assessment == Assessment::Breach)),
         n: arms.map(|arm| arm.requests),
         reason,
     })

@@ -119,6 +119,8 @@ pub struct Finding {
     pub stable: Option<f64>,
     /// What is tolerated of canary, in the same unit.
     pub bound: f64,
+    /// How much of the evidence that a breach needs is there: 0 for none, 1 and more for enough.
+    pub evidence: f64,
     /// Requests (for latencies: good answers) behind each value.
     pub n: PerVariant<u64>,
     /// All of it in a sentence for people, without a full stop.
@@ -172,6 +174,7 @@ mod tests {
             canary: 0.0,
             stable: None,
             bound: 0.0,
+            evidence: 0.0,
             n: PerVariant::default(),
             reason: String::new(),
         }

@@ -46,6 +46,7 @@ fn finding(assessment: Assessment) -> Finding {
         canary: 0.5,
         stable: Some(0.0),
         bound: 0.01,
+        evidence: 0.0,
         n: PerVariant::default(),
         reason: "canary fails".to_owned(),
     }

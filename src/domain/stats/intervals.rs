@@ -146,11 +146,18 @@ impl Excess {
     /// The reach is widened for skew by the first term of Cornish and Fisher (1938), and by half
     /// an event for continuity.
     pub fn is_beyond_chance(&self, z: f64) -> bool {
+        self.share_of_reach(z) > 1.0
+    }
+
+    /// How much of what chance explains at `z` standard errors canary's excess takes up: 0 where it
+    /// had no more events than tolerated, above 1 where chance does not explain them.
+    pub fn share_of_reach(&self, z: f64) -> f64 {
         if self.variance <= 0.0 {
-            return false;
+            return 0.0;
         }
         let skew = (z * z - 1.0) / 6.0 * self.third_moment / self.variance;
-        self.observed - self.tolerated > z * self.variance.sqrt() + skew + 0.5
+        let reach = z * self.variance.sqrt() + skew + 0.5;
+        ((self.observed - self.tolerated) / reach).max(0.0)
     }
 
     /// Whether canary had no more events than tolerated, give or take `z` standard errors.
