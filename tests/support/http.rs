@@ -95,6 +95,11 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Sends as much as the server takes before it hangs up.
+    pub(crate) fn send_in_vain(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn end_sending(&self) {
         self.socket().shutdown(Shutdown::Write).unwrap();
