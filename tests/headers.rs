@@ -274,7 +274,7 @@ const SMUGGLING: [&str; 4] = [
 #[test]
 fn a_request_framed_two_ways_never_becomes_two_for_the_backend() {
     for framing in SMUGGLING {
-        let edge = Edge::with(DISTRUSTING, Behaviour::Checksum);
+        let edge = Edge::with(DISTRUSTING, Behaviour::Verify);
         let mut connection = edge.proxy.connect();
         let head = "POST /first HTTP/1.1\r\nhost: shop.test\r\n";
         connection.send(format!("{head}{framing}").as_bytes());

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::http::fields_of;
 
@@ -29,9 +29,9 @@ pub(crate) enum Behaviour {
     Status(u16),
     /// Answers with its name, but takes its time.
     Slow(Duration),
-    /// Reads the body and answers with its length and checksum.
-    Checksum,
-    /// Answers with so many bytes, in which [`pattern`] repeats.
+    /// Reads the body and answers with its length and whether it is the [`pattern`].
+    Verify,
+    /// Answers with so many bytes of the [`pattern`].
     Bytes(usize),
     /// Sends exactly these bytes and keeps the connection.
     Raw(Vec<u8>),
@@ -49,9 +49,10 @@ pub(crate) enum Behaviour {
 pub(crate) struct TestBackend {
     address: SocketAddr,
     shared: Arc<Shared>,
+    listener: TcpListener,
     accepting: Option<JoinHandle<()>>,
-    /// Keeps the port, so that nobody else listens on it, while this backend does not.
-    reserved: Option<Socket>,
+    /// Keeps the port, so that nobody else listens on it when this backend no longer does.
+    _reserved: Socket,
 }
 
 struct Shared {
@@ -60,7 +61,7 @@ struct Shared {
     heads: Mutex<VecDeque<String>>,
     requests: AtomicUsize,
     connections: AtomicUsize,
-    body_bytes: AtomicUsize,
+    closed: AtomicUsize,
     is_stopping: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -73,26 +74,29 @@ impl TestBackend {
 
     /// Starts a backend with a behaviour.
     pub(crate) fn with(name: &str, behaviour: Behaviour) -> Self {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = socket.local_addr().unwrap();
+        let socket = bound(0);
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let reserved = bound(address.port());
+        socket.listen(1024).unwrap();
+        let listener = TcpListener::from(socket);
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             behaviour: Mutex::new(behaviour),
             heads: Mutex::default(),
             requests: AtomicUsize::default(),
             connections: AtomicUsize::default(),
-            body_bytes: AtomicUsize::default(),
+            closed: AtomicUsize::default(),
             is_stopping: AtomicBool::default(),
             open: Mutex::default(),
         });
-        let mut backend = Self {
+        let accepting = shared.accept_on(listener.try_clone().unwrap());
+        Self {
             address,
             shared,
-            accepting: None,
-            reserved: None,
-        };
-        backend.accept_on(socket);
-        backend
+            listener,
+            accepting: Some(accepting),
+            _reserved: reserved,
+        }
     }
 
     /// A backend that refuses connections.
@@ -125,9 +129,9 @@ impl TestBackend {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// How many bytes of bodies were read where a behaviour reads them.
-    pub(crate) fn body_bytes(&self) -> usize {
-        self.shared.body_bytes.load(Ordering::SeqCst)
+    /// How many of these were closed, by whichever side.
+    pub(crate) fn closed(&self) -> usize {
+        self.shared.closed.load(Ordering::SeqCst)
     }
 
     /// The heads of the latest requests, in order.
@@ -144,16 +148,12 @@ impl TestBackend {
     /// Stops listening and drops every connection; who connects from now on is refused.
     pub(crate) fn die(&mut self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
-        // Wakes up whoever waits for a connection.
-        drop(TcpStream::connect(self.address));
+        // Closing would not do: a process that another test is starting just now holds a copy.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
         if let Some(accepting) = self.accepting.take() {
             accepting.join().unwrap();
         }
         self.drop_connections();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_address(true).unwrap();
-        socket.bind(&self.address.into()).unwrap();
-        self.reserved = Some(socket);
     }
 
     /// Closes every connection, and goes on listening.
@@ -163,27 +163,14 @@ impl TestBackend {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
+}
 
-    fn accept_on(&mut self, socket: TcpListener) {
-        let shared = Arc::clone(&self.shared);
-        self.accepting = Some(spawn(move || {
-            for stream in socket.incoming() {
-                if shared.is_stopping.load(Ordering::SeqCst) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                shared.connections.fetch_add(1, Ordering::SeqCst);
-                let kept = stream.try_clone().unwrap();
-                shared.open.lock().unwrap().push(kept);
-                let shared = Arc::clone(&shared);
-                // Ends with its connection, which ends with the backend.
-                spawn(move || {
-                    let _ = shared.serve(&stream);
-                    let _ = stream.shutdown(Shutdown::Both);
-                });
-            }
-        }));
-    }
+fn bound(port: u16) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 impl Drop for TestBackend {
@@ -195,6 +182,25 @@ impl Drop for TestBackend {
 }
 
 impl Shared {
+    fn accept_on(self: &Arc<Self>, listener: TcpListener) -> JoinHandle<()> {
+        let shared = Arc::clone(self);
+        spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                let kept = stream.try_clone().unwrap();
+                shared.open.lock().unwrap().push(kept);
+                let shared = Arc::clone(&shared);
+                // Ends with its connection, which ends with the backend.
+                spawn(move || {
+                    // How a client leaves is its own affair.
+                    let _ = shared.serve(&stream);
+                    let _ = stream.shutdown(Shutdown::Both);
+                    shared.closed.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        })
+    }
+
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);
@@ -230,7 +236,7 @@ impl Shared {
             }
             return self.answer(head, reader, stream);
         }
-        let (length, sum) = self.read_body(head, reader)?;
+        let received = read_body(head, reader)?;
         let name = self.name.as_bytes();
         match behaviour {
             Behaviour::Name | Behaviour::AnswerThenClose => respond(stream, 200, name)?,
@@ -240,7 +246,7 @@ impl Shared {
                 sleep(time);
                 respond(stream, 200, name)?;
             }
-            Behaviour::Checksum => respond(stream, 200, format!("{length} {sum}").as_bytes())?,
+            Behaviour::Verify => respond(stream, 200, received.describe().as_bytes())?,
             Behaviour::Bytes(length) => send_bytes(stream, length)?,
             Behaviour::Raw(ref bytes)
             | Behaviour::RawThenClose(ref bytes)
@@ -256,57 +262,64 @@ impl Shared {
             Behaviour::AnswerThenClose | Behaviour::RawThenClose(_)
         ))
     }
+}
 
-    /// Reads a body to its end; returns its length and checksum.
-    fn read_body(
-        &self,
-        head: &str,
-        reader: &mut BufReader<&TcpStream>,
-    ) -> io::Result<(usize, u64)> {
-        let head = Head::read(head);
-        let mut checksum = Checksum::default();
-        if head.field("transfer-encoding") == Some("chunked") {
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line)?;
-                let length = usize::from_str_radix(line.trim(), 16)
-                    .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-                self.read_part(reader, length, &mut checksum)?;
-                if length == 0 {
-                    // Trailers, if any, then an empty line.
-                    while line != "\r\n" {
-                        line.clear();
-                        reader.read_line(&mut line)?;
-                    }
-                    break;
+/// Reads a body to its end.
+fn read_body(head: &str, reader: &mut BufReader<&TcpStream>) -> io::Result<Received> {
+    let head = Head::read(head);
+    let mut received = Received::default();
+    if head.field("transfer-encoding") == Some("chunked") {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let length = usize::from_str_radix(line.trim(), 16)
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+            received.read(reader, length)?;
+            if length == 0 {
+                // Trailers, if any, then an empty line.
+                while line != "\r\n" {
+                    line.clear();
+                    reader.read_line(&mut line)?;
                 }
-                reader.read_line(&mut line)?;
+                break;
             }
-        } else if let Some(length) = head.field("content-length") {
-            self.read_part(reader, length.parse().unwrap(), &mut checksum)?;
+            reader.read_line(&mut line)?;
         }
-        Ok((checksum.length, checksum.sum))
+    } else if let Some(length) = head.field("content-length") {
+        received.read(reader, length.parse().unwrap())?;
     }
+    Ok(received)
+}
 
-    fn read_part(
-        &self,
-        reader: &mut BufReader<&TcpStream>,
-        length: usize,
-        checksum: &mut Checksum,
-    ) -> io::Result<()> {
-        let mut rest = length;
+/// What came of a body.
+#[derive(Default)]
+struct Received {
+    length: usize,
+    /// Whether some byte is not the [`pattern`]'s at its place.
+    differs: bool,
+}
+
+impl Received {
+    fn read(&mut self, reader: &mut BufReader<&TcpStream>, length: usize) -> io::Result<()> {
+        let end = self.length + length;
+        let expected = pattern(64 * 1024 + PERIOD);
         let mut buffer = vec![0; 64 * 1024];
-        while rest > 0 {
-            let most = rest.min(buffer.len());
+        while self.length < end {
+            let most = buffer.len().min(end - self.length);
             let count = reader.read(&mut buffer[..most])?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            checksum.add(&buffer[..count]);
-            self.body_bytes.fetch_add(count, Ordering::SeqCst);
-            rest -= count;
+            let place = self.length % PERIOD;
+            self.differs |= buffer[..count] != expected[place..place + count];
+            self.length += count;
         }
         Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let verdict = if self.differs { "changed" } else { "as sent" };
+        format!("{} bytes {verdict}", self.length)
     }
 }
 
@@ -328,7 +341,7 @@ fn respond(mut stream: &TcpStream, status: u16, body: &[u8]) -> io::Result<()> {
 
 fn send_bytes(mut stream: &TcpStream, length: usize) -> io::Result<()> {
     stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").as_bytes())?;
-    let body = pattern(64 * 1024);
+    let body = pattern(256 * PERIOD);
     let mut rest = length;
     while rest > 0 {
         let part = rest.min(body.len());
@@ -338,34 +351,15 @@ fn send_bytes(mut stream: &TcpStream, length: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes in which a lost, doubled or moved piece changes the checksum.
+/// After how many bytes the [`pattern`] repeats: a prime, so that no buffer's length is a multiple.
+const PERIOD: usize = 251;
+
+/// Bytes in which a lost, doubled or moved piece shows.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| u8::try_from(at % 251).unwrap())
-        .collect()
-}
-
-/// A checksum that depends on every byte and its place.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Checksum {
-    pub(crate) length: usize,
-    pub(crate) sum: u64,
-}
-
-impl Checksum {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mut checksum = Self::default();
-        checksum.add(bytes);
-        checksum
-    }
-
-    /// Takes in a piece; FNV-1a over words of eight bytes would be faster, but this is enough.
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.sum = (self.sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        self.length += bytes.len();
-    }
+    let period: Vec<u8> = (0..=250).collect();
+    let mut bytes = period.repeat(length.div_ceil(PERIOD));
+    bytes.truncate(length);
+    bytes
 }
 
 /// The head of a request as a backend saw it.
