@@ -145,7 +145,8 @@ impl TestBackend {
         self.heads().pop().expect("a request has come")
     }
 
-    /// Stops listening and drops every connection; who connects from now on is refused.
+    /// Stops listening and closes every connection once what it was asked is answered; who
+    /// connects from now on is refused.
     pub(crate) fn die(&mut self) {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
         // Closing would not do: a process that another test is starting just now holds a copy.
@@ -153,14 +154,18 @@ impl TestBackend {
         if let Some(accepting) = self.accepting.take() {
             accepting.join().unwrap();
         }
-        self.drop_connections();
+        self.shut(Shutdown::Read);
     }
 
     /// Closes every connection, and goes on listening.
     pub(crate) fn drop_connections(&self) {
+        self.shut(Shutdown::Both);
+    }
+
+    fn shut(&self, how: Shutdown) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             // It may be closed already.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = stream.shutdown(how);
         }
     }
 }
