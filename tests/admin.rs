@@ -1,5 +1,11 @@
 //! The admin listener: health, metrics and errors, who is let in, and how the process stops.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
 mod support;
 
 use std::io::Write;

@@ -1,6 +1,11 @@
 //! Bodies, connections and time: what is forwarded whole, and what becomes of it when a backend
 //! fails in one way or another. Each failure is counted exactly once, as what it was.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
 mod support;
 
 use std::io::Write;

@@ -1,6 +1,11 @@
 //! What a backend sees of a request, and a client of an answer: what is removed, what is added,
 //! and what nobody can make Serin say.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
 mod support;
 
 use support::backend::Head;

@@ -5,6 +5,13 @@
 //! watched through its log and its admin API. All of it ends when it is dropped.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "what goes wrong here fails the test that is running"
+)]
+#![allow(
     dead_code,
     unused_imports,
     reason = "every test file takes what it needs"
