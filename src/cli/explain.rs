@@ -204,6 +204,8 @@ impl Story<'_> {
             return format!("canary for {} as it goes on", weights.join(", "));
         }
         let gets_canary = |stage: &usize| decision.bucket().is_within(weight(*stage));
+        let at_the_end = plan.weights_of_success().of(group);
+        let is_added_at_the_end = decision.bucket().is_within(at_the_end);
         match (0..stages).find(gets_canary) {
             Some(stage) => {
                 let weight: Weight = weight(stage);
@@ -212,7 +214,10 @@ impl Story<'_> {
                     stage + 1
                 )
             }
-            None => "starts at 0%; stable until the rollout has succeeded".to_owned(),
+            None if is_added_at_the_end => {
+                "starts at 0%; stable until the rollout has succeeded".to_owned()
+            }
+            None => "starts at 0%; stable even after the rollout has succeeded".to_owned(),
         }
     }
 
