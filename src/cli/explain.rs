@@ -136,10 +136,19 @@ impl Story<'_> {
                 line("rollout", self.rollout(plan, decision));
             }
         }
-        line(
-            "backend",
-            routing.backend(explanation.backend).name.to_string(),
-        );
+        line("backend", self.backend());
+    }
+
+    fn backend(&self) -> String {
+        let name = |backend| &self.routing.backend(backend).name;
+        match self.explanation.flag {
+            Some((flag, _)) if self.explanation.is_random(self.routing) => {
+                let backends = &self.routing.flag(flag).backends;
+                let (canary, stable) = (name(backends.canary), name(backends.stable));
+                format!("{canary} for canary, {stable} for stable")
+            }
+            _ => name(self.explanation.backend).to_string(),
+        }
     }
 
     fn memberships(&self) -> String {
@@ -227,9 +236,10 @@ impl Story<'_> {
             explanation,
             ..
         } = self;
+        let is_random = explanation.is_random(routing);
+        let backend = &routing.backend(explanation.backend).name;
         let flag = explanation.flag.map(|(flag, decision)| {
             let flag: &Flag = routing.flag(flag);
-            let is_random = explanation.is_random(routing);
             json!({
                 "name": flag.name,
                 "variant": if is_random { Value::Null } else { json!(decision.variant) },
@@ -246,7 +256,7 @@ impl Story<'_> {
             "caller": explanation.caller,
             "groups": self.group_names(),
             "flag": flag,
-            "backend": routing.backend(explanation.backend).name,
+            "backend": if is_random { Value::Null } else { json!(backend) },
         })
     }
 }
