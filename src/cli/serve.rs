@@ -9,6 +9,7 @@ use crate::adapters::config_file;
 use crate::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
+use crate::config::Config;
 use crate::telemetry::logs::{self, LogFormat};
 
 #[derive(Args)]
@@ -44,21 +45,26 @@ impl Serve {
                 Format::Json => LogFormat::Json,
             },
         )?;
-        let app = App::start(config)?;
-        for listener in app.listeners() {
-            tracing::info!(address = %listener, "listening");
-        }
-        tracing::info!(address = %app.admin(), "admin API");
         Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(until_stopped(app))
+            .block_on(serve(config))
     }
 }
 
+async fn serve(config: Config) -> Done {
+    // First of all: a signal that comes while things start must not end the process unheard.
+    let signals = Signals::listen()?;
+    let app = App::start(config)?;
+    for listener in app.listeners() {
+        tracing::info!(address = %listener, "listening");
+    }
+    tracing::info!(address = %app.admin(), "admin API");
+    until_stopped(app, signals).await
+}
+
 /// The first signal lets requests under way end; the second does not wait for them.
-async fn until_stopped(mut app: App) -> Done {
-    let mut signals = Signals::listen()?;
+async fn until_stopped(mut app: App, mut signals: Signals) -> Done {
     tokio::select! {
         name = signals.next() => tracing::info!(signal = name, "stopping"),
         failed = app.failed() => {
