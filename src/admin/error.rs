@@ -1,6 +1,7 @@
 //! What the API answers when it cannot do as asked: problem details (RFC 9457).
 
 use axum::Json;
+use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -62,18 +63,35 @@ impl From<CommandError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
-        let body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-        });
-        let mut response = (status, Json(body)).into_response();
-        let content_type = HeaderValue::from_static("application/problem+json");
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
-        response
+        problem(self.status(), &self.to_string())
     }
+}
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
+    response
+}
+
+/// The longest text that is made a problem's detail, in bytes; axum's own are one line.
+const DETAIL_BYTES_MAX: usize = 1024;
+
+/// Makes problems of what axum refuses by itself, such as a body that is too long, which it does
+/// in plain text.
+pub(crate) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM);
+    if !status.is_client_error() || is_problem {
+        return response;
+    }
+    let text = to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;
+    problem(status, &String::from_utf8_lossy(&text.unwrap_or_default()))
 }

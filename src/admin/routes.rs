@@ -6,7 +6,7 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 
 use crate::admin::api::{groups, rollouts};
-use crate::admin::error::ApiError;
+use crate::admin::error::{ApiError, as_problem};
 use crate::admin::{AdminState, guard, health, metrics};
 
 /// The largest body of a request; commands are short.
@@ -29,6 +29,7 @@ pub(crate) fn router(state: AdminState) -> Router {
         .fallback(|| async { ApiError::NotFound("there is nothing at this path".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::map_response(as_problem))
         .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

@@ -136,10 +136,19 @@ impl Story<'_> {
                 line("rollout", outlook);
             }
         }
-        line(
-            "backend",
-            routing.backend(explanation.backend).name.to_string(),
-        );
+        line("backend", self.backend());
+    }
+
+    fn backend(&self) -> String {
+        let name = |backend| &self.routing.backend(backend).name;
+        match self.explanation.flag {
+            Some((flag, _)) if self.explanation.is_random(self.routing) => {
+                let backends = &self.routing.flag(flag).backends;
+                let (canary, stable) = (name(backends.canary), name(backends.stable));
+                format!("{canary} for canary, {stable} for stable")
+            }
+            _ => name(self.explanation.backend).to_string(),
+        }
     }
 
     fn memberships(&self) -> String {
@@ -214,6 +223,8 @@ impl Story<'_> {
             return format!("canary for {} as it goes on", weights.join(", "));
         }
         let gets_canary = |stage: &usize| decision.bucket().is_within(weight(*stage));
+        let at_the_end = plan.weights_of_success().of(group);
+        let is_added_at_the_end = decision.bucket().is_within(at_the_end);
         match (0..stages).find(gets_canary) {
             Some(stage) => {
                 let weight: Weight = weight(stage);
@@ -222,7 +233,10 @@ impl Story<'_> {
                     stage + 1
                 )
             }
-            None => "starts at 0%; stable until the rollout has succeeded".to_owned(),
+            None if is_added_at_the_end => {
+                "starts at 0%; stable until the rollout has succeeded".to_owned()
+            }
+            None => "starts at 0%; stable even after the rollout has succeeded".to_owned(),
         }
     }
 
@@ -232,9 +246,10 @@ impl Story<'_> {
             explanation,
             ..
         } = self;
+        let is_random = explanation.is_random(routing);
+        let backend = &routing.backend(explanation.backend).name;
         let flag = explanation.flag.map(|(flag, decision)| {
             let flag: &Flag = routing.flag(flag);
-            let is_random = explanation.is_random(routing);
             json!({
                 "name": flag.name,
                 "variant": if is_random { Value::Null } else { json!(decision.variant) },
@@ -251,7 +266,7 @@ impl Story<'_> {
             "caller": explanation.caller,
             "groups": self.group_names(),
             "flag": flag,
-            "backend": routing.backend(explanation.backend).name,
+            "backend": if is_random { Value::Null } else { json!(backend) },
         })
     }
 }

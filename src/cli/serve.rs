@@ -9,6 +9,7 @@ use crate::adapters::config_file;
 use crate::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
+use crate::config::Config;
 use crate::telemetry::logs::{self, LogFormat};
 
 #[derive(Args)]
@@ -47,17 +48,19 @@ impl Serve {
         Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(async {
-                // Heard from before anybody can be served, so that nobody is served in vain.
-                let signals = Signals::listen()?;
-                let app = App::start(config)?;
-                for listener in app.listeners() {
-                    tracing::info!(address = %listener, "listening");
-                }
-                tracing::info!(address = %app.admin(), "admin API");
-                until_stopped(app, signals).await
-            })
+            .block_on(serve(config))
     }
+}
+
+async fn serve(config: Config) -> Done {
+    // First of all: a signal that comes while things start must not end the process unheard.
+    let signals = Signals::listen()?;
+    let app = App::start(config)?;
+    for listener in app.listeners() {
+        tracing::info!(address = %listener, "listening");
+    }
+    tracing::info!(address = %app.admin(), "admin API");
+    until_stopped(app, signals).await
 }
 
 /// The first signal lets requests under way end; the second does not wait for them.

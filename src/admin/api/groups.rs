@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminState;
+use crate::admin::api::wish;
 use crate::admin::error::ApiError;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::ids::GroupName;
@@ -49,6 +50,9 @@ pub(crate) async fn list(
     }))
 }
 
+/// What may be said, as an example.
+const EXAMPLE: &str = r#"{"expires_in": "30m"}"#;
+
 /// What may be said with an assignment; nothing need be.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +71,7 @@ pub(crate) async fn assign(
         let reason = format!("a caller's key has at most {CALLER_KEY_BYTES_MAX} bytes");
         return Err(ApiError::BadRequest(reason));
     }
-    let lasting = read_wish(&body)?
+    let lasting = wish::read::<Wish>(&body, EXAMPLE)?
         .expires_in
         .as_deref()
         .map(read_duration)
@@ -109,17 +113,6 @@ fn known_group(state: &AdminState, name: &str) -> Result<GroupName, ApiError> {
         ApiError::NotFound(format!(
             "no group `{name}`, there are: {}",
             known.join(", ")
-        ))
-    })
-}
-
-fn read_wish(body: &[u8]) -> Result<Wish, ApiError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Wish::default());
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::BadRequest(format!(
-            "{error}; expected nothing, or {{\"expires_in\": \"30m\"}}"
         ))
     })
 }

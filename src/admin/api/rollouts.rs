@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminState;
+use crate::admin::api::wish;
 use crate::admin::error::ApiError;
 use crate::control::status::RolloutStatus;
 use crate::domain::rollout::{Author, Command};
@@ -39,6 +40,9 @@ pub(crate) async fn show(
         .ok_or_else(|| ApiError::NotFound(format!("flag `{flag}` has no rollout")))
 }
 
+/// What may be said, as an example.
+const EXAMPLE: &str = r#"{"reason": "…"}"#;
+
 /// What may be said with a verb; nothing need be.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,7 +58,7 @@ pub(crate) async fn promote(
     flag: Path<String>,
     body: Bytes,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    let wish = read_wish(&body)?;
+    let wish: Wish = wish::read(&body, EXAMPLE)?;
     command(
         state,
         flag,
@@ -69,24 +73,13 @@ pub(crate) async fn rollback(
     flag: Path<String>,
     body: Bytes,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    let wish = read_wish(&body)?;
+    let wish: Wish = wish::read(&body, EXAMPLE)?;
     if wish.full {
         return Err(ApiError::BadRequest(
             "`full` goes with promote only".to_owned(),
         ));
     }
     command(state, flag, Command::Rollback, wish.reason).await
-}
-
-fn read_wish(body: &[u8]) -> Result<Wish, ApiError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Wish::default());
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::BadRequest(format!(
-            "{error}; expected nothing, or {{\"reason\": \"…\"}}"
-        ))
-    })
 }
 
 async fn command(

@@ -110,7 +110,7 @@ impl RolloutPlan {
         match state.phase {
             Phase::Progressing => self.weights_of_stage(state.stage),
             Phase::Watching => self.weights_of_stage(self.last_stage()),
-            Phase::Succeeded => self.reached(self.last_stage(), Weight::FULL),
+            Phase::Succeeded => self.weights_of_success(),
             Phase::RolledBack { .. } => self.none(),
         }
     }
@@ -118,6 +118,11 @@ impl RolloutPlan {
     /// The weights once a stage has begun, counted from 0.
     pub fn weights_of_stage(&self, stage: usize) -> StageWeights {
         self.reached(stage, self.ceiling())
+    }
+
+    /// The weights once the rollout has succeeded and nobody is kept on stable for comparison.
+    pub fn weights_of_success(&self) -> StageWeights {
+        self.reached(self.last_stage(), Weight::FULL)
     }
 
     /// What the judge has to know of the stage a state is in.

@@ -1,0 +1,456 @@
+//! The command line: what is wrong is said at one look and starts nothing, and what would happen
+//! to a request is told as it happens.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use serin::domain::bucket::Bucket;
+use support::proxy::{SERIN, backends};
+use support::{Request, TestBackend, TestProxy};
+use tempfile::TempDir;
+
+/// How long a command may take that does not serve.
+const COMMAND_MAX: Duration = Duration::from_secs(10);
+
+fn serin(arguments: &[&str]) -> Output {
+    Command::new(SERIN)
+        .args(arguments)
+        .env_remove("SERIN_CONFIG")
+        .timeout(COMMAND_MAX)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A port of this machine on which nobody listens.
+fn free_port() -> u16 {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// A configuration in a file of its own.
+struct Written {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Written {
+    fn new(text: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("edge.yaml");
+        std::fs::write(&path, text).unwrap();
+        Self {
+            path,
+            _folder: folder,
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// A sound configuration, to be spoilt in one place.
+const SOUND: &str = "\
+listeners: [{ address: \"127.0.0.1:PORT\" }]
+admin: { address: \"127.0.0.1:0\" }
+groups: { beta: { callers: [ann] }, staff: { not: { group: beta } } }
+backends: { v1: http://127.0.0.1:1, v2: http://127.0.0.1:2 }
+flags:
+  orders: { stable: v1, canary: v2, groups: { beta: 5% }, default: 1% }
+  search: { stable: v1, canary: v2, rollout: { revision: \"2\", stages: [1%, 100%] } }
+routes:
+  - { path: /, flag: orders }
+  - { name: search, path: /search, flag: search }
+";
+
+/// What is spoilt, by what, and what is said of it.
+const SPOILT: [(&str, &str, &[&str]); 14] = [
+    (
+        "default: 1%",
+        "defualt: 1%",
+        &["6:59: flags.orders.defualt: unknown key `defualt`; did you mean `default`?"],
+    ),
+    (
+        "listeners: [{ address: \"127.0.0.1:PORT\" }]",
+        "listeners: 8080",
+        &["1:12: listeners: expected a sequence, found the number `8080`"],
+    ),
+    (
+        "stages: [1%, 100%]",
+        "stages: [1, 100%]",
+        &[
+            "7:72: flags.search.rollout.stages[0]: expected a percentage such as `25%`, \
+           found the number `1`; write `1%`",
+        ],
+    ),
+    (
+        "flag: search",
+        "backend: v3",
+        &["10:45: routes[1].backend: no backend is named `v3`; did you mean `v1`?"],
+    ),
+    (
+        "v2: http://127.0.0.1:2 }",
+        "v9: http://127.0.0.1:2 }",
+        &[
+            "6:33: flags.orders.canary: no backend is named `v2`; did you mean `v1`?",
+            "7:33: flags.search.canary: no backend is named `v2`; did you mean `v1`?",
+        ],
+    ),
+    (
+        "default: 1%",
+        "default: 101%",
+        &["6:68: flags.orders.default: `101%` is outside 0% to 100%"],
+    ),
+    (
+        "v2: http://127.0.0.1:2 }",
+        "v2: http://127.0.0.1:2, v1: http://127.0.0.1:3 }",
+        &["4:61: backends.v1: `v1` is written twice; remove one of the two"],
+    ),
+    (
+        "{ path: /, flag: orders }",
+        "{ name: search, path: /, flag: orders }",
+        &["10:13: routes[1].name: another route is named `search`; choose another name"],
+    ),
+    (
+        "callers: [ann]",
+        "group: staff",
+        &[
+            "3:11: groups.beta: group `beta` refers to itself: beta -> staff -> beta; \
+           take one of these references out",
+        ],
+    ),
+    (
+        "groups: { beta: 5% }",
+        "groups: { betta: 5% }",
+        &["6:47: flags.orders.groups.betta: no group is named `betta`; did you mean `beta`?"],
+    ),
+    (
+        "canary: v2, rollout",
+        "canary: v2, groups: { beta: 5% }, rollout",
+        &[
+            "7:45: flags.search.groups: `groups` beside `rollout`, which sets the weights; \
+           remove `groups`, or write stages for these callers",
+        ],
+    ),
+    (
+        "admin: {",
+        "state: { path: /tmp }\nadmin: {",
+        &["2:1: state: `state` is not in this version; remove it"],
+    ),
+    (
+        "listeners: [{ address: \"127.0.0.1:PORT\" }]",
+        "listeners: [",
+        &["3:1: not valid YAML: did not find expected ',' or ']'"],
+    ),
+    (
+        "stable: v1, canary: v2, groups: { beta: 5% }, default: 1%",
+        "canary: v2, groups: { bta: 5% }, default: 1",
+        &[
+            "6:11: flags.orders: `stable` is missing; add `stable:`",
+            "6:35: flags.orders.groups.bta: no group is named `bta`; did you mean `beta`?",
+            "6:55: flags.orders.default: expected a percentage such as `25%`, \
+             found the number `1`; write `1%`",
+        ],
+    ),
+];
+
+#[test]
+fn a_wrong_configuration_is_told_line_by_line_and_nothing_is_started() {
+    for (part, spoilt, said) in SPOILT {
+        let port = free_port();
+        assert!(SOUND.contains(part), "{part}");
+        let text = SOUND.replacen(part, spoilt, 1);
+        let config = Written::new(&text.replace("PORT", &port.to_string()));
+        for command in ["check", "serve"] {
+            let output = serin(&[command, "--config", config.path()]);
+            assert_eq!(output.status.code(), Some(2), "{command} {spoilt}");
+            assert_eq!(stdout(&output), "");
+            let lines: Vec<_> = stderr(&output).lines().collect();
+            assert_eq!(lines.len(), said.len(), "{lines:#?}");
+            for (line, said) in lines.iter().zip(said) {
+                let expected = format!("{}:{said}", config.path());
+                assert!(line.starts_with(&expected), "{line}\nis not\n{expected}");
+            }
+        }
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+    }
+}
+
+#[test]
+fn the_configuration_that_the_others_spoil_is_right() {
+    let config = Written::new(&SOUND.replace("PORT", "8080"));
+    let output = serin(&["check", "--config", config.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    let lines: Vec<_> = stdout(&output).lines().collect();
+    let summary = "ok: 1 listeners, 2 backends, 2 groups, 2 flags, 2 routes";
+    assert_eq!(lines[0], format!("{}: {summary}", config.path()));
+    assert!(lines[1].starts_with("note: no `identity`"), "{lines:?}");
+
+    // The file may be named in the environment instead.
+    let output = Command::new(SERIN)
+        .arg("check")
+        .env("SERIN_CONFIG", config.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_by_its_name() {
+    let config = Written::new("");
+    let missing = config.path.with_file_name("missing.yaml");
+    let missing = missing.to_str().unwrap();
+    for command in [&["check"][..], &["serve"], &["explain", "/"]] {
+        let output = serin(&[command, &["--config", missing]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let expected =
+            format!("serin: cannot read `{missing}`: No such file or directory (os error 2)\n");
+        assert_eq!(stderr(&output), expected);
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_told_so() {
+    let config = Written::new(&SOUND.replace("PORT", "8080"));
+    for arguments in [
+        &["sreve"][..],
+        &["serve", "--confg", "x"],
+        &["serve", "--log-format", "xml", "--config", config.path()],
+        &["explain", "--config", config.path()],
+        &["explain", "/", "-H", "x-user-id", "--config", config.path()],
+        &["explain", "/", "--from", "here", "--config", config.path()],
+    ] {
+        let output = serin(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!stderr(&output).is_empty() && stdout(&output).is_empty());
+    }
+    assert_eq!(serin(&["--help"]).status.code(), Some(0));
+    assert_eq!(stdout(&serin(&["--version"])), "serin 0.1.0\n");
+}
+
+/// Asserts that `serve` finds an address in use, and starts nothing.
+fn assert_taken(taken: SocketAddr, listener: SocketAddr, admin: SocketAddr) {
+    let config = Written::new(&format!(
+        "listeners: [{{ address: \"{listener}\" }}]\nadmin: {{ address: \"{admin}\" }}\n\
+         backends: {{ a: http://127.0.0.1:1 }}\nroutes: [{{ backend: a }}]\n"
+    ));
+    let output = serin(&["serve", "--config", config.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    let expected =
+        format!("serin: cannot listen on {taken}: another program listens there already");
+    assert!(
+        said.starts_with(&expected) && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_told_and_the_other_one_is_not_taken() {
+    let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let other = TcpListener::bind(here(0)).unwrap();
+    let taken = other.local_addr().unwrap();
+    let free = here(free_port());
+    assert_taken(taken, taken, free);
+    assert_taken(taken, free, taken);
+    assert!(TcpListener::bind(free).is_ok());
+}
+
+#[test]
+fn another_serin_on_the_port_is_not_joined() {
+    let backend = TestBackend::start("a");
+    let running = TestProxy::start(&(backends(&[("a", &backend)]) + "routes: [{ backend: a }]\n"));
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    assert_taken(running.address(), running.address(), free);
+    assert_taken(running.admin(), free, running.admin());
+    assert_eq!(running.get("/").text(), "a");
+}
+
+fn explain(config: &Path, arguments: &[&str]) -> Output {
+    let config = ["explain", "--config", config.to_str().unwrap()];
+    serin(&[&config, arguments].concat())
+}
+
+const EXPLAINED: &str = "
+trusted_proxies: [127.0.0.0/8]
+identity: [{ header: x-user-id }]
+groups: { beta: { callers: [ann] }, sample: { percentage: 30% } }
+flags:
+  orders: { stable: v1, canary: v2, groups: { beta: 100%, sample: 50% }, default: 20% }
+  search: { stable: v1, canary: v2, rollout: { revision: \"2\", stages: [30%, 60%] } }
+  whole: { stable: v1, canary: v2, rollout: { revision: \"2\", stages: [100%] } }
+routes:
+  - { host: shop.test, path: /orders, methods: [POST], flag: orders }
+  - { path: /search, flag: search }
+  - { path: /whole, flag: whole }
+  - { path: /plain, backend: v1 }
+";
+
+fn explained_proxy() -> (TestProxy, [TestBackend; 2]) {
+    let both = ["v1", "v2"].map(TestBackend::start);
+    let backends = backends(&[("v1", &both[0]), ("v2", &both[1])]);
+    (TestProxy::start(&(backends + EXPLAINED)), both)
+}
+
+#[test]
+fn explain_says_in_words_why_a_request_goes_where_it_goes() {
+    let (proxy, _both) = explained_proxy();
+    let config = proxy.config_path();
+    let ann = [
+        "-X",
+        "POST",
+        "http://shop.test/orders",
+        "-H",
+        "x-user-id: ann",
+    ];
+    let output = explain(&config, &ann);
+    assert_eq!(output.status.code(), Some(0));
+    let bucket = Bucket::of("orders", "ann");
+    let expected = format!(
+        "route    POST shop.test/orders\n\
+         client   127.0.0.1\n\
+         caller   ann, in beta\n\
+         flag     orders\n\
+         bucket   {bucket} of 0..9999, salt `orders`\n\
+         rule     group `beta` has 100%\n\
+         variant  canary, for {bucket} is below 10000 (100%)\n\
+         backend  v2\n"
+    );
+    assert_eq!(stdout(&output), expected);
+    let plain = explain(&config, &["/plain"]);
+    let expected = "route    /plain\nclient   127.0.0.1\ncaller   not known, in no group\n\
+                    backend  v1\n";
+    assert_eq!(stdout(&plain), expected);
+}
+
+#[test]
+fn explain_says_from_which_stage_on_a_caller_gets_the_canary() {
+    let (proxy, _both) = explained_proxy();
+    let mut seen = [0; 3];
+    for n in 0..12 {
+        let caller = format!("x-user-id: u-{n}");
+        let output = explain(&proxy.config_path(), &["/search", "-H", &caller]);
+        let bucket = Bucket::of("search", &format!("u-{n}"));
+        let (kind, expected) = match bucket.place() {
+            0..3000 => (0, "starts at 0%; canary from stage 1 of 2 on (30%)"),
+            3000..6000 => (1, "starts at 0%; canary from stage 2 of 2 on (60%)"),
+            // The plan ends at 60 %, so success changes nothing for the others.
+            _ => (
+                2,
+                "starts at 0%; stable even after the rollout has succeeded",
+            ),
+        };
+        seen[kind] += 1;
+        let line = format!("rollout  {expected}");
+        let told = stdout(&output);
+        assert!(told.lines().any(|other| other == line), "{bucket}\n{told}");
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+
+    // One of those who are kept on stable to the end, to compare with.
+    let is_control = |caller: &String| Bucket::of("whole", caller).place() >= 9900;
+    let control = (0..).map(|n| format!("u-{n}")).find(is_control).unwrap();
+    let caller = format!("x-user-id: {control}");
+    let output = explain(&proxy.config_path(), &["/whole", "-H", &caller]);
+    let expected = "rollout  starts at 0%; stable until the rollout has succeeded";
+    assert!(stdout(&output).contains(expected), "{}", stdout(&output));
+}
+
+#[test]
+fn explain_names_no_variant_and_no_backend_where_chance_decides() {
+    let (proxy, _both) = explained_proxy();
+    let at = ["-X", "POST", "http://shop.test/orders"];
+    let output = explain(&proxy.config_path(), &at);
+    let told = stdout(&output);
+    for line in [
+        "bucket   drawn anew for each request",
+        "variant  canary for 20% of such requests, else stable",
+        "backend  v2 for canary, v1 for stable",
+    ] {
+        assert!(told.lines().any(|other| other == line), "{told}");
+    }
+    let output = explain(&proxy.config_path(), &[&at[..], &["--json"]].concat());
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["caller"], Value::Null);
+    assert_eq!(told["backend"], Value::Null);
+    assert_eq!(told["flag"]["variant"], Value::Null);
+    assert_eq!(told["flag"]["bucket"], Value::Null);
+}
+
+#[test]
+fn explain_agrees_with_what_the_running_proxy_does() {
+    let (proxy, _both) = explained_proxy();
+    let mut variants = [0, 0];
+    for caller in ["ann".to_owned()]
+        .into_iter()
+        .chain((0..24).map(|n| format!("u-{n}")))
+    {
+        let field = format!("x-user-id: {caller}");
+        let at = [
+            "--json",
+            "-X",
+            "POST",
+            "http://shop.test/orders",
+            "-H",
+            &field,
+        ];
+        let output = explain(&proxy.config_path(), &at);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let request = Request::new("POST", "/orders").field("x-user-id", &caller);
+        let answer = proxy.ask(&request.body("hello"));
+        assert_eq!(told["backend"], answer.text(), "{told:#}");
+        assert_eq!(told["caller"], caller);
+        let is_canary = answer.text() == "v2";
+        let variant = if is_canary { "canary" } else { "stable" };
+        assert_eq!(told["flag"]["variant"], variant);
+        let bucket = Bucket::of("orders", &caller);
+        assert_eq!(told["flag"]["bucket"], bucket.place());
+        variants[usize::from(is_canary)] += 1;
+    }
+    assert!(variants.iter().all(|count| *count > 3), "{variants:?}");
+}
+
+#[test]
+fn explain_takes_the_address_that_a_request_comes_from_into_account() {
+    let (proxy, _both) = explained_proxy();
+    let at = ["--json", "/search", "-H", "x-user-id: ann"];
+    let told = |from: &str| {
+        let output = explain(&proxy.config_path(), &[&at[..], &["--from", from]].concat());
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (told["caller"].clone(), told["client_ip"].clone())
+    };
+    assert_eq!(told("127.0.0.9"), (json!("ann"), json!("127.0.0.9")));
+    // Nobody believes a stranger's header.
+    assert_eq!(told("192.0.2.7"), (Value::Null, json!("192.0.2.7")));
+}
+
+#[test]
+fn a_request_that_goes_nowhere_is_explained_as_such() {
+    let (proxy, _both) = explained_proxy();
+    let reason = "no route for this host, path and method (answered with 404)";
+    for arguments in [&["/none"][..], &["http://shop.test/orders"]] {
+        let output = explain(&proxy.config_path(), arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stdout(&output), format!("not sent on: {reason}\n"));
+    }
+}

@@ -1,0 +1,228 @@
+//! The real program as a process, with its log and its admin API.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::Duration;
+
+use serde_json::Value;
+use serin::runtime::clock;
+use tempfile::TempDir;
+
+use super::{Answer, Connection, LOOK, Metrics, Request, SOON, TestBackend, wait_for};
+
+/// The program under test.
+pub(crate) const SERIN: &str = env!("CARGO_BIN_EXE_serin");
+
+/// How long a drain may take: the program's own deadline is half a minute.
+const STOP_MAX: Duration = Duration::from_secs(40);
+
+/// `serin serve` with a configuration of its own.
+pub(crate) struct TestProxy {
+    address: SocketAddr,
+    admin: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    reading: Option<JoinHandle<()>>,
+    folder: TempDir,
+}
+
+impl TestProxy {
+    /// Starts with a configuration that lacks listeners and the admin address; those are added,
+    /// on free ports.
+    pub(crate) fn start(config: &str) -> Self {
+        Self::with_files(config, &[])
+    }
+
+    /// The same with other files beside the configuration, by name and content.
+    pub(crate) fn with_files(config: &str, files: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let text = format!(
+            "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
+             {config}"
+        );
+        std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
+        let mut child = Command::new(SERIN)
+            .args(["serve", "--config"])
+            .arg(folder.path().join("serin.yaml"))
+            .env_remove("SERIN_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        let reading = spawn(move || {
+            let read = BufReader::new(stderr).lines().map_while(Result::ok);
+            read.for_each(|line| lines.lock().unwrap().push(line));
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut proxy = Self {
+            address: nowhere,
+            admin: nowhere,
+            child,
+            log,
+            reading: Some(reading),
+            folder,
+        };
+        proxy.admin = proxy.logged_address("admin API address=");
+        proxy.address = proxy.logged_address("listening address=");
+        proxy
+    }
+
+    fn logged_address(&mut self, before: &str) -> SocketAddr {
+        wait_for(&format!("`{before}` in the log"), SOON, || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it does not start: {ended:?}");
+            let log = self.log.lock().unwrap();
+            let found = log.iter().find_map(|line| line.split_once(before));
+            found.map(|(_, address)| address.parse().unwrap())
+        })
+    }
+
+    /// Where requests go.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.folder.path().join("serin.yaml")
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(crate) fn ask(&self, request: &Request) -> Answer {
+        request.send_to(self.address)
+    }
+
+    /// Asks for a path.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask(&Request::get(path))
+    }
+
+    /// Sends a request to the admin API.
+    pub(crate) fn command(&self, method: &str, path: &str, body: &str) -> Answer {
+        let host = self.admin.to_string();
+        let request = Request::new(method, path).host(&host).body(body);
+        request.send_to(self.admin)
+    }
+
+    /// Where the rollout of a flag is.
+    pub(crate) fn rollout(&self, flag: &str) -> Value {
+        let path = format!("/api/v1/rollouts/{flag}");
+        let answer = self.command("GET", &path, "");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Waits until the rollout of a flag is in a phase.
+    pub(crate) fn wait_for_phase(&self, flag: &str, phase: &str, limit: Duration) -> Value {
+        let mut last = Value::Null;
+        let what = format!("`{flag}` is {phase}");
+        wait_for(&what, limit, || {
+            last = self.rollout(flag);
+            (last["phase"] == phase).then(|| last.clone())
+        })
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let answer = self.command("GET", "/metrics", "");
+        assert_eq!(answer.status, 200);
+        Metrics::read(answer.text())
+    }
+
+    /// Waits until the sum of some series of counters is a number, and fails as soon as it is more.
+    #[track_caller]
+    pub(crate) fn wait_for_count(&self, name: &str, labels: &[(&str, &str)], count: u64) {
+        let begun = clock::monotonic();
+        loop {
+            let seen = self.metrics().count(name, labels);
+            if seen == count {
+                return;
+            }
+            let may_wait = seen < count && begun.elapsed() < SOON;
+            assert!(may_wait, "{name} {labels:?} is {seen}, not {count}");
+            sleep(LOOK);
+        }
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// Waits for a line of the log that has a text in it.
+    pub(crate) fn wait_for_log(&self, text: &str, limit: Duration) -> String {
+        let look = || {
+            let log = self.log.lock().unwrap();
+            log.iter().find(|line| line.contains(text)).cloned()
+        };
+        wait_for(&format!("`{text}` in the log"), limit, look)
+    }
+
+    /// Memory that the process holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(Path::new(&status)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Asks the process to stop, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = wait_for("the process ends", STOP_MAX, || child.try_wait().unwrap());
+        if let Some(reading) = self.reading.take() {
+            reading.join().unwrap();
+        }
+        status
+    }
+
+    /// Asks the process to stop and waits until it has.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        self.wait()
+    }
+}
+
+impl Drop for TestProxy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the proxy's log:\n{}", self.log());
+        }
+    }
+}
+
+/// The short form of backends by name: `backends: { a: http://…, b: http://… }`.
+pub(crate) fn backends(named: &[(&str, &TestBackend)]) -> String {
+    let entry = |(name, backend): &(&str, &TestBackend)| format!("{name}: \"{}\"", backend.url());
+    let entries: Vec<_> = named.iter().map(entry).collect();
+    format!("backends: {{ {} }}\n", entries.join(", "))
+}
