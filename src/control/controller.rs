@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::control::TICK;
 use crate::control::commands::{self, CommandError, CommandReceiver, Order};
 use crate::control::perform::Performer;
 use crate::control::ports::{EvidenceSource, Notifier, StateStore};
@@ -24,9 +25,6 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::published::Publisher;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
-
-/// One tick of evidence.
-const TICK: Duration = Duration::from_secs(1);
 
 /// How often assignments that have ended are removed. They hold no longer than they should in any
 /// case; this only makes room.

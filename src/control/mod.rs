@@ -13,4 +13,9 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+/// One tick of evidence.
+const TICK: Duration = Duration::from_secs(1);
+
 pub use controller::{Controller, Parts, Release};

@@ -1,7 +1,6 @@
 //! One rollout under way: its plan, where it is, and its judge.
 
-use std::time::Duration;
-
+use crate::control::TICK;
 use crate::control::commands::CommandError;
 use crate::control::perform::Performer;
 use crate::control::status::{
@@ -130,12 +129,12 @@ impl RunningRollout {
             groups: groups.collect(),
             default_percent: percent(flag.weights.default),
         };
-        let counted = Duration::from_secs(self.judge.stage_ticks() as u64);
-        let totals = self.judge.stage_totals();
+        let (totals, ticks) = self.judge.seen_in_stage();
+        let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
         let groups = totals
             .strata()
             .iter()
-            .map(|stratum| GroupStatus::of(stratum, counted));
+            .map(|stratum| GroupStatus::of(stratum, span));
         let journal = performer.store.journal(&self.name, JOURNAL_SHOWN);
         RolloutStatus {
             flag: self.name.clone(),
@@ -152,8 +151,8 @@ impl RunningRollout {
             hold_seconds: hold(plan, state).as_secs_f64(),
             min_requests: plan.stage(state.stage).min_requests,
             weights,
-            counted_seconds: counted.as_secs(),
-            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), counted)),
+            counted_requests: self.judge.stage_requests(),
+            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
             groups: groups.collect(),
             action: self.verdict.action,
             findings: self.verdict.findings.clone(),

@@ -45,9 +45,9 @@ pub struct RolloutStatus {
     pub min_requests: u64,
     /// The weights that hold now.
     pub weights: WeightsStatus,
-    /// How many seconds of the stage count as evidence; a warm-up does not.
-    pub counted_seconds: u64,
-    /// What was seen of each arm in these seconds.
+    /// Requests of each arm that count as evidence; those of the warm-up do not.
+    pub counted_requests: PerVariant<u64>,
+    /// What was seen of each arm since the stage began, its warm-up included.
     pub arms: PerVariant<ArmStatus>,
     /// The same for each group.
     pub groups: Vec<GroupStatus>,

@@ -66,14 +66,9 @@ impl Judge {
         self.stage.total().requests()
     }
 
-    /// The number of ticks counted since the stage began, warm-up left out.
-    pub const fn stage_ticks(&self) -> usize {
-        self.stage.ticks()
-    }
-
-    /// Everything counted since the stage began, warm-up left out.
-    pub const fn stage_totals(&self) -> &TickCounts {
-        self.stage.total()
+    /// Everything seen since the stage began, its warm-up included, and in how many ticks.
+    pub const fn seen_in_stage(&self) -> (&TickCounts, usize) {
+        self.stage.seen()
     }
 
     /// Takes in the counts of a tick that ended at `now` and says what follows from all so far.

@@ -15,6 +15,9 @@ const TURN_TICKS: usize = 2;
 /// The evidence of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StageEvidence {
+    /// Everything, the warm-up included; to be shown, not to be judged.
+    seen: TickCounts,
+    seen_ticks: usize,
     total: TickCounts,
     parts: [TickCounts; 3],
     ticks: usize,
@@ -24,6 +27,8 @@ impl StageEvidence {
     /// Adds a tick that ended at `now`, unless canary is still warming up. What was decided under
     /// other weights is left out.
     pub(super) fn add(&mut self, tick: &TickCounts, stage: &StageContext, now: Timestamp) {
+        self.seen.merge_epoch(tick, stage.epoch);
+        self.seen_ticks += 1;
         if now < stage.counted_from {
             return;
         }
@@ -33,12 +38,12 @@ impl StageEvidence {
         self.ticks += 1;
     }
 
-    /// How many ticks it consists of.
-    pub(super) const fn ticks(&self) -> usize {
-        self.ticks
+    /// Everything seen under the stage's weights, the warm-up included, and in how many ticks.
+    pub(super) const fn seen(&self) -> (&TickCounts, usize) {
+        (&self.seen, self.seen_ticks)
     }
 
-    /// All of it.
+    /// All of the evidence.
     pub(super) const fn total(&self) -> &TickCounts {
         &self.total
     }
