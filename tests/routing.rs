@@ -125,18 +125,19 @@ fn a_request_that_no_route_fits_is_told_so() {
 }
 
 #[test]
-fn a_request_without_a_host_is_refused() {
+fn a_request_that_does_not_name_one_host_is_refused() {
     let backend = TestBackend::with("any", Behaviour::Echo);
     let proxy =
         TestProxy::start(&(backends(&[("any", &backend)]) + "routes: [{ backend: any }]\n"));
-    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost:\r\n\r\n"] {
+    for hosts in ["", "host:\r\n", "host: a.test\r\nhost: b.test\r\n"] {
         let mut connection = proxy.connect();
-        connection.send(head.as_bytes());
+        connection.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n").as_bytes());
         let problem = connection.answer().problem(400);
-        assert_eq!(problem["detail"], "the request names no host");
+        let detail = "the request must name one host, in its target or in one `Host` field";
+        assert_eq!(problem["detail"], detail, "{hosts:?}");
     }
     assert_eq!(backend.requests(), 0);
-    proxy.wait_for_count("serin_requests_total", &[("code", "400")], 2);
+    proxy.wait_for_count("serin_requests_total", &[("code", "400")], 3);
 }
 
 #[test]
