@@ -448,9 +448,12 @@ fn an_assignment_ends_when_it_should() {
     wait_until("the assignment ends", SOON, || {
         split.variant_of("ann") == "stable"
     });
-    wait_until("and is forgotten", SOON, || {
-        split.proxy.metrics().count("serin_assigned_callers", &[]) == 0
-    });
+    let listed = || {
+        split
+            .proxy
+            .command("GET", "/api/v1/groups/beta/callers", "")
+    };
+    assert_eq!(listed().json()["callers"], serde_json::json!([]));
     // Said again without an end, it has none.
     for body in [r#"{ "expires_in": "1ms" }"#, "{}"] {
         assert_eq!(split.proxy.command("PUT", path, body).status, 200);
