@@ -22,7 +22,7 @@ use crate::admin::{AdminServer, AdminState};
 use crate::app::threads::Threads;
 use crate::config::Config;
 use crate::control::status::Status;
-use crate::control::{Controller, Parts, Release, commands};
+use crate::control::{Controller, Parts, PlannedRollout, commands};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
@@ -65,7 +65,7 @@ impl App {
             bound,
             admin,
         } = Claimed::all(&config)?;
-        let (routing, releases) = routing(config);
+        let (routing, rollouts) = routing(config);
 
         let ledger = Arc::new(Ledger::new(workers));
         let publisher = Publisher::new(Published::new(routing.clone(), &ledger));
@@ -81,7 +81,7 @@ impl App {
         let (commands, orders) = commands::channel();
         let controller = Controller::new(Parts {
             routing,
-            releases,
+            planned: rollouts,
             publisher,
             ledger: Arc::clone(&ledger),
             evidence: Box::new(LocalEvidence::new(ledger)),
@@ -177,14 +177,14 @@ impl Claimed {
 }
 
 /// What requests are decided by at the start, and what is to be rolled out.
-fn routing(config: Config) -> (RoutingSnapshot, Vec<Release>) {
+fn routing(config: Config) -> (RoutingSnapshot, Vec<PlannedRollout>) {
     let mut flags = Vec::new();
-    let mut releases = Vec::new();
+    let mut rollouts = Vec::new();
     for (place, entry) in config.flags.into_iter().enumerate() {
         flags.push(Arc::new(entry.flag));
         if let Some(rollout) = entry.rollout {
             let flag = FlagIndex(place);
-            releases.push(Release {
+            rollouts.push(PlannedRollout {
                 flag,
                 plan: rollout.plan,
                 judge: rollout.judge,
@@ -199,7 +199,7 @@ fn routing(config: Config) -> (RoutingSnapshot, Vec<Release>) {
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
     };
-    (routing, releases)
+    (routing, rollouts)
 }
 
 fn exporter(shared: &Shared, status: SnapshotReader<Status>) -> Result<Exporter> {

@@ -133,7 +133,7 @@ pub(super) struct BackendDocument {
     pub(super) timeouts: TimeoutsDocument,
 }
 
-/// One server.
+/// One endpoint.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a URL, or a map with `url`")]
 pub(super) struct EndpointDocument {

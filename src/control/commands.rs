@@ -28,7 +28,7 @@ pub enum CommandError {
 
 /// A command with the way back.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct PendingCommand {
     pub(crate) flag: String,
     pub(crate) command: Command,
     pub(crate) by: Author,
@@ -38,21 +38,21 @@ pub(crate) struct Order {
 /// Gives commands.
 #[derive(Clone, Debug)]
 pub struct CommandSender {
-    orders: mpsc::Sender<Order>,
+    pending: mpsc::Sender<PendingCommand>,
 }
 
 /// Receives them.
 #[derive(Debug)]
 pub struct CommandReceiver {
-    orders: mpsc::Receiver<Order>,
+    pending: mpsc::Receiver<PendingCommand>,
 }
 
 /// Makes both ends.
 pub fn channel() -> (CommandSender, CommandReceiver) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     (
-        CommandSender { orders: sender },
-        CommandReceiver { orders: receiver },
+        CommandSender { pending: sender },
+        CommandReceiver { pending: receiver },
     )
 }
 
@@ -68,14 +68,14 @@ impl CommandSender {
         by: Author,
     ) -> Result<RolloutStatus, CommandError> {
         let (reply, answer) = oneshot::channel();
-        let order = Order {
+        let pending = PendingCommand {
             flag: flag.to_owned(),
             command,
             by,
             reply,
         };
-        self.orders
-            .send(order)
+        self.pending
+            .send(pending)
             .await
             .map_err(|_| CommandError::Stopping)?;
         answer.await.map_err(|_| CommandError::Stopping)?
@@ -83,12 +83,12 @@ impl CommandSender {
 }
 
 impl CommandReceiver {
-    pub(crate) async fn receive(&mut self) -> Option<Order> {
-        self.orders.recv().await
+    pub(crate) async fn receive(&mut self) -> Option<PendingCommand> {
+        self.pending.recv().await
     }
 }
 
 /// The name of a flag that a command is for, if it is one at all.
-pub(crate) fn is_for(order: &Order, flag: &FlagName) -> bool {
-    order.flag == flag.as_str()
+pub(crate) fn is_for(pending: &PendingCommand, flag: &FlagName) -> bool {
+    pending.flag == flag.as_str()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
-use crate::control::commands::{self, CommandError, CommandReceiver, Order};
+use crate::control::commands::{self, CommandError, CommandReceiver, PendingCommand};
 use crate::control::perform::Performer;
 use crate::control::ports::{EvidenceSource, Notifier, StateStore};
 use crate::control::running::RunningRollout;
@@ -35,7 +35,7 @@ const HEED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A rollout as configured.
 #[derive(Debug)]
-pub struct Release {
+pub struct PlannedRollout {
     /// The flag it moves.
     pub flag: FlagIndex,
     /// Its stages.
@@ -49,7 +49,7 @@ pub struct Parts {
     /// What requests are decided by at the start.
     pub routing: RoutingSnapshot,
     /// The rollouts to run, in the file's order.
-    pub releases: Vec<Release>,
+    pub planned: Vec<PlannedRollout>,
     /// Publishes what requests are decided by.
     pub publisher: Publisher,
     /// Makes the counters of what is published.
@@ -112,9 +112,9 @@ impl Controller {
             status: SnapshotWriter::new(Status::default()),
         };
         parts
-            .releases
+            .planned
             .into_iter()
-            .for_each(|release| controller.begin(release));
+            .for_each(|planned| controller.begin(planned));
         controller.publish_status();
         controller
     }
@@ -138,9 +138,9 @@ impl Controller {
                     self.tick();
                     self.publish_status();
                 }
-                order = self.commands.receive() => match order {
-                    Some(order) => {
-                        self.obey(order);
+                pending = self.commands.receive() => match pending {
+                    Some(pending) => {
+                        self.obey(pending);
                         self.publish_status();
                     }
                     None => return,
@@ -153,8 +153,8 @@ impl Controller {
         }
     }
 
-    fn begin(&mut self, release: Release) {
-        let Release { flag, plan, judge } = release;
+    fn begin(&mut self, planned: PlannedRollout) {
+        let PlannedRollout { flag, plan, judge } = planned;
         let current = self.performer.routing.flag(flag);
         let (name, epoch_before) = (current.name.clone(), current.epoch);
         let Step { state, effects, .. } = start(&plan, epoch_before, self.clock.now());
@@ -206,15 +206,15 @@ impl Controller {
         self.publish_status();
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, pending: PendingCommand) {
         let now = self.clock.now();
-        let of_order = |rollout: &&mut RunningRollout| commands::is_for(&order, &rollout.name);
-        let answer = match self.rollouts.iter_mut().find(of_order) {
-            None => Err(CommandError::NoRollout(order.flag)),
+        let of_command = |rollout: &&mut RunningRollout| commands::is_for(&pending, &rollout.name);
+        let answer = match self.rollouts.iter_mut().find(of_command) {
+            None => Err(CommandError::NoRollout(pending.flag)),
             Some(rollout) => {
                 let event = Event::Command {
-                    command: order.command,
-                    by: order.by,
+                    command: pending.command,
+                    by: pending.by,
                 };
                 rollout
                     .advance(event, now, &mut self.performer)
@@ -222,7 +222,7 @@ impl Controller {
             }
         };
         // Whoever asked may have left; what was asked for is done all the same.
-        let _ = order.reply.send(answer);
+        let _ = pending.reply.send(answer);
     }
 
     fn collect(&mut self) {

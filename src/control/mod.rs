@@ -18,4 +18,4 @@ use std::time::Duration;
 /// One tick of evidence.
 const TICK: Duration = Duration::from_secs(1);
 
-pub use controller::{Controller, Parts, Release};
+pub use controller::{Controller, Parts, PlannedRollout};

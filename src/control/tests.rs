@@ -166,7 +166,7 @@ fn world(is_full: bool) -> World {
     };
     let controller = Controller::new(Parts {
         routing: routing(),
-        releases: vec![Release {
+        planned: vec![PlannedRollout {
             flag: FlagIndex(0),
             plan: plan(),
             judge: JudgeSettings::default(),

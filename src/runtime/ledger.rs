@@ -388,7 +388,7 @@ impl WorkerMeters {
         self.flags[flag.0][stratum.0].get(variant)
     }
 
-    /// Where dealings with a backend's servers are counted, in the order of its endpoints.
+    /// Where dealings with a backend's endpoints are counted, in the order of its endpoints.
     pub fn endpoints(&self, backend: BackendIndex) -> &[Arc<EndpointCounters>] {
         &self.endpoints[backend.0]
     }
@@ -401,7 +401,7 @@ pub struct Readings {
     pub requests: BTreeMap<RequestSeries, [u64; CODES.len()]>,
     /// Outcomes by arm.
     pub arms: BTreeMap<ArmName, ArmReading>,
-    /// Dealings with each server.
+    /// Dealings with each endpoint.
     pub endpoints: BTreeMap<(BackendName, Endpoint), EndpointReading>,
 }
 

@@ -259,7 +259,7 @@ impl ArmReading {
     }
 }
 
-/// One worker's dealings with one server.
+/// One worker's dealings with one endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointCounters {
     /// Requests sent.

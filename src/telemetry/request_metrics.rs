@@ -1,4 +1,4 @@
-//! What is exported of requests and of the servers that answer them.
+//! What is exported of requests and of the endpoints that answer them.
 
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::{ArmSample, EndpointSample, RequestSample};
@@ -64,19 +64,19 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
 pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
     let mut requests = Family::counter(
         "serin_upstream_requests_total",
-        "Requests answered by a server",
+        "Requests answered by an endpoint",
     );
     let mut connects = Family::counter(
         "serin_upstream_connects_total",
-        "Connections made to a server",
+        "Connections made to an endpoint",
     );
     let mut failures = Family::counter(
         "serin_upstream_connect_failures_total",
-        "Connections to a server that could not be made",
+        "Connections to an endpoint that could not be made",
     );
     let mut open = Family::gauge(
         "serin_upstream_connections",
-        "Connections open to a server, used or idle",
+        "Connections open to an endpoint, used or idle",
     );
     for sample in samples {
         let labels = [

@@ -9,7 +9,7 @@ pub struct Samples {
     pub requests: Vec<RequestSample>,
     /// Latencies and rescues of each arm.
     pub arms: Vec<ArmSample>,
-    /// Dealings with each server.
+    /// Dealings with each endpoint.
     pub endpoints: Vec<EndpointSample>,
     /// Weights of each flag.
     pub weights: Vec<WeightSample>,
@@ -57,7 +57,7 @@ pub struct ArmSample {
     pub rescued: u64,
 }
 
-/// One server.
+/// One endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointSample {
     /// The backend it belongs to.

@@ -1,12 +1,12 @@
-//! Which server of a pool is asked next.
+//! Which endpoint of a pool is asked next.
 //!
 //! Each policy is one file and one line of the table below.
 
 pub(crate) mod round_robin;
 
-/// Picks servers in turn, by whatever a policy goes by.
+/// Picks endpoints in turn, by whatever a policy goes by.
 pub(crate) trait Balance {
-    /// The place of the next server among `count` of them; `count` is at least 1.
+    /// The place of the next endpoint among `count` of them; `count` is at least 1.
     fn pick(&self, count: usize) -> usize;
 }
 

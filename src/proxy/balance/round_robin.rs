@@ -1,4 +1,4 @@
-//! Asks the servers one after the other.
+//! Asks the endpoints one after the other.
 
 use std::cell::Cell;
 
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_server_has_its_turn() {
+    fn each_endpoint_has_its_turn() {
         let policy = RoundRobin::default();
         let picks: Vec<_> = (0..7).map(|_| policy.pick(3)).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2, 0]);
