@@ -8,9 +8,10 @@ use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::inbox::InboxSender;
-use crate::runtime::ledger::{ArmName, Ledger, Readings, RequestSeries};
+use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
 use crate::runtime::recorder::{ArmReading, CODES};
+use crate::runtime::series::{ArmName, RequestSeries};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::samples::{
     ArmSample, EndpointSample, RequestSample, RolloutSample, Samples, WeightSample,

@@ -12,7 +12,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::proxy::balance::{Balance, Policy, round_robin::RoundRobin};
 use crate::proxy::upstream::pool::Pool;
-use crate::runtime::ledger::WorkerMeters;
+use crate::runtime::meters::WorkerMeters;
 use crate::runtime::published::Published;
 
 /// One worker's connections to all endpoints, kept from snapshot to snapshot.

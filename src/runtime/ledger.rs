@@ -9,59 +9,18 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::decision::{Decision, StratumIndex};
 use crate::domain::evidence::{ArmCounts, CallerSketch, Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
-use crate::domain::ids::{BackendIndex, BackendName, FlagIndex, FlagName, GroupName, RouteIndex};
+use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
+use crate::runtime::meters::{RouteMeters, WorkerMeters};
 use crate::runtime::recorder::{
     ArmCounters, ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
 };
-
-/// Who is counted together: a group, everyone else, or those who chose.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum StratumName {
-    /// Callers in this group.
-    Group(GroupName),
-    /// Callers in none of the flag's groups.
-    Default,
-    /// Callers who chose their variant.
-    Forced,
-}
-
-impl StratumName {
-    /// The word used as metric label. Configuration reserves `default` and `forced`.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Group(name) => name.as_str(),
-            Self::Default => "default",
-            Self::Forced => "forced",
-        }
-    }
-}
-
-/// An arm as exported: a variant of a flag, for one stratum.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ArmName {
-    /// The flag.
-    pub flag: FlagName,
-    /// Who.
-    pub stratum: StratumName,
-    /// Which variant was decided.
-    pub variant: Variant,
-}
-
-/// One series of requests by code: a route, and the arm where a flag decides.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestSeries {
-    /// The route's label.
-    pub route: Box<str>,
-    /// The arm; `None` on a route to a plain backend.
-    pub arm: Option<ArmName>,
-}
+use crate::runtime::series::{ArmName, RequestSeries, StratumName, arm_names};
 
 /// One counter for each worker.
 type PerWorker<T> = Vec<Arc<T>>;
@@ -160,14 +119,17 @@ impl Ledger {
                 RouteMeters::Backend(self.codes(books, series, worker))
             }
             RouteTarget::Flag(flag) => {
-                let arms = arm_names(routing, routing.flag(flag));
-                RouteMeters::Flag(arms.map_codes(|arm| {
-                    let series = RequestSeries {
-                        route: route.label.clone(),
-                        arm: Some(arm),
-                    };
-                    self.codes(books, series, worker)
-                }))
+                let strata = arm_names(routing, routing.flag(flag)).into_iter();
+                let codes = strata.map(|names| {
+                    names.map(|arm| {
+                        let series = RequestSeries {
+                            route: route.label.clone(),
+                            arm: Some(arm),
+                        };
+                        self.codes(books, series, worker)
+                    })
+                });
+                RouteMeters::Flag(codes.collect())
             }
         });
         let routes = routes.collect();
@@ -199,7 +161,7 @@ impl Ledger {
         flag: &Flag,
         worker: usize,
     ) -> Vec<PerVariant<Arc<ArmCounters>>> {
-        let strata = flag.weights.strata().zip(arm_names(routing, flag).0);
+        let strata = flag.weights.strata().zip(arm_names(routing, flag));
         let arms = strata.map(|(stratum, names)| {
             names.map(|name| {
                 let entry = books
@@ -312,85 +274,11 @@ impl Books {
     }
 }
 
-/// The names of a flag's arms, by stratum.
-struct ArmNames(Vec<PerVariant<ArmName>>);
-
-impl ArmNames {
-    fn map_codes(
-        self,
-        mut counters: impl FnMut(ArmName) -> Arc<CodeCounters>,
-    ) -> Vec<PerVariant<Arc<CodeCounters>>> {
-        self.0
-            .into_iter()
-            .map(|names| names.map(&mut counters))
-            .collect()
-    }
-}
-
-fn arm_names(routing: &RoutingSnapshot, flag: &Flag) -> ArmNames {
-    let names = flag.weights.strata().map(|stratum| {
-        let stratum = match stratum {
-            Stratum::Group(entry) => StratumName::Group(routing.groups.name(entry.group).clone()),
-            Stratum::Default(_) => StratumName::Default,
-            Stratum::Forced => StratumName::Forced,
-        };
-        PerVariant::from_fn(|variant| ArmName {
-            flag: flag.name.clone(),
-            stratum: stratum.clone(),
-            variant,
-        })
-    });
-    ArmNames(names.collect())
-}
-
 const fn weight_of(stratum: Stratum) -> Weight {
     match stratum {
         Stratum::Group(entry) => entry.weight,
         Stratum::Default(weight) => weight,
         Stratum::Forced => Weight::ZERO,
-    }
-}
-
-#[derive(Debug)]
-enum RouteMeters {
-    Backend(Arc<CodeCounters>),
-    Flag(Vec<PerVariant<Arc<CodeCounters>>>),
-}
-
-/// One worker's counters for one snapshot, found by place.
-#[derive(Debug)]
-pub struct WorkerMeters {
-    unrouted: Arc<CodeCounters>,
-    routes: Vec<RouteMeters>,
-    flags: Vec<Vec<PerVariant<Arc<ArmCounters>>>>,
-    endpoints: Vec<Vec<Arc<EndpointCounters>>>,
-}
-
-impl WorkerMeters {
-    /// Where requests on a route are counted by code.
-    ///
-    /// `None` stands for requests that no route fits.
-    pub fn codes(&self, route: Option<RouteIndex>, decision: Option<Decision>) -> &CodeCounters {
-        let Some(route) = route else {
-            return &self.unrouted;
-        };
-        match (&self.routes[route.0], decision) {
-            (RouteMeters::Flag(strata), Some(decision)) => {
-                strata[decision.stratum.0].get(decision.variant)
-            }
-            (RouteMeters::Flag(strata), None) => &strata[0].stable,
-            (RouteMeters::Backend(codes), _) => codes,
-        }
-    }
-
-    /// Where the outcomes of an arm are counted.
-    pub fn arm(&self, flag: FlagIndex, stratum: StratumIndex, variant: Variant) -> &ArmCounters {
-        self.flags[flag.0][stratum.0].get(variant)
-    }
-
-    /// Where dealings with a backend's endpoints are counted, in the order of its endpoints.
-    pub fn endpoints(&self, backend: BackendIndex) -> &[Arc<EndpointCounters>] {
-        &self.endpoints[backend.0]
     }
 }
 
@@ -411,12 +299,13 @@ mod tests {
 
     use super::*;
     use crate::domain::bucket::Bucket;
-    use crate::domain::decision::Reason;
+    use crate::domain::decision::{Decision, Reason, StratumIndex};
     use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
     use crate::domain::flag::{FlagWeights, Stickiness};
-    use crate::domain::ids::FlagIndex;
+    use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{name, percent};
+    use crate::domain::variant::Variant;
 
     /// One flag on one route, under an epoch.
     fn routing(epoch: u64) -> RoutingSnapshot {

@@ -1,8 +1,8 @@
 //! What the control plane publishes and every request reads.
 
 use crate::domain::routing::RoutingSnapshot;
-use crate::runtime::ledger::{Ledger, WorkerMeters};
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
+use crate::runtime::{ledger::Ledger, meters::WorkerMeters};
 
 /// A routing snapshot with the counters that its requests need.
 #[derive(Debug)]

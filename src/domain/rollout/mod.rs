@@ -1,6 +1,6 @@
 //! Moves a flag's weights through the stages of a plan, or back to zero.
 //!
-//! [`step`] is the whole of it: a plan, a state, an event and the time go in, the next state and
+//! [`step()`] is the whole of it: a plan, a state, an event and the time go in, the next state and
 //! the effects to carry out come back. It does nothing itself, so every answer can be tested and
 //! every rollout replayed.
 
