@@ -142,11 +142,6 @@ impl LatencyHistogram {
         Self::from_counts(added, self.sum().saturating_sub(earlier.sum()))
     }
 
-    /// The increase that a shift by whole buckets makes, as a factor: 5 buckets are 1.24.
-    pub fn ratio_of(buckets: usize) -> f64 {
-        (buckets as f64 / Self::BUCKETS_PER_OCTAVE as f64).exp2()
-    }
-
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
         self.counts[Self::bucket_of(latency)] += 1;

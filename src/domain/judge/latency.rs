@@ -25,18 +25,32 @@ pub(super) struct Quantile {
     pub(super) level: f64,
     /// The increase over stable that is tolerated, as a ratio.
     pub(super) tolerance: f64,
+    /// The increase that is tolerated in any case.
+    pub(super) slack: Duration,
+}
+
+impl Quantile {
+    /// The highest bucket tolerated of canary where stable's quantile lies in `cut`.
+    fn tolerated(&self, cut: usize) -> usize {
+        let by_ratio = cut + LatencyHistogram::buckets_in(self.tolerance);
+        let upper_ms = LatencyHistogram::bucket_upper_ms(cut);
+        let by_slack = Duration::from_secs_f64(upper_ms / 1e3) + self.slack;
+        by_ratio.max(LatencyHistogram::bucket_of(by_slack))
+    }
 }
 
 /// Compares a quantile of canary with that of stable.
 pub(super) fn compare(scope: &Scope<'_>, demands: &Demands, quantile: &Quantile) -> Finding {
-    let shift = LatencyHistogram::buckets_in(quantile.tolerance);
     let mut excess = Excess::default();
     for stratum in &scope.strata {
-        excess.add(excess_beyond_cut(stratum, quantile.level, shift));
+        excess.add(excess_beyond_cut(stratum, quantile));
     }
     let merged = PerVariant::from_fn(|variant| merged(scope, variant));
     let ms = PerVariant::from_fn(|variant| merged.get(variant).quantile_ms(quantile.level));
-    let bound = ms.stable.unwrap_or_default() * LatencyHistogram::ratio_of(shift);
+    let cut = merged.stable.quantile_bucket(quantile.level);
+    let bound = cut.map_or(0.0, |cut| {
+        LatencyHistogram::bucket_upper_ms(quantile.tolerated(cut))
+    });
     let n = scope.sum(|arm| arm.latency.count());
     let assessment = demands.assess(&excess, n);
     let reason = format!(
@@ -101,16 +115,16 @@ pub(super) fn guard_mean(counts: &TickCounts, demands: &Demands, goal: Duration)
     }
 }
 
-fn excess_beyond_cut(stratum: &Stratum, level: f64, shift: usize) -> Excess {
+fn excess_beyond_cut(stratum: &Stratum, quantile: &Quantile) -> Excess {
     let PerVariant { stable, canary } = &stratum.arms;
-    let Some(cut) = stable.latency.quantile_bucket(level) else {
+    let Some(cut) = stable.latency.quantile_bucket(quantile.level) else {
         return Excess::default();
     };
     let beyond = Share {
-        events: canary.latency.count_above(cut + shift),
+        events: canary.latency.count_above(quantile.tolerated(cut)),
         trials: canary.latency.count(),
     };
-    Excess::beyond_quantile(beyond, stable.latency.count(), 1.0 - level)
+    Excess::beyond_quantile(beyond, stable.latency.count(), 1.0 - quantile.level)
 }
 
 fn merged(scope: &Scope<'_>, variant: Variant) -> LatencyHistogram {

@@ -180,12 +180,13 @@ fn quantiles(settings: &LatencySettings) -> impl Iterator<Item = Quantile> {
     ];
     table
         .into_iter()
-        .filter_map(|(check, word, level, tolerance)| {
+        .filter_map(move |(check, word, level, tolerance)| {
             Some(Quantile {
                 check,
                 word,
                 level,
                 tolerance: tolerance?,
+                slack: settings.slack,
             })
         })
 }

@@ -166,6 +166,15 @@ fn a_slower_canary_is_a_breach_of_the_quantile_it_moves() {
 }
 
 #[test]
+fn a_millisecond_more_is_nothing_whatever_it_is_in_percent() {
+    let busier = verdict(arm(1000, 0, 2), arm(9000, 0, 1));
+    assert_eq!(busier.action, Action::Promote, "{busier:#?}");
+    let slower = verdict(arm(1000, 0, 5), arm(9000, 0, 1));
+    let p50 = finding(&slower, CheckName::LatencyP50);
+    assert_eq!(p50.assessment, Assessment::Breach, "{p50:?}");
+}
+
+#[test]
 fn the_mean_is_held_against_its_goal() {
     let mut settings = JudgeSettings::default();
     settings.latency.mean_max = Some(Duration::from_millis(100));
