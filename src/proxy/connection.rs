@@ -21,7 +21,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::proxy::service;
-use crate::proxy::worker::Worker;
+use crate::proxy::stream::ClientStream;
+use crate::proxy::worker::{HOUSEKEEPING, Worker};
+use crate::runtime::clock;
 
 /// How long a connection may lie unused, or take to send a head.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -55,8 +57,12 @@ pub(crate) struct Client {
     in_flight: Cell<usize>,
     /// When the last request ended, or the connection began, to the worker's second.
     last_used: Cell<Instant>,
-    /// By when the client is to take more of an answer, if we wait for that.
-    take_by: Cell<Option<Instant>>,
+    /// Since when the client has taken nothing of what it was sent, if something waits for it.
+    not_taking_since: Cell<Option<Instant>>,
+    /// How long it may take nothing.
+    take_limit: Cell<Duration>,
+    /// When the connection was first served; it may have waited for that.
+    began: Cell<Option<Instant>>,
     order: Cell<Order>,
     /// When it was told to close.
     closing_since: Cell<Option<Instant>>,
@@ -75,7 +81,9 @@ impl Client {
             forwarded: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
-            take_by: Cell::new(None),
+            not_taking_since: Cell::new(None),
+            take_limit: Cell::new(IDLE_TIMEOUT),
+            began: Cell::new(None),
             order: Cell::new(Order::Serve),
             closing_since: Cell::new(None),
             waker: RefCell::default(),
@@ -89,32 +97,49 @@ impl Client {
     pub(crate) fn end_request(&self, now: Instant) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.last_used.set(now);
-        self.take_by.set(None);
     }
 
-    /// Says that it is the client's turn: to take what has come of an answer, within a limit.
-    pub(crate) fn is_to_take(&self, now: Instant, limit: Duration) {
-        self.take_by.set(Some(now + limit));
+    /// Says how long the client may take nothing of an answer.
+    pub(crate) fn must_take_within(&self, limit: Duration) {
+        self.take_limit.set(limit);
     }
 
-    /// Says that it is not the client that is waited for.
-    pub(crate) fn awaits_nobody(&self) {
-        self.take_by.set(None);
+    /// Says that the client has taken some of what it was sent.
+    pub(crate) fn has_taken(&self, now: Instant) {
+        if self.not_taking_since.take().is_some() {
+            self.last_used.set(now);
+        }
     }
 
-    /// What is to become of the connection, seen at `now`.
+    /// Says that what the client is sent has to wait until it takes some.
+    pub(crate) fn is_not_taking(&self, now: Instant) {
+        if self.not_taking_since.get().is_none() {
+            self.not_taking_since.set(Some(now));
+        }
+    }
+
+    /// Whether the connection has been served for at least so long at `now`.
+    pub(crate) fn has_been_served_for(&self, span: Duration, now: Instant) -> bool {
+        self.began.get().is_some_and(|began| now - began >= span)
+    }
+
+    /// What is to become of the connection, seen at `now`. Times are told to the second, so a
+    /// second more is granted.
     fn due(&self, now: Instant) -> Order {
-        let has_lingered = self
-            .closing_since
-            .get()
-            .is_some_and(|since| now - since.max(self.last_used.get()) > LINGER);
-        if self.take_by.get().is_some_and(|by| now > by) {
-            Order::Cut
+        let is_over = |since: Instant, limit: Duration| now - since > limit + HOUSEKEEPING;
+        if let Some(since) = self.not_taking_since.get() {
+            if is_over(since, self.take_limit.get()) {
+                Order::Cut
+            } else {
+                Order::Serve
+            }
         } else if self.in_flight.get() > 0 {
             Order::Serve
-        } else if has_lingered {
+        } else if let Some(since) = self.closing_since.get()
+            && is_over(since.max(self.last_used.get()), LINGER)
+        {
             Order::Cut
-        } else if now - self.last_used.get() > IDLE_TIMEOUT {
+        } else if is_over(self.last_used.get(), IDLE_TIMEOUT) {
             Order::Close
         } else {
             Order::Serve
@@ -141,7 +166,9 @@ impl Client {
 }
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(stream: TcpStream, client: Rc<Client>, worker: Rc<Worker>) {
+pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) {
+    client.began.set(Some(clock::monotonic()));
+    let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
     let handle = service_fn(|request| {
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }

@@ -74,10 +74,11 @@ impl Download {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle = None;
+                if let Some(Open { observation, .. }) = &mut self.open {
+                    observation.waits_for_backend(None);
+                }
                 if self.body.is_end_stream() {
                     self.complete();
-                } else if let Some(Open { observation, .. }) = &self.open {
-                    observation.client_is_to_take(self.idle_limit);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -93,16 +94,26 @@ impl Download {
         }
     }
 
-    /// Waits for the backend, but not for ever.
+    /// Waits for the backend, but not for ever: for as long as bytes go in either direction, the
+    /// request's own included.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        if let Some(Open { observation, .. }) = &self.open {
-            observation.client_is_not_awaited();
-        }
         let limit = self.idle_limit;
-        let idle = self
-            .idle
-            .get_or_insert_with(|| Box::pin(sleep_until(clock::monotonic() + limit)));
-        std::task::ready!(idle.as_mut().poll(cx));
+        let idle = self.idle.get_or_insert_with(|| {
+            let now = clock::monotonic();
+            if let Some(Open { observation, .. }) = &mut self.open {
+                observation.waits_for_backend(Some(now));
+            }
+            Box::pin(sleep_until(now + limit))
+        });
+        loop {
+            std::task::ready!(idle.as_mut().poll(cx));
+            let upload = self.upload.as_ref().filter(|upload| !upload.ended.get());
+            let moved = upload.map(|upload| upload.moved.get() + limit);
+            match moved.filter(|until| *until > idle.deadline()) {
+                Some(until) => idle.as_mut().reset(until),
+                None => break,
+            }
+        }
         self.cut(Failure::Timeout, UploadProgress::is_clients_turn);
         Poll::Ready(Some(Err(DownloadError::Idle(limit))))
     }

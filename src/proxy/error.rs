@@ -39,6 +39,9 @@ pub(crate) enum ProxyError {
     /// The head of the answer did not come in time.
     #[error("the backend did not answer in time")]
     ResponseTimeout,
+    /// The backend switched to a protocol that it was not asked for.
+    #[error("the backend switched protocols unasked")]
+    Switched,
     /// The connection broke, or what came was no HTTP.
     #[error("the backend broke off the exchange")]
     Broken(#[source] hyper::Error),
@@ -52,7 +55,9 @@ impl ProxyError {
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
-            Self::Refused(_) | Self::Unreachable(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Refused(_) | Self::Unreachable(_) | Self::Switched | Self::Broken(_) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Busy | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -68,7 +73,7 @@ impl ProxyError {
                 OutcomeClass::BackendFailure(Failure::Connect)
             }
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
-            Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
+            Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -104,6 +104,11 @@ async fn exchange(
         }
     };
     match answered {
+        // Nobody asks for an upgrade here, so there is nothing to switch to.
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Unanswered {
+            error: ProxyError::Switched,
+            request: None,
+        }),
         Ok(response) => Ok(Answer {
             response,
             lease,

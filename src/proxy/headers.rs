@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use smallvec::SmallVec;
 
 use crate::domain::matcher::address::AddressMatcher;
@@ -96,11 +96,19 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 ///
 /// Returns the host as it goes upstream, or `None` where there is not exactly one.
 pub(crate) fn settle_host<B>(request: &mut Request<B>) -> Option<HeaderValue> {
+    let is_about_all = request.uri().path() == "*";
+    if is_about_all && request.method() != Method::OPTIONS {
+        return None;
+    }
     if let Some(authority) = request.uri().authority() {
+        if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
+            return None;
+        }
         let host = HeaderValue::from_str(authority.as_str()).ok()?;
         let target = request.uri().path_and_query();
         let target = target.map_or("/", |target| target.as_str());
-        *request.uri_mut() = target.parse::<Uri>().ok()?;
+        let root = if target.starts_with('?') { "/" } else { "" };
+        *request.uri_mut() = format!("{root}{target}").parse::<Uri>().ok()?;
         request.headers_mut().insert(header::HOST, host);
     }
     let mut fields = request.headers().get_all(header::HOST).iter();
@@ -407,6 +415,10 @@ mod tests {
         assert_eq!(host(&[], "/"), None);
         assert_eq!(host(&[("host", "a"), ("host", "a")], "/"), None);
         assert_eq!(host(&[("host", "a")], "http://user:secret@h/"), None);
+        assert_eq!(host(&[("host", "a")], "ftp://h/x"), None);
+        assert_eq!(host(&[("host", "a")], "h:80"), None);
+        assert_eq!(host(&[("host", "a")], "*"), None);
+        assert_eq!(host(&[("host", "a")], "http://h?q").unwrap(), "h");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::runtime::bind::BindError;
 /// Connections that may wait to be accepted; the kernel may hold it lower (`somaxconn`).
 const BACKLOG: i32 = 4096;
 
+/// The most bytes that the kernel holds for a client before it has begun to send them.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// One configured address, with a socket for each worker.
 #[derive(Debug)]
 pub struct BoundListener {
@@ -51,6 +54,10 @@ fn open(address: SocketAddr, shares_port: bool) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit both. Answers are small and final, and must not wait for
+    // acknowledgements; and whether a client takes them must show soon, not after megabytes.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

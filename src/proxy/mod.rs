@@ -21,6 +21,7 @@ mod observe;
 mod resolve;
 mod respond;
 mod service;
+mod stream;
 mod trace;
 mod upload;
 mod upstream;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
 use crate::domain::ids::{FlagIndex, RouteIndex};
@@ -19,6 +20,12 @@ use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
+
+/// A client that leaves after this part of the time a backend has to answer was kept waiting.
+///
+/// A fifth, three seconds of fifteen: clients give up before proxies do, and a backend that hangs
+/// until they do must not look as if nobody had asked it.
+const PATIENCE_PARTS: u32 = 5;
 
 /// The code under which a client counts that left before there was an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
@@ -35,6 +42,8 @@ pub(crate) struct Observation {
     /// How long a backend may keep a client waiting before leaving is no longer the client's whim.
     patience: Option<Duration>,
     status: Option<StatusCode>,
+    /// Since when the rest of the answer is waited for.
+    waits_since: Option<Instant>,
     head_latency: Option<Duration>,
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
@@ -55,6 +64,7 @@ impl Observation {
             upload: None,
             patience: None,
             status: None,
+            waits_since: None,
             head_latency: None,
             first_attempt: None,
             is_counted: false,
@@ -72,7 +82,9 @@ impl Observation {
     }
 
     /// Says that the request is on its way, with what is known of its body.
-    pub(crate) fn sent(&mut self, upload: Option<Rc<UploadProgress>>, patience: Duration) {
+    pub(crate) fn sent(&mut self, upload: Option<Rc<UploadProgress>>, timeouts: &Timeouts) {
+        let patience = timeouts.response / PATIENCE_PARTS;
+        self.client.must_take_within(timeouts.idle);
         self.upload = upload;
         self.patience = Some(patience);
     }
@@ -115,39 +127,39 @@ impl Observation {
         self.count(class);
     }
 
-    /// Says that the client is to take what has come of the answer, within a limit of time.
-    pub(crate) fn client_is_to_take(&self, limit: Duration) {
-        self.client.is_to_take(self.worker.coarse_now(), limit);
-    }
-
-    /// Says that it is not the client that is waited for.
-    pub(crate) fn client_is_not_awaited(&self) {
-        self.client.awaits_nobody();
+    /// Says since when the rest of the answer is waited for, if it is.
+    pub(crate) const fn waits_for_backend(&mut self, since: Option<Instant>) {
+        self.waits_since = since;
     }
 
     /// Since when the backend has had all it needs to answer. The time that a client takes to
     /// send a body is its own.
     fn backends_turn(&self) -> Instant {
-        let upload = self.upload.as_ref().filter(|upload| upload.ended.get());
+        let upload = self.upload.as_ref();
         upload.map_or(self.started, |upload| upload.moved.get().max(self.started))
     }
 
     /// What it means that the client is gone: once the answer had begun, no more than its status
-    /// says; before that nothing, unless the backend had kept it waiting for long.
+    /// says; before that nothing. But if the backend had kept it waiting for long, that is why.
     fn abandoned(&self) -> OutcomeClass {
-        if let Some(status) = self.status {
-            return OutcomeClass::of_status(status);
-        }
         let is_uploaded = self
             .upload
             .as_ref()
             .is_none_or(|upload| upload.ended.get() && !upload.broken.get());
-        let waited = clock::monotonic() - self.backends_turn();
-        if is_uploaded && self.patience.is_some_and(|patience| waited > patience) {
-            OutcomeClass::BackendFailure(Failure::Timeout)
-        } else {
-            OutcomeClass::ClientAborted
+        let waits_since = match self.status {
+            Some(_) => self.waits_since,
+            None => Some(self.backends_turn()),
+        };
+        let waited = waits_since.map(|since| clock::monotonic() - since);
+        if is_uploaded
+            && waited
+                .zip(self.patience)
+                .is_some_and(|(waited, most)| waited > most)
+        {
+            return OutcomeClass::BackendFailure(Failure::Timeout);
         }
+        let by_status = self.status.map(OutcomeClass::of_status);
+        by_status.unwrap_or(OutcomeClass::ClientAborted)
     }
 
     fn arm(&self) -> Option<&ArmCounters> {

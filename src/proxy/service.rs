@@ -21,12 +21,6 @@ use crate::proxy::worker::Worker;
 use crate::proxy::{respond, trace};
 use crate::runtime::inbox::Message;
 
-/// A client that leaves after this part of the time a backend has to answer was kept waiting.
-///
-/// A fifth, three seconds of fifteen: clients give up before proxies do, and a backend that hangs
-/// until they do must not look as if nobody had asked it.
-const PATIENCE_PARTS: u32 = 5;
-
 /// A request on its way, with what is known of its body.
 struct Parcel {
     request: Request<Upload>,
@@ -46,7 +40,6 @@ pub(crate) async fn handle(
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let view = worker.view();
-    let version = request.version();
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
     let routing = view.routing();
@@ -67,14 +60,17 @@ pub(crate) async fn handle(
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
     let (parts, body) = request.into_parts();
     let (upload, progress) = Upload::new(body);
-    let patience = routing.backend(destination.backend).timeouts.response / PATIENCE_PARTS;
-    observation.sent(progress.clone(), patience);
+    let timeouts = &routing.backend(destination.backend).timeouts;
+    observation.sent(progress.clone(), timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
         progress,
     };
     match send(&worker, &view, &destination, parcel, &mut observation).await {
-        Ok(received) => pass_back(received, observation, version, destination.set_cookie),
+        Ok(received) => {
+            let is_last = worker.is_stopping();
+            pass_back(received, observation, destination.set_cookie, is_last)
+        }
         Err(error) => {
             tracing::debug!(client = %client.ip, %error, "request not answered by a backend");
             observation.answered(error.status(), error.class());
@@ -157,8 +153,8 @@ fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut H
 fn pass_back(
     received: Received,
     mut observation: Observation,
-    version: Version,
     set_cookie: Option<HeaderValue>,
+    is_last: bool,
 ) -> Response<ResponseBody> {
     let Received { answer, progress } = received;
     let Answer {
@@ -168,11 +164,16 @@ fn pass_back(
     } = answer;
     observation.head(response.status());
     let (mut parts, body) = response.into_parts();
-    let came_in = std::mem::replace(&mut parts.version, version);
-    headers::remove_hop_by_hop(&mut parts.headers);
-    headers::add_via(&mut parts.headers, came_in);
+    // The server side knows what the client speaks.
+    let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
+    let fields = &mut parts.headers;
+    headers::remove_hop_by_hop(fields);
+    headers::add_via(fields, came_in);
     if let Some(cookie) = set_cookie {
-        parts.headers.append(header::SET_COOKIE, cookie);
+        fields.append(header::SET_COOKIE, cookie);
+    }
+    if is_last {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let body = ResponseBody::download(body, progress, timeouts.idle, observation, lease);
     Response::from_parts(parts, body)

@@ -29,7 +29,7 @@ use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
 
 /// How often a worker looks after its connections.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long a worker pauses when the system has no sockets left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -76,6 +76,7 @@ pub(crate) struct Worker {
     /// Connections refused for want of room since the last look.
     turned_away: Cell<u64>,
     now: Cell<Instant>,
+    is_stopping: Cell<bool>,
 }
 
 /// Serves requests on the calling thread until it is told to stop and all have ended, or the
@@ -110,14 +111,21 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         next_client: Cell::default(),
         turned_away: Cell::default(),
         now: Cell::new(clock::monotonic()),
+        is_stopping: Cell::new(false),
     });
-    let housekeeping = spawn_local(Rc::clone(&worker).keep_house());
+    let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
     let mut accepting = JoinSet::new();
     for socket in sockets {
         let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
         accepting.spawn_local(accept(worker, socket, shutdown));
     }
-    shutdown.requested().await;
+    tokio::select! {
+        () = shutdown.requested() => {}
+        ended = &mut housekeeping => {
+            return Err(io::Error::other(format!("housekeeping ended: {ended:?}")));
+        }
+    }
+    worker.is_stopping.set(true);
     accepting.join_all().await;
     worker.drain().await;
     housekeeping.abort();
@@ -143,14 +151,25 @@ async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, mut shutdow
     let Ok(socket) = socket.into_std() else {
         return;
     };
-    while let Ok((stream, peer)) = socket.accept() {
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = stream {
-            worker.welcome(stream, peer);
+    loop {
+        let accepted = socket.accept().and_then(|(stream, peer)| {
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream)?, peer))
+        });
+        match accepted {
+            Ok((stream, peer)) => worker.welcome(stream, peer),
+            Err(error) if is_of_one(&error) => {}
+            Err(_) => return,
         }
     }
+}
+
+/// Whether an error concerns one waiting connection, so that the next may be had.
+fn is_of_one(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+    )
 }
 
 /// Forgets a connection when it ends, however it ends.
@@ -182,6 +201,11 @@ impl Worker {
         self.now.get()
     }
 
+    /// Whether it is time to stop, so that answers are the last on their connections.
+    pub(crate) const fn is_stopping(&self) -> bool {
+        self.is_stopping.get()
+    }
+
     /// Lends the source of random numbers.
     pub(crate) fn with_random<T>(&self, with: impl FnOnce(&mut SmallRng) -> T) -> T {
         with(&mut self.random.borrow_mut())
@@ -198,8 +222,6 @@ impl Worker {
             self.turned_away.set(self.turned_away.get() + 1);
             return;
         }
-        // Answers are small and final; they must not wait for acknowledgements.
-        let _ = stream.set_nodelay(true);
         let client = Rc::new(Client::new(peer, self.coarse_now()));
         let id = self.next_client.get();
         self.next_client.set(id + 1);
@@ -219,7 +241,8 @@ impl Worker {
         let mut seconds = interval(HOUSEKEEPING);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = seconds.tick().await;
+            seconds.tick().await;
+            let now = clock::monotonic();
             self.now.set(now);
             // A worker without requests lets go of an old snapshot here.
             self.view();
@@ -241,15 +264,15 @@ impl Worker {
     async fn drain(&self) {
         // Connections that were just accepted get to say what they came for.
         sleep(DRAIN_GRACE).await;
-        let now = clock::monotonic();
-        self.clients
-            .borrow()
-            .values()
-            .for_each(|client| client.tell(Order::Close, now));
         let all_gone = async {
             let mut looks = interval(Duration::from_millis(10));
             while !self.clients.borrow().is_empty() {
-                looks.tick().await;
+                let now = looks.tick().await;
+                for client in self.clients.borrow().values() {
+                    if client.has_been_served_for(DRAIN_GRACE, now) {
+                        client.tell(Order::Close, now);
+                    }
+                }
             }
         };
         if timeout(DRAIN_DEADLINE, all_gone).await.is_err() {

@@ -202,17 +202,16 @@ impl ArmCounters {
     /// The numbers now, since the counters were made.
     pub fn read(&self) -> ArmReading {
         let failures = Failure::ALL.map(|failure| self.failures[failure as usize].get());
-        let classes = [
-            &self.successes,
-            &self.client_errors,
-            &self.too_many_requests,
-        ];
-        let requests = classes.map(Counter::get).iter().chain(&failures).sum();
+        // Each is read once: the worker goes on counting meanwhile.
+        let (client_errors, too_many_requests) =
+            (self.client_errors.get(), self.too_many_requests.get());
+        let others = [self.successes.get(), client_errors, too_many_requests];
+        let requests = others.iter().chain(&failures).sum();
         let counts = ArmCounts {
             requests,
             failures: FailureCounts::from_counts(failures),
-            client_errors: self.client_errors.get(),
-            too_many_requests: self.too_many_requests.get(),
+            client_errors,
+            too_many_requests,
             refused_connects: self.refused_connects.get(),
             latency: self.good.read(),
             callers: CallerSketch::default(),

@@ -15,7 +15,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::domain::backend::{Endpoint, Timeouts};
 use crate::proxy::error::ProxyError;
@@ -204,7 +204,8 @@ impl Lease {
         } else {
             // It has a last word to say; it is kept once it has said it.
             spawn_local(async move {
-                if connection.sender.ready().await.is_ok() {
+                let ready = timeout(pool.timeouts.idle, connection.sender.ready()).await;
+                if ready.is_ok_and(|ready| ready.is_ok()) {
                     pool.keep(connection);
                 }
             });

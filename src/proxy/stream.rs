@@ -1,0 +1,85 @@
+//! A client's socket that tells whether the client takes what it is sent.
+//!
+//! Only the socket knows: an answer is through with us long before its last bytes have left, and
+//! a client that reads slowly looks, from further up, just like one that does not read at all.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::proxy::connection::Client;
+use crate::proxy::worker::Worker;
+
+/// A socket, and whose it is.
+pub(crate) struct ClientStream {
+    socket: TcpStream,
+    client: Rc<Client>,
+    worker: Rc<Worker>,
+}
+
+impl ClientStream {
+    pub(crate) const fn new(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) -> Self {
+        Self {
+            socket,
+            client,
+            worker,
+        }
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        let now = self.worker.coarse_now();
+        if written.is_pending() {
+            self.client.is_not_taking(now);
+        } else {
+            self.client.has_taken(now);
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
+        self.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
