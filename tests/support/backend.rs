@@ -39,6 +39,8 @@ pub(crate) enum Behaviour {
     RawThenClose(Vec<u8>),
     /// Sends these bytes and then no more.
     RawThenSilence(Vec<u8>),
+    /// Sends these bytes before it reads the body, and then only reads.
+    RawThenRead(Vec<u8>),
     /// Answers with its name as if all were well, and closes the connection behind it.
     AnswerThenClose,
     /// Does not read the body, and does not answer, until it behaves otherwise.
@@ -241,6 +243,11 @@ impl Shared {
             }
             return self.answer(head, reader, stream);
         }
+        if let Behaviour::RawThenRead(ref bytes) = behaviour {
+            stream.write_all(bytes)?;
+            io::copy(reader, &mut io::sink())?;
+            return Ok(false);
+        }
         let received = read_body(head, reader)?;
         let name = self.name.as_bytes();
         match behaviour {
@@ -256,7 +263,7 @@ impl Shared {
             Behaviour::Raw(ref bytes)
             | Behaviour::RawThenClose(ref bytes)
             | Behaviour::RawThenSilence(ref bytes) => stream.write_all(bytes)?,
-            Behaviour::Stall => {}
+            Behaviour::Stall | Behaviour::RawThenRead(_) => {}
         }
         if let Behaviour::RawThenSilence(_) = behaviour {
             // Until the other side has had enough, or this backend stops.
