@@ -11,7 +11,7 @@ use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
 use crate::runtime::recorder::{ArmReading, CODES};
-use crate::runtime::series::{ArmName, RequestSeries};
+use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::samples::{
     ArmSample, EndpointSample, RequestSample, RolloutSample, Samples, WeightSample,
@@ -53,6 +53,7 @@ pub(crate) fn read(
             .collect(),
         arms: arms
             .iter()
+            .filter(|(name, reading)| is_of_interest(name, reading))
             .map(|(name, reading)| arm(name, reading))
             .collect(),
         endpoints: endpoints.collect(),
@@ -80,6 +81,11 @@ fn by_code(series: &RequestSeries, counts: &[u64; CODES.len()]) -> Vec<RequestSa
         .filter(|(code, count)| **count > 0 || **code == "200")
         .map(sample)
         .collect()
+}
+
+/// Nobody chooses a variant of most flags.
+fn is_of_interest(name: &ArmName, reading: &ArmReading) -> bool {
+    name.stratum != StratumName::Forced || reading.counts.requests > 0
 }
 
 fn arm(name: &ArmName, reading: &ArmReading) -> ArmSample {

@@ -125,12 +125,11 @@ fn report_plan(
             report.add(at(stage), Problem::new(problem).hint(hint));
         }
         PlanProblem::FinalControlTooLarge { reached } => {
-            let problem = format!("leaves less for canary than the {reached} it has before");
-            let problem = Problem::new(problem);
-            report.add(
-                final_control,
-                problem.hint("write a small share such as `1%`"),
+            let problem = format!(
+                "a final control of this size leaves less than the {reached} reached before"
             );
+            let problem = Problem::new(problem);
+            report.add(final_control, problem.hint("write a smaller share"));
         }
     }
 }

@@ -258,8 +258,8 @@ fn what_can_never_work_is_refused() {
         (
             "flags: { f: { stable: a, canary: b, rollout: { revision: r, final_control: 60%, \
              stages: [50%, 100%] } } }",
-            "f:4:76: flags.f.rollout.final_control: leaves less for canary than the 50% it has \
-             before; write a small share such as `1%`",
+            "f:4:76: flags.f.rollout.final_control: a final control of this size leaves less \
+             than the 50% reached before; write a smaller share",
         ),
     ] {
         let text = format!(

@@ -29,7 +29,7 @@ pub(crate) fn rollouts(samples: &[RolloutSample]) -> Vec<Family> {
     );
     let mut evidence = Family::gauge(
         "serin_judge_evidence",
-        "By check, how much of the evidence that a rollback needs is there; above 1 it is enough",
+        "By check, how much of the evidence that a rollback needs is there; at 1 it is enough",
     );
     for sample in samples {
         for (check, amount) in &sample.evidence {

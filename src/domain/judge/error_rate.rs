@@ -58,39 +58,41 @@ pub(super) fn compare(scope: &Scope<'_>, demands: &Demands, of: &ErrorRateSettin
     }
 }
 
-/// What takes the place of comparisons where every exposed group is at 100 %: canary must have
-/// been seen enough, and only guards and tripwire can find it wrong.
-pub(super) fn uncompared(counts: &TickCounts, demands: &Demands) -> Finding {
-    let n = PerVariant {
-        // Whatever stable served, it served to others.
-        stable: 0,
-        canary: counts.requests().canary,
+/// What takes the place of comparisons where there is nothing to compare with: every exposed group
+/// is at 100 %, or stable was not asked at all. Canary must have been seen enough and not fail more
+/// than a fixed share; unless stable, whomever it serves, fails as well.
+pub(super) fn uncompared(counts: &TickCounts, demands: &Demands, limit: f64) -> Finding {
+    let (n, failures) = (counts.requests(), counts.failures());
+    let shares = PerVariant::from_fn(|variant| Share {
+        events: *failures.get(variant),
+        trials: *n.get(variant),
+    });
+    let guard = Guard {
+        value: shares.canary.ratio(),
+        lower_bound: share_lower_bound(shares.canary, demands.standard_errors),
+        limit,
     };
-    let rate = Share {
-        events: counts.failures().canary,
-        trials: n.canary,
-    }
-    .ratio();
-    let (assessment, remark) = if n.canary < demands.to_pass.canary {
-        let assessment = Assessment::NeedsData;
-        (assessment, demands.remark(assessment, n))
-    } else {
-        (Assessment::Pass, String::new())
+    let is_shared = n.stable >= demands.to_breach && shares.stable.ratio() > limit;
+    let assessment = match demands.assess_guard(guard, n.canary) {
+        Assessment::Breach if is_shared => Assessment::Undecided,
+        assessment => assessment,
     };
     let reason = format!(
         "no control in this group: canary fails {} of {} requests, with nothing to compare them \
-         with{remark}",
-        Percent(rate),
+         with; tolerated up to {}{}",
+        Percent(guard.value),
         n.canary,
+        Percent(limit),
+        demands.remark(assessment, n),
     );
     Finding {
         check: CheckName::ErrorRate,
         assessment,
         group: None,
-        canary: rate,
+        canary: guard.value,
         stable: None,
-        bound: 1.0,
-        evidence: 0.0,
+        bound: limit,
+        evidence: guard.evidence(),
         n,
         reason,
     }

@@ -123,11 +123,17 @@ impl Judge {
     }
 
     fn look(&self, counts: &TickCounts, demands: &Demands, stage: &StageContext) -> Vec<Finding> {
+        let settings = &self.settings.error_rate;
+        let limit = settings.max.unwrap_or(settings.uncompared_max);
+        let uncompared = error_rate::uncompared(counts, demands, limit);
         let mut findings = if stage.has_control {
             self.comparisons(counts, demands)
         } else {
-            vec![error_rate::uncompared(counts, demands)]
+            vec![uncompared.clone()]
         };
+        // A control that nobody belongs to lets nothing pass, but harm shows without it.
+        let is_unseen = stage.has_control && counts.requests().stable == 0;
+        findings.extend(Some(uncompared).filter(|found| is_unseen && found.is_breach()));
         let error_rate = self.settings.error_rate.max;
         let mean = self.settings.latency.mean_max;
         findings.extend(error_rate.map(|limit| error_rate::guard(counts, demands, limit)));

@@ -99,7 +99,7 @@ impl Demands {
     pub(super) fn new(settings: &JudgeSettings, stage: &StageContext) -> Self {
         Self {
             to_pass: PerVariant {
-                stable: settings.stable_requests_min.max(1),
+                stable: settings.stable_requests_min.min(stage.min_requests).max(1),
                 canary: stage.min_requests.max(1),
             },
             to_breach: settings.breach_requests_min,

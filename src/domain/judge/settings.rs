@@ -54,6 +54,11 @@ pub struct ErrorRateSettings {
     /// The share of its requests canary may fail whatever stable does; off unless asked for,
     /// for an outage common to both arms is not canary's.
     pub max: Option<f64>,
+    /// The same where there is no stable to compare with, unless `max` says otherwise.
+    ///
+    /// 0.05: a version that fails one request in twenty is not one to give to more callers, even
+    /// if nobody can say how the old one would have done.
+    pub uncompared_max: f64,
 }
 
 impl Default for ErrorRateSettings {
@@ -62,6 +67,7 @@ impl Default for ErrorRateSettings {
             max_increase: 0.25,
             slack: 0.0005,
             max: None,
+            uncompared_max: 0.05,
         }
     }
 }

@@ -175,6 +175,34 @@ fn a_millisecond_more_is_nothing_whatever_it_is_in_percent() {
 }
 
 #[test]
+fn without_a_control_a_canary_that_fails_many_is_not_given_to_more() {
+    let everyone = StageContext {
+        has_control: false,
+        ..STAGE
+    };
+    let alone = |failures, stable| {
+        let staff = stratum(
+            Some("staff"),
+            "100%",
+            arm(120, failures, 50),
+            ArmCounts::default(),
+        );
+        let others = stratum(None, "0%", ArmCounts::default(), stable);
+        judged(JudgeSettings::default(), &everyone, [staff, others]).action
+    };
+    assert_eq!(alone(0, arm(900, 0, 50)), Action::Promote);
+    assert_eq!(alone(36, arm(900, 9, 50)), Action::Rollback);
+    assert_eq!(alone(36, ArmCounts::default()), Action::Rollback);
+    // The others, who have stable, fail as well.
+    assert_eq!(alone(36, arm(900, 270, 50)), Action::Hold);
+
+    // With a control that nobody belongs to it is the same.
+    let unseen = stratum(None, "99%", arm(120, 36, 50), ArmCounts::default());
+    let verdict = judged(JudgeSettings::default(), &STAGE, [unseen]);
+    assert_eq!(verdict.action, Action::Rollback, "{verdict:#?}");
+}
+
+#[test]
 fn the_mean_is_held_against_its_goal() {
     let mut settings = JudgeSettings::default();
     settings.latency.mean_max = Some(Duration::from_millis(100));
@@ -234,14 +262,7 @@ fn without_a_control_only_guards_can_object() {
         has_control: false,
         ..STAGE
     };
-    let arms = || {
-        stratum(
-            Some("beta"),
-            "100%",
-            arm(500, 100, 50),
-            ArmCounts::default(),
-        )
-    };
+    let arms = || stratum(Some("beta"), "100%", arm(500, 10, 50), ArmCounts::default());
     let passed = judged(JudgeSettings::default(), &stage, [arms()]);
     assert_eq!(passed.action, Action::Promote);
     assert!(
@@ -250,7 +271,7 @@ fn without_a_control_only_guards_can_object() {
             .contains("no control in this group")
     );
     let mut settings = JudgeSettings::default();
-    settings.error_rate.max = Some(0.05);
+    settings.error_rate.max = Some(0.01);
     assert_eq!(judged(settings, &stage, [arms()]).action, Action::Rollback);
 }
 

@@ -279,7 +279,7 @@ fn problems_of(draft: &PlanDraft) -> Vec<PlanProblem> {
         before_last = reached.default;
         reached.raise(stage, Weight::FULL);
     }
-    if draft.final_control.complement() <= before_last {
+    if before_last != Weight::FULL && draft.final_control.complement() <= before_last {
         let reached = before_last;
         problems.push(PlanProblem::FinalControlTooLarge { reached });
     }

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -29,6 +30,9 @@ const CONNECTIONS_MAX: usize = 1024;
 
 /// The most unused connections that are kept; what a burst left over beyond that is closed.
 const IDLE_MAX: usize = 256;
+
+/// How often each worker logs, at the most, that an endpoint takes no connection.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
 struct Connection {
@@ -56,6 +60,8 @@ pub(crate) struct Pool {
     idle: RefCell<Vec<Idle>>,
     /// Connections that exist, lent or idle.
     open: Rc<Cell<usize>>,
+    /// When it was last logged that no connection could be made.
+    warned: Cell<Option<Instant>>,
 }
 
 impl Pool {
@@ -71,6 +77,7 @@ impl Pool {
             counters,
             idle,
             open,
+            warned: Cell::default(),
         }
     }
 
@@ -103,11 +110,22 @@ impl Pool {
         // Counted from here on, so that many who connect at once cannot pass the limit together.
         let open = OpenConnection::count(self);
         let connected = connect(&self.endpoint, self.timeouts.connect).await;
-        let stream = connected.inspect_err(|_| self.counters.connect_failures.add(1))?;
+        let stream = connected.inspect_err(|error| self.note_failure(error))?;
         self.counters.connects.add(1);
         let connection = handshake(stream, open).await.map_err(ProxyError::Broken)?;
         let pool = Rc::clone(self);
         Ok(Lease { pool, connection })
+    }
+
+    /// Counts a connection that could not be made, and says so now and then.
+    fn note_failure(&self, error: &ProxyError) {
+        self.counters.connect_failures.add(1);
+        let now = clock::monotonic();
+        let is_news = |last: Instant| now - last > WARNING_INTERVAL;
+        if self.warned.get().is_none_or(is_news) {
+            self.warned.set(Some(now));
+            tracing::warn!(endpoint = %self.endpoint, %error, "no connection");
+        }
     }
 
     /// Closes connections that nobody has used for long.
