@@ -67,11 +67,7 @@ pub(super) fn uncompared(counts: &TickCounts, demands: &Demands, limit: f64) -> 
         events: *failures.get(variant),
         trials: *n.get(variant),
     });
-    let guard = Guard {
-        value: shares.canary.ratio(),
-        lower_bound: share_lower_bound(shares.canary, demands.standard_errors),
-        limit,
-    };
+    let guard = guard_of(shares.canary, demands, limit);
     let is_shared = n.stable >= demands.to_breach && shares.stable.ratio() > limit;
     let assessment = match demands.assess_guard(guard, n.canary) {
         Assessment::Breach if is_shared => Assessment::Undecided,
@@ -105,11 +101,7 @@ pub(super) fn guard(counts: &TickCounts, demands: &Demands, limit: f64) -> Findi
         events: counts.failures().canary,
         trials: n.canary,
     };
-    let guard = Guard {
-        value: canary.ratio(),
-        lower_bound: share_lower_bound(canary, demands.standard_errors),
-        limit,
-    };
+    let guard = guard_of(canary, demands, limit);
     let assessment = demands.assess_guard(guard, n.canary);
     let reason = format!(
         "canary fails {} of requests ({} of {}); the limit is {}{}",
@@ -129,6 +121,14 @@ pub(super) fn guard(counts: &TickCounts, demands: &Demands, limit: f64) -> Findi
         evidence: guard.evidence(),
         n,
         reason,
+    }
+}
+
+fn guard_of(canary: Share, demands: &Demands, limit: f64) -> Guard {
+    Guard {
+        value: canary.ratio(),
+        lower_bound: share_lower_bound(canary, demands.standard_errors),
+        limit,
     }
 }
 
