@@ -44,6 +44,7 @@ impl Performer {
                 Effect::Record(entry) => {
                     let at_unix_ms = u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX);
                     let line = JournalLine {
+                        sequence: 0,
                         flag: self.routing.flag(flag).name.clone(),
                         at_unix_ms,
                         entry,

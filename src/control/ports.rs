@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
-use crate::domain::rollout::{JournalEntry, Notice, RolloutState};
+use crate::domain::rollout::{Freeze, JournalEntry, Notice, RolloutRecord, RolloutState};
 
 /// Says what was seen.
 pub trait EvidenceSource: Send {
@@ -40,9 +42,163 @@ pub trait StateStore: Send {
     fn journal(&self, flag: &FlagName, limit: usize) -> Vec<JournalLine>;
 }
 
+/// What belongs together when a rollout changes, and is written down as a whole or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transition {
+    /// Where a rollout is now; none where only something is to be told.
+    pub record: Option<RolloutRecord>,
+    /// A change of the freeze: `Some(None)` lifts it.
+    pub freeze: Option<Option<Freeze>>,
+    /// Lines for the journal, oldest first.
+    pub lines: Vec<JournalLine>,
+    /// Messages to be delivered, until they are.
+    pub messages: Vec<OutboxDraft>,
+}
+
+/// Everything that a start has to know of what was before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SavedState {
+    /// The records of all releases that are still known, the one written last at the end.
+    pub records: Vec<RolloutRecord>,
+    /// Whether nothing may be promoted.
+    pub freeze: Option<Freeze>,
+}
+
+/// Whether what is decided can be written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Why it cannot; `None` when all is well.
+    pub problem: Option<String>,
+    /// How many writes have failed since the start.
+    pub failed_writes: u64,
+    /// How many lines and points were dropped since the start, for they could not be written.
+    pub dropped: u64,
+    /// The size of the state file, in bytes.
+    pub file_bytes: u64,
+}
+
+/// Writes down where rollouts are. There is one writer.
+pub trait StateWriter: Send {
+    /// Writes a transition down, all of it or nothing. Returns once it is safe (synced), or
+    /// within a bounded time once it is not.
+    ///
+    /// # Errors
+    /// When it could not be written, or not in time; the weights that depend on it must not rise.
+    fn save(&mut self, transition: &Transition) -> Result<(), StateError>;
+
+    /// Leaves points of history to be written with the next occasion. Never waits; what cannot
+    /// be written is dropped and counted.
+    fn keep(&mut self, points: Vec<HistoryPoint>);
+}
+
+/// Reads what was written down. Never waits for the writer.
+pub trait StateReader: Send + Sync {
+    /// Lines of the journal, newest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn journal(&self, wanted: &JournalQuery) -> Result<Vec<JournalLine>, StateError>;
+
+    /// The history of a flag between two moments (milliseconds since 1970, the first included),
+    /// oldest first, at most [`HISTORY_POINTS_MAX`] points; older ones are coarser.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn history(
+        &self,
+        flag: &FlagName,
+        from_unix_ms: u64,
+        to_unix_ms: u64,
+    ) -> Result<Vec<HistoryPoint>, StateError>;
+
+    /// Whether what is decided can be written down.
+    fn health(&self) -> StoreHealth;
+}
+
+/// Messages that wait to be delivered; they outlive the process.
+pub trait Outbox: Send + Sync {
+    /// Messages that are due, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn due(&self, now_unix_ms: u64, limit: usize) -> Result<Vec<OutboxMessage>, StateError>;
+
+    /// Forgets a message: it was delivered, or given up.
+    fn settle(&self, id: u64);
+
+    /// Puts a message off: it was tried once more in vain.
+    fn put_off(&self, id: u64, due_unix_ms: u64);
+}
+
+/// The most points of history given at a time.
+pub const HISTORY_POINTS_MAX: usize = 2_000;
+
+/// Why state was not written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StateError {
+    /// What went wrong, with the file it concerns.
+    pub reason: String,
+}
+
+/// Which lines of the journal are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalQuery {
+    /// Of this flag only.
+    pub flag: Option<FlagName>,
+    /// Only those before this sequence number, to read on from an earlier answer.
+    pub before: Option<u64>,
+    /// Only those from this moment on, in milliseconds since 1970.
+    pub since_unix_ms: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What was seen of a flag in a span of time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryPoint {
+    /// The flag.
+    pub flag: FlagName,
+    /// The end of the span, in milliseconds since 1970; for people, nothing is decided by it.
+    pub at_unix_ms: u64,
+    /// How long it was, in seconds.
+    pub span_seconds: u32,
+    /// The phase at its end, as a word.
+    pub phase: String,
+    /// The stage at its end, counted from 0.
+    pub stage: usize,
+    /// What was counted, by stratum; without callers, who are of use only while they come.
+    pub counts: TickCounts,
+}
+
+/// A message to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxDraft {
+    /// Whom to tell: the name of a target in the configuration.
+    pub target: String,
+    /// What.
+    pub notice: Notice,
+}
+
+/// A message that waits to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxMessage {
+    /// Its number; unique, and growing.
+    pub id: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub written_unix_ms: u64,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+    /// Whom to tell, and what.
+    pub draft: OutboxDraft,
+}
+
 /// A line of the journal: what changed, with where and when.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalLine {
+    /// Its number in the journal, growing; 0 until it is written.
+    #[serde(skip)]
+    pub sequence: u64,
     /// The flag.
     pub flag: FlagName,
     /// When, in milliseconds since 1970; for people, nothing is decided by it.

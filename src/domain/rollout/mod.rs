@@ -7,12 +7,14 @@
 mod effect;
 mod event;
 mod plan;
+mod record;
 mod state;
 mod step;
 
 pub use effect::{Effect, JournalEntry, Notice};
 pub use event::{Author, Command, Event};
 pub use plan::{InvalidPlan, PlanDraft, PlanProblem, RolloutPlan, Stage, StageWeights};
+pub use record::{Freeze, Release, RolloutRecord, StageShape};
 pub use state::{Phase, RolloutState};
 pub use step::{Refusal, Step, start, step};
 
