@@ -36,6 +36,7 @@ mod group;
 mod identity;
 mod listener;
 mod names;
+mod objection;
 mod planned;
 mod reader;
 mod report;
@@ -62,6 +63,7 @@ use crate::domain::route::RouteTable;
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::listener::{Admin, Listener};
+pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
 
 use self::document::Document;

@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod route;
 pub mod routing;
 pub mod stats;
+pub mod stopwatch;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timestamp;
