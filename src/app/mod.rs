@@ -26,7 +26,7 @@ use crate::app::threads::Threads;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::ports::SavedState;
-use crate::control::reload::{self as reloading, ReloadSender, ReloadStatus};
+use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
 use crate::domain::ids::FlagIndex;
@@ -38,7 +38,7 @@ use crate::runtime::inbox::{self, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::shutdown::ShutdownTrigger;
-use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
+use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::Exporter;
 
 /// A running Serin.

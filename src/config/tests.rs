@@ -9,6 +9,7 @@ use super::*;
 use crate::domain::flag::Stickiness;
 use crate::domain::identity::{AssignedCookie, IdentitySource};
 use crate::domain::ids::{BackendIndex, GroupIndex};
+use crate::domain::rollout::{Mode, StartMode};
 use crate::domain::weight::Weight;
 
 const SMALLEST: &str = include_str!("../../config/serin.yaml");
@@ -134,7 +135,16 @@ fn the_reference_means_what_it_says() {
     assert_eq!(judge.error_rate.max, Some(0.05));
     assert_eq!(judge.latency.mean_max, Some(Duration::from_secs(1)));
 
-    let checkout = &config.flags[1].flag;
+    let gated = plan.stages().iter().filter(|stage| stage.needs_approval);
+    let gated: Vec<_> = gated.map(|stage| stage.shape.weight.to_string()).collect();
+    assert_eq!(gated, ["25%"]);
+    assert_eq!(plan.policy().deadline, Duration::from_secs(86_400));
+    assert_eq!(plan.policy().stable_min_endpoints, 1);
+    let careful = config.flags[1].rollout.as_ref().unwrap().plan.policy();
+    assert_eq!(careful.start, StartMode::Manual);
+    assert_eq!(careful.mode, Mode::Observe);
+
+    let checkout = &config.flags[2].flag;
     let weights: Vec<_> = checkout
         .weights
         .groups
@@ -153,6 +163,28 @@ fn the_reference_means_what_it_says() {
         .map(|(_, route)| &*route.label)
         .collect();
     assert_eq!(labels, ["checkout", "=/status", "/orders"]);
+}
+
+#[test]
+fn a_gate_stands_before_a_stage_of_the_plan() {
+    let flag = |rollout: &str| with_flag(&format!("rollout: {{ revision: r, {rollout} }}"));
+    let found = |rollout: &str| problems(&flag(rollout)).join("\n");
+    let unknown = found("stages: [5%, 100%], gates: [{ before: 25%, approve: manual }]");
+    assert!(
+        unknown.contains("gates[0].before: no stage has a weight of 25%; write one of 5%, 100%"),
+        "{unknown}"
+    );
+    let nobody = found("stages: [5%], gates: [{ before: 5% }]");
+    assert!(nobody.contains("`approve` is missing"), "{nobody}");
+    let later = found("stages: [5%], gates: [{ before: 5%, webhook: http://ci }]");
+    assert!(
+        later.contains("`webhook` is not in this version"),
+        "{later}"
+    );
+    let slip = found("stages: [5%], undecided: promot");
+    assert!(slip.contains("did you mean `promote`?"), "{slip}");
+    let zero = found("stages: [5%], patience: 0");
+    assert!(zero.contains("a whole number from 1 to 1000"), "{zero}");
 }
 
 #[test]
