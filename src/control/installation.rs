@@ -137,7 +137,7 @@ pub(crate) fn carry_out(
     performer.replace(routing);
     let mut installed = Vec::new();
     for (planned, admission) in planned.into_iter().zip(admissions) {
-        if let Some(superseded) = &admission.superseded {
+        for superseded in &admission.superseded {
             let ended = performer.supersede(superseded, planned.plan.revision());
             remember(records, ended);
         }
