@@ -172,7 +172,7 @@ pub struct HistoryPoint {
 }
 
 /// A message to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutboxDraft {
     /// Whom to tell: the name of a target in the configuration.
     pub target: String,
@@ -181,7 +181,7 @@ pub struct OutboxDraft {
 }
 
 /// A message that waits to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutboxMessage {
     /// Its number; unique, and growing.
     pub id: u64,

@@ -13,12 +13,14 @@ impl Notifier for LogNotifier {
             flag,
             revision,
             phase,
-            text,
+            what,
+            why,
+            ..
         } = notice;
         if phase == "rolled_back" {
-            tracing::warn!(%flag, revision, phase, "{text}");
+            tracing::warn!(%flag, revision, phase, "{what}: {why}");
         } else {
-            tracing::info!(%flag, revision, phase, "{text}");
+            tracing::info!(%flag, revision, phase, "{what}: {why}");
         }
     }
 }

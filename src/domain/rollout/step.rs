@@ -277,7 +277,14 @@ impl Cause {
             flag: plan.flag().clone(),
             revision: state.revision.clone(),
             phase: state.phase.as_str().to_owned(),
-            text: format!("{what}: {}", self.why),
+            stage: state.stage + 1,
+            stages: plan.stages().len(),
+            who: self.who.clone(),
+            what: what.clone(),
+            why: self.why.clone(),
+            findings: self.findings.clone(),
+            weights: plan.weights_at(state),
+            at_unix_ms: 0,
         };
         let entry = JournalEntry {
             who: self.who,

@@ -224,7 +224,11 @@ fn a_rollback_tells_who_why_and_by_what_evidence() {
         ("judge", "canary fails")
     );
     assert_eq!(entry.findings.len(), 1);
-    assert_eq!(notice.text, "rolled back from stage 4: canary fails");
+    assert_eq!(notice.what, "rolled back from stage 4");
+    assert_eq!(notice.why, "canary fails");
+    assert_eq!((notice.stage, notice.stages), (4, 4));
+    assert!(notice.weights.is_zero());
+    assert_eq!(notice.findings, entry.findings);
 }
 
 #[test]
