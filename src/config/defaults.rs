@@ -50,3 +50,13 @@ pub const FINAL_CONTROL: Weight = match Weight::from_basis_points(100) {
     Some(weight) => weight,
     None => Weight::ZERO,
 };
+
+/// How long a webhook may take: chats answer within a second, and nothing waits for it.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest that it may be given: whoever has not answered after a minute will not.
+pub const NOTIFY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The most targets of notifications: each has a queue and a connection of its own, and a list
+/// this long is a distribution list, which is somebody else's trade.
+pub const NOTIFY_TARGETS_MAX: usize = 16;
