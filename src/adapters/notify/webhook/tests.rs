@@ -176,7 +176,7 @@ async fn a_target_that_asks_for_time_is_left_alone() {
     let replies = vec![Reply::Status(429, "retry-after: 1800\r\n")];
     let server = TestServer::start(replies).await;
     let outbox = outbox(&[(1, "chat")]);
-    let before_ms = clock::wall().as_millis() as u64;
+    let before_ms = u64::try_from(clock::wall().as_millis()).unwrap();
     let running = Running::start(&outbox, &[at("chat", &server)]);
     running.problem("chat").await;
     let (message, due) = outbox.waiting().remove(0);
