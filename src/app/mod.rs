@@ -28,6 +28,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::inbox::{self, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -205,7 +206,18 @@ fn routing(config: Config) -> (RoutingSnapshot, Vec<PlannedRollout>) {
 fn exporter(shared: &Shared, status: SnapshotReader<Status>) -> Result<Exporter> {
     let (ledger, subscriber) = (Arc::clone(&shared.ledger), shared.subscriber.clone());
     let (assignments, inbox) = (Arc::clone(&shared.assignments), shared.inbox.clone());
-    let read = move || samples::read(&ledger, &subscriber, &status, &assignments, &inbox);
+    // Nobody is told of anything before there is an outbox to tell from.
+    let deliveries = DeliveryStatus::default();
+    let read = move || {
+        samples::read(
+            &ledger,
+            &subscriber,
+            &status,
+            &assignments,
+            &inbox,
+            &deliveries,
+        )
+    };
     Ok(Exporter::new(read, clock::wall())?)
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::control::status::Status;
 use crate::domain::evidence::{Failure, Fault};
+use crate::domain::ids::TargetName;
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
@@ -14,7 +16,8 @@ use crate::runtime::recorder::{ArmReading, CODES};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::samples::{
-    ArmSample, EndpointSample, RequestSample, RolloutSample, Samples, WeightSample,
+    ArmSample, EndpointSample, NotificationSample, RequestSample, RolloutSample, Samples,
+    WeightSample,
 };
 
 pub(crate) fn read(
@@ -23,6 +26,7 @@ pub(crate) fn read(
     status: &SnapshotReader<Status>,
     assignments: &CallerAssignments,
     inbox: &InboxSender,
+    deliveries: &DeliveryStatus,
 ) -> Samples {
     let Readings {
         requests,
@@ -61,6 +65,7 @@ pub(crate) fn read(
         rollouts: rollouts.collect(),
         assigned_callers: assignments.len() as u64,
         dropped_messages: inbox.dropped(),
+        notifications: notifications(deliveries),
     }
 }
 
@@ -149,4 +154,18 @@ fn weights(routing: &RoutingSnapshot) -> Vec<WeightSample> {
         add("default".to_owned(), flag.weights.default.ratio());
     }
     samples
+}
+
+fn notifications(deliveries: &DeliveryStatus) -> Vec<NotificationSample> {
+    let targets = deliveries.targets.iter();
+    let sample = |(name, status): (&TargetName, &TargetStatus)| NotificationSample {
+        target: name.to_string(),
+        results: vec![
+            ("delivered", status.delivered),
+            ("failed", status.failed),
+            ("given_up", status.given_up),
+        ],
+        pending: status.pending,
+    };
+    targets.map(sample).collect()
 }

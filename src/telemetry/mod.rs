@@ -6,6 +6,7 @@
 mod exporter;
 mod family;
 pub mod logs;
+mod notification_metrics;
 mod process;
 mod request_metrics;
 mod rollout_metrics;

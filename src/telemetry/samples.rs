@@ -19,6 +19,8 @@ pub struct Samples {
     pub assigned_callers: u64,
     /// Messages from requests that found no room.
     pub dropped_messages: u64,
+    /// Notifications, by whom they are for.
+    pub notifications: Vec<NotificationSample>,
 }
 
 /// One series of requests.
@@ -96,4 +98,16 @@ pub struct RolloutSample {
     pub stage: usize,
     /// By check, how much of the evidence that a rollback needs is there.
     pub evidence: Vec<(&'static str, f64)>,
+}
+
+/// Notifications of one target.
+#[derive(Clone, Debug)]
+pub struct NotificationSample {
+    /// The target's name.
+    pub target: String,
+    /// Attempts to deliver, by what they came to: `delivered`, `failed` (and made again) or
+    /// `given_up`.
+    pub results: Vec<(&'static str, u64)>,
+    /// Messages that wait.
+    pub pending: u64,
 }
