@@ -34,6 +34,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::inbox::{self, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -57,6 +58,8 @@ struct Shared {
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
+    /// How the delivery of messages goes.
+    deliveries: DeliveryStatus,
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
 }
@@ -84,6 +87,7 @@ impl App {
             subscriber: publisher.reader(),
             clock: Clock::start(),
             inbox,
+            deliveries: DeliveryStatus::default(),
             stop: ShutdownTrigger::new(),
         };
         let (commands, orders) = commands::channel();
@@ -246,6 +250,7 @@ fn exporter(
         reloaded: reloader.map(Reloader::status),
         assignments: Arc::clone(&shared.assignments),
         inbox: shared.inbox.clone(),
+        deliveries: shared.deliveries.clone(),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)

@@ -12,12 +12,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, TargetName};
+use crate::domain::notify::WebhookUrl;
 use crate::domain::rollout::{Mode, NoData, OnDeadline, StartMode, Undecided};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX, WORKERS_MAX};
+use crate::config::notify::{MessageHeader, PhaseWord, SecretValue};
 use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
@@ -56,6 +58,7 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) flags: Named<FlagName, FlagDocument>,
     pub(super) routes: Option<Placed<Vec<Placed<RouteDocument>>>>,
+    pub(super) notify: Option<Placed<Vec<Placed<NotifyDocument>>>>,
 }
 
 /// Where requests come in.
@@ -314,4 +317,31 @@ pub(super) struct RouteDocument {
 pub(super) enum PathDocument {
     Exact(Written<String>),
     Prefix(Written<String>),
+}
+
+/// Somebody who is told of changes.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ webhook: \"http://chat/hook\" }`"
+)]
+pub(super) struct NotifyDocument {
+    pub(super) webhook: Written<WebhookUrl>,
+    pub(super) name: Option<Written<TargetName>>,
+    pub(super) format: Option<FormatDocument>,
+    pub(super) on: Option<Placed<Vec<Written<PhaseWord>>>>,
+    pub(super) flags: Option<Placed<Vec<Written<String>>>>,
+    #[serde(default)]
+    pub(super) headers: Named<MessageHeader, Written<SecretValue>>,
+    pub(super) timeout: Option<Written<Span>>,
+    pub(super) ca: Option<Written<NonEmpty>>,
+}
+
+/// The shape of messages.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FormatDocument {
+    Json,
+    Slack,
+    Teams,
 }

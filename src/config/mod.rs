@@ -36,6 +36,7 @@ mod group;
 mod identity;
 mod listener;
 mod names;
+mod notify;
 mod objection;
 mod planned;
 mod reader;
@@ -58,6 +59,7 @@ use crate::domain::group::GroupTable;
 use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::notify::NotifyTarget;
 use crate::domain::route::RouteTable;
 
 pub use self::error::{ConfigError, ConfigErrors};
@@ -70,6 +72,7 @@ use self::document::Document;
 use self::flag::FlagReader;
 use self::group::GroupReader;
 use self::names::Names;
+use self::notify::NotifyReader;
 use self::report::Report;
 use self::route::RouteReader;
 use self::tree::{Content, Node};
@@ -95,12 +98,14 @@ pub struct Config {
     pub flags: Vec<FlagConfig>,
     /// The routes; at least one.
     pub routes: RouteTable,
+    /// Who is told of changes, in the file's order; no two of one name.
+    pub notify: Vec<NotifyTarget>,
 }
 
 /// Reads a configuration.
 ///
-/// Pure but for `read_file`, by which files that the configuration names (lists of callers) are
-/// read; their paths come as they are written, so relative ones are the caller's to resolve.
+/// Pure but for `read_file`, by which files that the configuration names (lists of callers,
+/// certificates) are read; their paths come as they are written, so relative ones are the caller's to resolve.
 ///
 /// # Errors
 /// Everything that is wrong with the text, in its order.
@@ -190,6 +195,12 @@ fn understand(
         backends: &backend_names,
         report,
     };
+    let notify_reader = NotifyReader {
+        flag_names: &flag_names,
+        flags: &document.flags,
+        read_file,
+        report,
+    };
     Config {
         workers: document
             .workers
@@ -205,5 +216,6 @@ fn understand(
         backends: backend::backends(&document.backends, report),
         flags: flag_reader.flags(&document.flags),
         routes: route_reader.routes(document.routes.as_ref()),
+        notify: notify_reader.targets(document.notify.as_ref()),
     }
 }

@@ -6,7 +6,7 @@
 const PLANNED: &[(&str, &[&str])] = &[
     (
         "Document",
-        &["state", "fleet", "apps", "notify", "access_log", "tracing"],
+        &["state", "fleet", "apps", "access_log", "tracing"],
     ),
     (
         "ListenerDocument",

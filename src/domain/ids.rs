@@ -84,6 +84,8 @@ names! {
     GroupName;
     /// The name of a backend: a pool of servers.
     BackendName;
+    /// The name of a target: someone who is told of changes.
+    TargetName;
 }
 
 macro_rules! indexes {
