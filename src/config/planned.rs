@@ -6,7 +6,7 @@
 const PLANNED: &[(&str, &[&str])] = &[
     (
         "Document",
-        &["state", "fleet", "apps", "notify", "access_log", "tracing"],
+        &["fleet", "apps", "notify", "access_log", "tracing"],
     ),
     (
         "ListenerDocument",
