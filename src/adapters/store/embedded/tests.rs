@@ -1,9 +1,9 @@
 //! What the store promises, on good disks and on bad ones.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -192,13 +192,8 @@ fn a_folder_belongs_to_one_store_at_a_time() {
         "{said}"
     );
 
-    // This very test once more, in a process of its own.
-    let child = Command::new(std::env::current_exe().unwrap())
-        .arg("--exact")
-        .arg("adapters::store::embedded::tests::a_folder_belongs_to_one_store_at_a_time")
-        .env(CHILD, folder.path())
-        .output()
-        .unwrap();
+    let mut child = child("a_folder_belongs_to_one_store_at_a_time", folder.path());
+    let child = child.output().unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(
         child.status.success() && said.contains("1 passed"),
@@ -211,12 +206,73 @@ fn a_folder_belongs_to_one_store_at_a_time() {
 /// Tells a test that it is run by itself in a process of its own, and where.
 const CHILD: &str = "SERIN_TEST_STATE";
 
+/// One of these very tests, in a process of its own.
+fn child(test: &str, folder: &Path) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "--nocapture"]);
+    child.arg(format!("adapters::store::embedded::tests::{test}"));
+    child.env(CHILD, folder);
+    child
+}
+
 fn another_process_finds_it_taken(folder: &Path) {
     let error = EmbeddedStore::open(folder).unwrap_err();
     let OpenError::Locked { process, .. } = error else {
         panic!("{error}");
     };
     assert_eq!(process, Some(std::os::unix::process::parent_id()));
+}
+
+/// Saves one step after the other, and says so, until it is killed.
+fn save_for_ever(folder: &Path) {
+    let mut store = open(folder);
+    let last = store.saved.records.last();
+    let first = last.map_or(0, |record| record.state.epoch) + 1;
+    for step in first.. {
+        store.writer.keep(vec![busy_point("orders", step, 600)]);
+        store
+            .writer
+            .save(&transition("orders", &(step % 5).to_string(), step))
+            .unwrap();
+        println!("safe {step}");
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_what_it_said_to_be_safe() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        return save_for_ever(Path::new(&folder));
+    }
+    let folder = TempDir::new().unwrap();
+    let mut safe = 0;
+    for round in 0..30 {
+        let test = "a_process_killed_at_any_moment_leaves_what_it_said_to_be_safe";
+        let mut child = child(test, folder.path());
+        let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || said.next().map(Result::unwrap);
+        let step = |line: String| line.rsplit_once("safe ")?.1.parse().ok();
+        let mut seen = 0;
+        while seen < round {
+            if let Some(step) = step(next().unwrap()) {
+                (safe, seen) = (step, seen + 1);
+            }
+        }
+        // Somewhere in the next save or two.
+        for _ in 0..round * 10_000 {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        while let Some(line) = next() {
+            safe = step(line).unwrap_or(safe);
+        }
+        let store = open(folder.path());
+        let last = store.saved.records.last();
+        let last = last.map_or(0, |record| record.state.epoch);
+        assert!(last == safe || last == safe + 1, "{last}, not {safe}");
+        safe = last;
+    }
 }
 
 /// The error of opening a folder whose file has these bytes, or what it finds there.
