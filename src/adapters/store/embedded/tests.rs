@@ -744,6 +744,14 @@ fn a_real_disk_that_is_full_still_takes_a_rollback_and_recovers() {
     assert!(reason.contains("No space left"), "{reason}");
     assert!(!all_lines(&*store.reader).is_empty(), "it can be read");
 
+    // A start finds the last state on a full disk as well, and says that it is full.
+    let before = all_lines(&*store.reader);
+    drop(store);
+    let mut store = open(disk.path());
+    assert_eq!(all_lines(&*store.reader), before);
+    let problem = store.reader.health().problem.unwrap();
+    assert!(problem.contains("the disk is full"), "{problem}");
+
     fs::remove_file(disk.path().join("ballast")).unwrap();
     store
         .writer

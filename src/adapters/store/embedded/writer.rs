@@ -229,10 +229,11 @@ impl Scribe {
     fn follow_up(&mut self, has_moved: bool) {
         let now = clock::monotonic();
         let is_due = has_moved || now >= self.points_due || self.shared.queue().is_stopping;
-        // What room is left is for rollbacks.
-        let takes_points = is_due && !self.shared.has_shortage();
-        let points = if takes_points {
+        if is_due {
             self.points_due = now + self.pace.points_wait_max;
+        }
+        // What room is left is for rollbacks.
+        let points = if is_due && !self.shared.has_shortage() {
             self.shared.collector().take()
         } else {
             Arc::default()
