@@ -7,6 +7,8 @@
 pub mod demo;
 mod reload;
 mod samples;
+mod state;
+mod telling;
 mod threads;
 
 use std::net::SocketAddr;
@@ -19,13 +21,12 @@ use anyhow::Result;
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::notify::log::LogNotifier;
-use crate::adapters::store::memory::MemoryState;
 use crate::admin::{AdminServer, AdminState};
 use crate::app::reload::{Fixed, Reloader, objection};
+use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
-use crate::control::ports::SavedState;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
@@ -59,7 +60,7 @@ struct Shared {
     clock: Clock,
     inbox: InboxSender,
     /// How the delivery of messages goes.
-    deliveries: DeliveryStatus,
+    deliveries: SnapshotReader<DeliveryStatus>,
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
 }
@@ -78,6 +79,9 @@ impl App {
             admin,
         } = Claimed::all(&config)?;
         let fixed = Fixed::of(&config);
+        let state = state::open(&config.state, source.as_ref())?;
+        let clock = Clock::start();
+        let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let ledger = Arc::new(Ledger::new(workers));
         let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
         let (inbox, messages) = inbox::inbox();
@@ -85,22 +89,21 @@ impl App {
             ledger,
             assignments: Arc::default(),
             subscriber: publisher.reader(),
-            clock: Clock::start(),
+            clock,
             inbox,
-            deliveries: DeliveryStatus::default(),
+            deliveries: telling.status(),
             stop: ShutdownTrigger::new(),
         };
         let (commands, orders) = commands::channel();
-        let state = MemoryState::default();
         let controller = Controller::new(Parts {
             configuration: routing(config),
             publisher,
             ledger: Arc::clone(&shared.ledger),
             evidence: Box::new(LocalEvidence::new(Arc::clone(&shared.ledger))),
-            writer: Box::new(state.clone()),
-            reader: Arc::new(state.clone()),
-            saved: SavedState::default(),
-            notifiers: vec![Box::new(LogNotifier)],
+            writer: state.writer,
+            reader: Arc::clone(&state.reader),
+            saved: state.saved,
+            notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
@@ -108,13 +111,15 @@ impl App {
         });
         let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
-        let reloader = source.map(|source| Reloader::new(source, fixed, &commands, requests));
+        let (deliverer, recipients) = telling.split();
+        let reloader =
+            source.map(|source| Reloader::new((source, fixed), &commands, requests, recipients));
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),
             published: shared.subscriber.clone(),
             commands,
-            reader: Arc::new(state),
+            reader: state.reader,
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
             assignments: Arc::clone(&shared.assignments),
@@ -127,6 +132,7 @@ impl App {
         let control = threads::Control {
             controller,
             reloader,
+            deliverer,
             admin,
             state,
         };
@@ -225,7 +231,11 @@ fn routing(config: Config) -> NewConfiguration {
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
     };
-    NewConfiguration { routing, planned }
+    NewConfiguration {
+        routing,
+        planned,
+        targets: config.notify,
+    }
 }
 
 /// Why a configuration cannot start, beside where its rollouts are.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::adapters::config_file::{self, ConfigFileError, Source};
 use crate::app::routing;
+use crate::app::telling::Recipients;
 use crate::config::{self, Config, Objection};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
@@ -19,6 +20,7 @@ pub(crate) struct Fixed {
     workers: Option<NonZeroUsize>,
     listeners: Vec<config::Listener>,
     admin: config::Admin,
+    state: config::state::StateConfig,
 }
 
 impl Fixed {
@@ -27,6 +29,7 @@ impl Fixed {
             workers: config.workers,
             listeners: config.listeners.clone(),
             admin: config.admin,
+            state: config.state.clone(),
         }
     }
 
@@ -36,6 +39,7 @@ impl Fixed {
             ("workers", self.workers == other.workers),
             ("listeners", self.listeners == other.listeners),
             ("admin", self.admin == other.admin),
+            ("state", self.state == other.state),
         ];
         let changed = keys.into_iter().filter(|(_, is_same)| !is_same);
         let objection = |(key, _): (&str, bool)| Objection {
@@ -53,22 +57,24 @@ pub(crate) struct Reloader {
     fixed: Fixed,
     commands: CommandSender,
     requests: ReloadReceiver,
+    recipients: Recipients,
     status: SnapshotWriter<ReloadStatus>,
 }
 
 impl Reloader {
     /// A reloader of what was read at the start.
     pub(crate) fn new(
-        source: Source,
-        fixed: Fixed,
+        (source, fixed): (Source, Fixed),
         commands: &CommandSender,
         requests: ReloadReceiver,
+        recipients: Recipients,
     ) -> Self {
         Self {
             path: source.path,
             fixed,
             commands: commands.clone(),
             requests,
+            recipients,
             status: SnapshotWriter::new(ReloadStatus::of_start(clock::wall())),
         }
     }
@@ -119,7 +125,7 @@ impl Reloader {
     }
 
     /// Reads, compares, and hands over; gives what changed.
-    async fn take(&self) -> Result<Vec<String>, ReloadError> {
+    async fn take(&mut self) -> Result<Vec<String>, ReloadError> {
         let (text, config) = config_file::read_with_text(&self.path)
             .map_err(|error| ReloadError::Refused(lines_of(&error)))?;
         let refuse = |objections: &[Objection]| {
@@ -131,8 +137,13 @@ impl Reloader {
         if !objections.is_empty() {
             return Err(refuse(&objections));
         }
+        let webhooks = self.recipients.prepare(&config.notify);
+        let webhooks = webhooks.map_err(|error| ReloadError::Refused(vec![error.to_string()]))?;
         match self.commands.install(routing(config)).await {
-            Ok(()) => Ok(Vec::new()),
+            Ok(()) => {
+                self.recipients.replace(webhooks);
+                Ok(Vec::new())
+            }
             Err(InstallError::Refused(refusals)) => {
                 let objections: Vec<_> = refusals.iter().map(objection).collect();
                 Err(refuse(&objections))

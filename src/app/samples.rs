@@ -30,7 +30,7 @@ pub(crate) struct Sources {
     pub(crate) reloaded: Option<SnapshotReader<ReloadStatus>>,
     pub(crate) assignments: Arc<CallerAssignments>,
     pub(crate) inbox: InboxSender,
-    pub(crate) deliveries: DeliveryStatus,
+    pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -86,7 +86,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             file_bytes: status.store.file_bytes,
         },
         is_frozen: status.freeze.is_some(),
-        notifications: notifications(&sources.deliveries),
+        notifications: notifications(&sources.deliveries.load()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 
 use crate::adapters::config_file::ConfigFileError;
+use crate::adapters::store::OpenError;
 use crate::runtime::bind::BindError;
 
 /// What the help says about exit codes.
@@ -37,7 +38,8 @@ impl From<Exit> for ExitCode {
 
 /// How a command ends that could not be carried out.
 pub(crate) fn of_error(error: &Error) -> Exit {
-    if error.is::<ConfigFileError>() || error.is::<BindError>() || error.is::<Unusable>() {
+    let is_of_machine = error.is::<BindError>() || error.is::<OpenError>();
+    if error.is::<ConfigFileError>() || is_of_machine || error.is::<Unusable>() {
         Exit::Usage
     } else {
         Exit::Refused

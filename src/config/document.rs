@@ -48,6 +48,8 @@ pub(super) struct Document {
     pub(super) listeners: Option<Placed<Vec<ListenerDocument>>>,
     pub(super) admin: Option<Placed<AdminDocument>>,
     #[serde(default)]
+    pub(super) state: StateDocument,
+    #[serde(default)]
     pub(super) trusted_proxies: Vec<Written<IpNet>>,
     #[serde(default)]
     pub(super) identity: Vec<Placed<IdentityDocument>>,
@@ -79,6 +81,16 @@ pub(super) struct ListenerDocument {
 )]
 pub(super) struct AdminDocument {
     pub(super) address: Option<Written<SocketAddr>>,
+}
+
+/// What outlives the process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ path: /var/lib/serin }`"
+)]
+pub(super) struct StateDocument {
+    pub(super) path: Option<Written<NonEmpty>>,
 }
 
 /// Where a caller's key comes from.

@@ -43,6 +43,7 @@ mod reader;
 mod report;
 mod rollout;
 mod route;
+pub mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ pub use self::flag::FlagConfig;
 pub use self::listener::{Admin, Listener};
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
+pub use self::state::StateConfig;
 
 use self::document::Document;
 use self::flag::FlagReader;
@@ -86,6 +88,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where operators come in.
     pub admin: Admin,
+    /// Where what outlives the process is kept.
+    pub state: StateConfig,
     /// Peers whose forwarding and identity headers are believed.
     pub trusted: AddressMatcher,
     /// Where a caller's key comes from, first source first.
@@ -208,6 +212,7 @@ fn understand(
             .and_then(NonZeroUsize::new),
         admin: listener::admin(document.admin.as_ref(), &listeners, report),
         listeners,
+        state: state::state(&document.state),
         identity: identity::identity(&document.identity, trusts_peers, report),
         trusted: AddressMatcher {
             networks: networks.collect(),

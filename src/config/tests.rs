@@ -72,6 +72,7 @@ fn the_smallest_file_relies_on_defaults() {
     assert_eq!(config.workers, None);
     assert_eq!(config.listeners[0].address, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(config.admin.address, defaults::ADMIN_ADDRESS);
+    assert_eq!(config.state.path, None);
     assert!(config.identity.is_empty() && config.trusted.networks.is_empty());
     assert_eq!(config.backends[1].endpoints[0].to_string(), "10.0.0.2:8000");
     assert_eq!(config.backends[1].timeouts, defaults::TIMEOUTS);
@@ -114,6 +115,8 @@ fn the_reference_means_what_it_says() {
         max_age: Duration::from_secs(30 * 86_400),
     });
     assert_eq!(config.identity[2], cookie);
+
+    assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
     let orders = &config.flags[0];
     let exposed: Vec<_> = orders
@@ -499,6 +502,22 @@ fn listeners_and_admin_stay_out_of_each_others_way() {
           in this version; write `127.0.0.1:9901`"
         ]
     );
+}
+
+#[test]
+fn the_folder_of_the_state_is_a_path_and_nothing_else() {
+    let with = |state: &str| format!("{SMALLEST}state: {state}\n");
+    for state in ["{}", "{ path: data }"] {
+        assert!(parse(&with(state), &read_file).is_ok(), "{state}");
+    }
+    for (state, problem) in [
+        ("{ path: \"\" }", "state.path: is empty"),
+        ("{ paths: /x }", "did you mean `path`"),
+        ("/var/lib/serin", "a map such as `{ path: /var/lib/serin }`"),
+    ] {
+        let found = problems(&with(state));
+        assert!(found.len() == 1 && found[0].contains(problem), "{found:?}");
+    }
 }
 
 #[test]
@@ -918,7 +937,6 @@ fn each_key_of_the_design_is_named_once() {
         "proxy_protocol",
         "limits",
         "tokens",
-        "state",
         "fleet",
         "apps",
         "api_key",

@@ -101,7 +101,9 @@ impl Controller {
             publisher: parts.publisher,
             ledger: parts.ledger,
             writer: parts.writer,
+            reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
+            targets: Vec::new(),
             is_gathering: false,
             unsaved: Vec::new(),
         };

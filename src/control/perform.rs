@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::control::ports::{JournalLine, Notifier, StateError, StateWriter, Transition};
+use crate::control::ports::{
+    JournalLine, Notifier, OutboxDraft, StateError, StateReader, StateWriter, Transition,
+};
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
+use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     JournalEntry, Notice, Phase, RolloutRecord, RolloutState, StageWeights,
 };
@@ -33,7 +36,11 @@ pub(crate) struct Performer {
     pub(crate) publisher: Publisher,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) writer: Box<dyn StateWriter>,
+    /// Whether what is decided can be written down.
+    pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,
+    /// Who is told by a message.
+    pub(crate) targets: Vec<NotifyTarget>,
     /// While a configuration is being put in place, changes are gathered for one swap.
     pub(crate) is_gathering: bool,
     /// What is done and could not be written down yet, oldest first; one for each release.
@@ -77,6 +84,12 @@ impl Performer {
             let excess = whole.lines.len().saturating_sub(UNSAVED_LINES_MAX);
             whole.lines.drain(..excess);
         }
+        if unwritten == Unwritten::Refused
+            && let Some(reason) = self.reader.health().problem
+        {
+            // What is left of the room is for taking canary back.
+            return Err(StateError { reason });
+        }
         match self.writer.save(&whole) {
             Ok(()) => {
                 place.map(|place| self.unsaved.remove(place));
@@ -106,6 +119,16 @@ impl Performer {
             written.extend(transition.record);
         }
         written
+    }
+
+    /// The messages about a change, to whoever wants to know of it.
+    pub(crate) fn messages(&self, notice: &Notice) -> Vec<OutboxDraft> {
+        let targets = self.targets.iter().filter(|target| target.wants(notice));
+        let drafts = targets.map(|target| OutboxDraft {
+            target: target.name.to_string(),
+            notice: notice.clone(),
+        });
+        drafts.collect()
     }
 
     /// Tells whoever is told at once.

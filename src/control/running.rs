@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::control::commands::CommandError;
 use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::perform::{Performer, Saved, Unwritten, line, now_unix_ms};
-use crate::control::ports::{HistoryPoint, JournalLine, StateError, Transition};
+use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
@@ -251,7 +251,8 @@ impl RunningRollout {
                         weights: self.plan.weights_at(&record.state),
                         ..record
                     };
-                    self.persist(record, line, performer)?;
+                    let messages = notice.as_deref().map(|notice| performer.messages(notice));
+                    self.persist(record, line, messages.unwrap_or_default(), performer)?;
                     notice.iter().for_each(|notice| performer.tell(notice));
                 }
                 Effect::PublishWeights { weights, .. } => {
@@ -272,6 +273,7 @@ impl RunningRollout {
         &mut self,
         record: RolloutRecord,
         line: JournalLine,
+        messages: Vec<OutboxDraft>,
         performer: &mut Performer,
     ) -> Result<(), StateError> {
         let unwritten = if record.weights.is_at_most(&self.written) {
@@ -282,6 +284,7 @@ impl RunningRollout {
         let transition = Transition {
             record: Some(record.clone()),
             lines: vec![line.clone()],
+            messages,
             ..Transition::default()
         };
         if performer.save(transition, unwritten)? == Saved::Now {
