@@ -153,8 +153,8 @@ const SPOILT: [(&str, &str, &[&str]); 14] = [
     ),
     (
         "admin: {",
-        "state: { path: /tmp }\nadmin: {",
-        &["2:1: state: `state` is not in this version; remove it"],
+        "tracing: { otlp: http://c }\nadmin: {",
+        &["2:1: tracing: `tracing` is not in this version; remove it"],
     ),
     (
         "listeners: [{ address: \"127.0.0.1:PORT\" }]",
