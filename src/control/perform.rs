@@ -170,28 +170,43 @@ impl Performer {
         }
     }
 
-    /// Writes down that another release takes the place of one whose canary still had callers.
-    /// The weights are taken away in any case, by the release that comes.
+    /// Writes down and tells that another release takes the place of one that had not ended. The
+    /// weights are taken away in any case, by the release that comes.
     pub(crate) fn supersede(&mut self, record: &RolloutRecord, revision: &str) -> RolloutRecord {
-        let reason = format!("superseded by revision {revision}");
+        let why = format!("superseded by revision {revision}");
         let mut record = record.clone();
         record.state.phase = Phase::Aborted {
-            reason: reason.clone(),
+            reason: why.clone(),
         };
         record.weights = StageWeights::default();
         let entry = JournalEntry {
             who: "configuration".to_owned(),
             what: format!("revision {} aborted", record.release.revision),
-            why: reason,
+            why,
             findings: Vec::new(),
+        };
+        let notice = Notice {
+            flag: record.flag.clone(),
+            revision: record.release.revision.clone(),
+            phase: record.state.phase.as_str().to_owned(),
+            stage: record.state.stage + 1,
+            stages: record.stages.len(),
+            who: entry.who.clone(),
+            what: entry.what.clone(),
+            why: entry.why.clone(),
+            findings: Vec::new(),
+            weights: record.weights.clone(),
+            at_unix_ms: now_unix_ms(),
         };
         let transition = Transition {
             lines: vec![line(&record.flag, entry)],
             record: Some(record.clone()),
+            messages: self.messages(&notice),
             ..Transition::default()
         };
         // It is allowed, so there is no error.
         let _ = self.save(transition, Unwritten::Allowed);
+        self.tell(&notice);
         record
     }
 }
