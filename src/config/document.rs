@@ -12,8 +12,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, TokenName};
 use crate::domain::route::HostPattern;
+use crate::domain::secret::Secret;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::WORKERS_MAX;
@@ -74,6 +75,28 @@ pub(super) struct ListenerDocument {
 )]
 pub(super) struct AdminDocument {
     pub(super) address: Option<Written<SocketAddr>>,
+    pub(super) tokens: Option<Placed<Vec<Placed<TokenDocument>>>>,
+}
+
+/// Who may use the admin API.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ name: ci, role: operator, token_file: /run/secrets/ci }`"
+)]
+pub(super) struct TokenDocument {
+    pub(super) name: Written<TokenName>,
+    pub(super) role: RoleDocument,
+    pub(super) token: Option<Written<Secret>>,
+    pub(super) token_file: Option<Written<NonEmpty>>,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RoleDocument {
+    Viewer,
+    Operator,
 }
 
 /// Where a caller's key comes from.

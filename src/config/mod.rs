@@ -27,6 +27,7 @@
 //! from them past every problem, the file of each section says what its part means, and `report`
 //! looks up where the problems stand.
 
+mod admin;
 mod backend;
 pub mod defaults;
 mod document;
@@ -59,11 +60,13 @@ use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::matcher::address::AddressMatcher;
 use crate::domain::route::RouteTable;
 
+pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
-pub use self::listener::{Admin, Listener};
+pub use self::listener::Listener;
 pub use self::rollout::RolloutConfig;
 
+use self::admin::AdminReader;
 use self::document::Document;
 use self::flag::FlagReader;
 use self::group::GroupReader;
@@ -173,6 +176,11 @@ fn understand(
     let trusts_peers = !document.trusted_proxies.is_empty()
         || trusted_proxies.is_some_and(|written| report.has_problem_within(written.place));
     let networks = document.trusted_proxies.iter().map(|network| network.value);
+    let admin_reader = AdminReader {
+        listeners: &listeners,
+        read_file,
+        report,
+    };
     let group_reader = GroupReader {
         names: &group_names,
         read_file,
@@ -193,7 +201,7 @@ fn understand(
             .workers
             .and_then(|count| usize::try_from(count.0).ok())
             .and_then(NonZeroUsize::new),
-        admin: listener::admin(document.admin.as_ref(), &listeners, report),
+        admin: admin_reader.admin(document.admin.as_ref()),
         listeners,
         identity: identity::identity(&document.identity, trusts_peers, report),
         trusted: AddressMatcher {

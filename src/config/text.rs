@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TokenName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
@@ -60,7 +60,8 @@ macro_rules! names {
 names! {
     FlagName: "the name of a flag",
     GroupName: "the name of a group",
-    BackendName: "the name of a backend"
+    BackendName: "the name of a backend",
+    TokenName: "the name of a token"
 }
 
 impl FromText for Weight {

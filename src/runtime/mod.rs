@@ -7,6 +7,7 @@ pub mod assignments;
 pub mod bind;
 pub mod clock;
 pub mod inbox;
+pub mod key_hash;
 pub mod ledger;
 pub mod meters;
 pub mod published;
