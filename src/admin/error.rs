@@ -1,5 +1,7 @@
 //! What the API answers when it cannot do as asked: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,9 +23,18 @@ pub(crate) enum ApiError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(String),
-    /// The request came by a way that is not let in.
+    /// Whoever asks has not said who they are.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The request came by a way that is not let in, or from somebody who may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// The body is too long.
+    #[error("the body has more than {0} bytes")]
+    TooLong(usize),
+    /// The body takes too long.
+    #[error("the body was not complete within {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// It makes no sense now.
     #[error("{0}")]
     Conflict(String),
@@ -41,7 +52,10 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -63,7 +77,12 @@ impl From<CommandError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        problem(self.status(), &self.to_string())
+        let mut response = problem(self.status(), &self.to_string());
+        if let Self::Unauthorized(_) = self {
+            let how = HeaderValue::from_static("Bearer realm=\"serin\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        response
     }
 }
 

@@ -1,16 +1,12 @@
 //! Path and method to handler: the whole API on one screen.
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
 
 use crate::admin::api::{groups, rollouts};
 use crate::admin::error::{ApiError, as_problem};
-use crate::admin::{AdminState, guard, health, metrics};
-
-/// The largest body of a request; commands are short.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+use crate::admin::{AdminState, auth, guard, health, limits, metrics};
 
 pub(crate) fn router(state: AdminState) -> Router {
     Router::new()
@@ -28,8 +24,9 @@ pub(crate) fn router(state: AdminState) -> Router {
         )
         .fallback(|| async { ApiError::NotFound("there is nothing at this path".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(limits::limited))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::admit))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(middleware::map_response(as_problem))
-        .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

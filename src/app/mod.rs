@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::store::memory::MemoryStore;
-use crate::admin::{AdminServer, AdminState};
+use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::threads::Threads;
 use crate::config::Config;
 use crate::control::status::Status;
@@ -32,7 +32,7 @@ use crate::runtime::inbox::{self, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::shutdown::ShutdownTrigger;
-use crate::runtime::snapshot::SnapshotReader;
+use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::telemetry::Exporter;
 
 /// A running Serin.
@@ -65,6 +65,7 @@ impl App {
             bound,
             admin,
         } = Claimed::all(&config)?;
+        let gate = gate(&config, &admin)?;
         let (routing, rollouts) = routing(config);
 
         let ledger = Arc::new(Ledger::new(workers));
@@ -94,11 +95,12 @@ impl App {
         });
         let status = controller.status();
         let state = AdminState {
+            gate: Arc::clone(&gate),
             status: status.clone(),
             published: shared.subscriber.clone(),
             commands,
             assignments: Arc::clone(&shared.assignments),
-            exporter: exporter(&shared, status.clone())?,
+            exporter: exporter(&shared, status.clone(), gate)?,
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
@@ -202,10 +204,17 @@ fn routing(config: Config) -> (RoutingSnapshot, Vec<PlannedRollout>) {
     (routing, rollouts)
 }
 
-fn exporter(shared: &Shared, status: SnapshotReader<Status>) -> Result<Exporter> {
+/// Who is let into the admin API.
+fn gate(config: &Config, admin: &AdminServer) -> Result<Arc<Gate>> {
+    let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
+    let is_loopback = admin.address()?.ip().to_canonical().is_loopback();
+    Ok(Arc::new(Gate::new(tokens.reader(), is_loopback)))
+}
+
+fn exporter(shared: &Shared, status: SnapshotReader<Status>, gate: Arc<Gate>) -> Result<Exporter> {
     let (ledger, subscriber) = (Arc::clone(&shared.ledger), shared.subscriber.clone());
     let (assignments, inbox) = (Arc::clone(&shared.assignments), shared.inbox.clone());
-    let read = move || samples::read(&ledger, &subscriber, &status, &assignments, &inbox);
+    let read = move || samples::read(&ledger, &subscriber, &status, &assignments, &inbox, &gate);
     Ok(Exporter::new(read, clock::wall())?)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::admin::Gate;
 use crate::control::status::Status;
 use crate::domain::evidence::{Failure, Fault};
 use crate::domain::judge::Finding;
@@ -23,6 +24,7 @@ pub(crate) fn read(
     status: &SnapshotReader<Status>,
     assignments: &CallerAssignments,
     inbox: &InboxSender,
+    gate: &Gate,
 ) -> Samples {
     let Readings {
         requests,
@@ -61,6 +63,7 @@ pub(crate) fn read(
         rollouts: rollouts.collect(),
         assigned_callers: assignments.len() as u64,
         dropped_messages: inbox.dropped(),
+        denied_requests: gate.denied(),
     }
 }
 

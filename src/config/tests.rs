@@ -462,75 +462,75 @@ fn tokens_let_operators_in_from_other_machines() {
     assert!(!format!("{admin:?}").contains("secret-of"), "{admin:?}");
 }
 
+/// Tokens, and what is wrong with them.
+const UNFIT_TOKENS: [(&str, &str); 11] = [
+    (
+        "tokens: []",
+        "admin.tokens: there must be at least one token; \
+             add `{ name: ci, role: operator, token_file: ci.token }`, or remove `tokens`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: hunter2 }]",
+        "admin.tokens[0].token: the token has 7 bytes, and one of less than 16 can be \
+             guessed; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token_file: short.token }]",
+        "admin.tokens[0].token_file: the token has 7 bytes, and one of less than 16 \
+             can be guessed; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: \"hunter2 hunter2 hunter2\" }]",
+        "admin.tokens[0].token: the token has a space or another character that no \
+             header can carry; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token_file: none }]",
+        "admin.tokens[0].token_file: cannot read `none`: entity not found; \
+             write a path that is absolute or starts at this file",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: hunter2hunter2hunter2, token_file: ci.token }]",
+        "admin.tokens[0].token_file: `token_file` beside `token`; \
+             remove one of the two",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator }]",
+        "admin.tokens[0]: `token` is missing; \
+             add `token_file:` with the name of a file that holds it",
+    ),
+    (
+        "tokens: [{ name: ci, role: root, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[0].role: unknown key `root`; \
+             expected one of `viewer`, `operator`",
+    ),
+    (
+        "tokens: [{ name: judge, role: operator, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[0].name: `judge` is who Serin itself is in the journal; \
+             choose another name",
+    ),
+    (
+        "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
+             { name: a, role: viewer, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[1].name: another token is named `a`; choose another name",
+    ),
+    (
+        "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
+             { name: b, role: viewer, token_file: ci.token }]",
+        "admin.tokens[1].token_file: is the same secret as that of token `a`; \
+             make another one: `openssl rand -hex 24`",
+    ),
+];
+
 #[test]
 fn tokens_that_protect_nothing_are_refused_without_being_shown() {
-    let token = |written: &str| format!("tokens: [{{ name: ci, role: operator, {written} }}]");
-    for (written, expected) in [
-        (
-            "tokens: []".to_owned(),
-            "admin.tokens: there must be at least one token; \
-             add `{ name: ci, role: operator, token_file: ci.token }`, or remove `tokens`",
-        ),
-        (
-            token("token: hunter2"),
-            "admin.tokens[0].token: the token has 7 bytes, and one of less than 16 can be \
-             guessed; make one: `openssl rand -hex 24`",
-        ),
-        (
-            token("token_file: short.token"),
-            "admin.tokens[0].token_file: the token has 7 bytes, and one of less than 16 \
-             can be guessed; make one: `openssl rand -hex 24`",
-        ),
-        (
-            token("token: \"hunter2 hunter2 hunter2\""),
-            "admin.tokens[0].token: the token has a space or another character that no \
-             header can carry; make one: `openssl rand -hex 24`",
-        ),
-        (
-            token("token_file: none"),
-            "admin.tokens[0].token_file: cannot read `none`: entity not found; \
-             write a path that is absolute or starts at this file",
-        ),
-        (
-            token("token: hunter2hunter2hunter2, token_file: ci.token"),
-            "admin.tokens[0].token_file: `token_file` beside `token`; \
-             remove one of the two",
-        ),
-        (
-            "tokens: [{ name: ci, role: operator }]".to_owned(),
-            "admin.tokens[0]: `token` is missing; \
-             add `token_file:` with the name of a file that holds it",
-        ),
-        (
-            token("token: hunter2hunter2hunter2").replace("operator", "root"),
-            "admin.tokens[0].role: unknown key `root`; \
-             expected one of `viewer`, `operator`",
-        ),
-        (
-            token("token: hunter2hunter2hunter2").replace("ci", "judge"),
-            "admin.tokens[0].name: `judge` is who Serin itself is in the journal; \
-             choose another name",
-        ),
-        (
-            "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
-             { name: a, role: viewer, token: hunter2hunter2hunter2 }]"
-                .to_owned(),
-            "admin.tokens[1].name: another token is named `a`; choose another name",
-        ),
-        (
-            "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
-             { name: b, role: viewer, token_file: ci.token }]"
-                .to_owned(),
-            "admin.tokens[1].token_file: is the same secret as that of token `a`; \
-             make another one: `openssl rand -hex 24`",
-        ),
-    ] {
+    for (written, expected) in UNFIT_TOKENS {
         let text = with_admin(&format!("{{ {written} }}"));
         let problems = problems(&text);
         assert_eq!(problems.len(), 1, "{problems:?}");
         let (_, problem) = problems[0].split_once(": ").unwrap();
         assert_eq!(problem, expected);
-        assert!(!problems[0].contains("hunter2"), "{problems:?}");
+        assert!(!problem.contains("hunter2"), "{problem}");
     }
 }
 

@@ -1,18 +1,16 @@
 //! Rollouts: where they are, and the verbs.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminState;
 use crate::admin::api::wish;
+use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::control::status::RolloutStatus;
-use crate::domain::rollout::{Author, Command};
-
-/// Who a command comes from while the API knows no names.
-const OPERATOR: &str = "operator";
+use crate::domain::rollout::Command;
 
 #[derive(Serialize)]
 pub(crate) struct RolloutList {
@@ -56,12 +54,14 @@ struct Wish {
 pub(crate) async fn promote(
     state: State<AdminState>,
     flag: Path<String>,
+    visitor: Extension<Visitor>,
     body: Bytes,
 ) -> Result<Json<RolloutStatus>, ApiError> {
     let wish: Wish = wish::read(&body, EXAMPLE)?;
     command(
         state,
         flag,
+        visitor,
         Command::Promote { full: wish.full },
         wish.reason,
     )
@@ -71,6 +71,7 @@ pub(crate) async fn promote(
 pub(crate) async fn rollback(
     state: State<AdminState>,
     flag: Path<String>,
+    visitor: Extension<Visitor>,
     body: Bytes,
 ) -> Result<Json<RolloutStatus>, ApiError> {
     let wish: Wish = wish::read(&body, EXAMPLE)?;
@@ -79,18 +80,16 @@ pub(crate) async fn rollback(
             "`full` goes with promote only".to_owned(),
         ));
     }
-    command(state, flag, Command::Rollback, wish.reason).await
+    command(state, flag, visitor, Command::Rollback, wish.reason).await
 }
 
 async fn command(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
+    Extension(visitor): Extension<Visitor>,
     command: Command,
     why: String,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    let by = Author {
-        who: OPERATOR.to_owned(),
-        why,
-    };
+    let by = visitor.because(why);
     Ok(Json(state.commands.send(&flag, command, by).await?))
 }
