@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+pub mod client;
 mod error;
 mod guard;
 mod health;
