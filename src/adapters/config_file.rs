@@ -27,11 +27,28 @@ pub enum ConfigFileError {
     },
 }
 
+/// Where a configuration was read from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// What it said.
+    pub text: String,
+}
+
 /// Reads a configuration file. Files that it names are looked for beside it.
 ///
 /// # Errors
 /// When it cannot be read, is not UTF-8, or what it says is wrong.
 pub fn read(path: &Path) -> Result<Config, ConfigFileError> {
+    read_with_text(path).map(|(_, config)| config)
+}
+
+/// The same, with the text of the file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_text(path: &Path) -> Result<(String, Config), ConfigFileError> {
     let unreadable = |source| ConfigFileError::Unreadable {
         path: path.to_owned(),
         source,
@@ -39,8 +56,10 @@ pub fn read(path: &Path) -> Result<Config, ConfigFileError> {
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let read_beside = |named: &Path| fs::read_to_string(folder.join(named));
-    config::parse(&text, &read_beside).map_err(|errors| ConfigFileError::Invalid {
+    let config = config::parse(&text, &read_beside);
+    let config = config.map_err(|errors| ConfigFileError::Invalid {
         path: path.to_owned(),
         errors,
-    })
+    })?;
+    Ok((text, config))
 }

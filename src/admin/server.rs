@@ -23,6 +23,8 @@ use crate::admin::limits::{
 };
 use crate::admin::routes;
 use crate::control::commands::CommandSender;
+use crate::control::ports::StateReader;
+use crate::control::reload::{ReloadSender, ReloadStatus};
 use crate::control::status::Status;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
@@ -46,6 +48,12 @@ pub struct AdminState {
     pub published: Subscriber,
     /// Takes operators' commands to the controller.
     pub commands: CommandSender,
+    /// Reads the journal and the history.
+    pub reader: Arc<dyn StateReader>,
+    /// Asks for the configuration to be read again.
+    pub reload: ReloadSender,
+    /// What came of reading it last; none where it comes from no file.
+    pub reloaded: Option<SnapshotReader<ReloadStatus>>,
     /// Callers put into groups at run time.
     pub assignments: Arc<CallerAssignments>,
     /// All metrics.

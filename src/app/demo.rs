@@ -58,7 +58,7 @@ impl Demo {
         let text = Self::config(backends.addresses());
         let config = config::parse(&text, &|_| Err(std::io::ErrorKind::NotFound.into()))
             .map_err(|errors| anyhow!("{}", errors.display("demo.yaml".as_ref())))?;
-        let app = App::start(config)?;
+        let app = App::start(config, None)?;
         let crowd = |flag: &str| Crowd {
             path: format!("/{flag}"),
             callers: CALLERS,
@@ -128,7 +128,7 @@ routes:
     /// How a rollout ended.
     pub fn ending(rollout: &RolloutStatus) -> Ending {
         let is_good = rollout.flag.as_str() == Self::GOOD;
-        match rollout.phase {
+        match rollout.phase.as_str() {
             "succeeded" if is_good => Ending::Right,
             "rolled_back" if !is_good => Ending::Right,
             "succeeded" | "rolled_back" => Ending::Wrong,

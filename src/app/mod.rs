@@ -5,6 +5,7 @@
 //! round: no new connections, requests under way end, and only then the control plane goes.
 
 pub mod demo;
+mod reload;
 mod samples;
 mod threads;
 
@@ -15,14 +16,19 @@ use std::thread::available_parallelism;
 
 use anyhow::Result;
 
+use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::notify::log::LogNotifier;
-use crate::adapters::store::memory::MemoryStore;
+use crate::adapters::store::memory::MemoryState;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
+use crate::app::reload::{Fixed, Reloader, objection};
 use crate::app::threads::Threads;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
+use crate::control::ports::SavedState;
+use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
-use crate::control::{Controller, Parts, PlannedRollout, commands};
+use crate::control::{Controller, Parts, commands};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
@@ -40,6 +46,7 @@ pub struct App {
     listeners: Vec<SocketAddr>,
     admin: SocketAddr,
     status: SnapshotReader<Status>,
+    reload: ReloadSender,
     threads: Threads,
 }
 
@@ -55,24 +62,26 @@ struct Shared {
 }
 
 impl App {
-    /// Claims all sockets and starts all threads.
+    /// Claims all sockets and starts all threads. `source` is the file that the configuration was
+    /// read from, to be read again; none for one that nobody can change.
     ///
     /// # Errors
-    /// When a socket cannot be had or a thread not be started; nothing runs then.
-    pub fn start(config: Config) -> Result<Self> {
+    /// When a socket cannot be had, a thread not be started, or the configuration contradicts
+    /// where rollouts are; nothing runs then.
+    pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
         let Claimed {
             workers,
             bound,
             admin,
         } = Claimed::all(&config)?;
-        let gate = gate(&config, &admin)?;
-        let (routing, rollouts) = routing(config);
-
+        let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
+        let gate = gate(&tokens, &admin)?;
+        let fixed = Fixed::of(&config);
         let ledger = Arc::new(Ledger::new(workers));
-        let publisher = Publisher::new(Published::new(routing.clone(), &ledger));
+        let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
         let (inbox, messages) = inbox::inbox();
         let shared = Shared {
-            ledger: Arc::clone(&ledger),
+            ledger,
             assignments: Arc::default(),
             subscriber: publisher.reader(),
             clock: Clock::start(),
@@ -80,45 +89,60 @@ impl App {
             stop: ShutdownTrigger::new(),
         };
         let (commands, orders) = commands::channel();
+        let state = MemoryState::default();
         let controller = Controller::new(Parts {
-            routing,
-            planned: rollouts,
+            configuration: routing(config),
             publisher,
-            ledger: Arc::clone(&ledger),
-            evidence: Box::new(LocalEvidence::new(ledger)),
-            store: Box::new(MemoryStore::default()),
+            ledger: Arc::clone(&shared.ledger),
+            evidence: Box::new(LocalEvidence::new(Arc::clone(&shared.ledger))),
+            writer: Box::new(state.clone()),
+            reader: Arc::new(state.clone()),
+            saved: SavedState::default(),
             notifiers: vec![Box::new(LogNotifier)],
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
         });
+        let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
+        let (reload, requests) = reloading::channel();
+        let reloader =
+            source.map(|source| Reloader::new(source, fixed, &commands, requests, tokens));
         let status = controller.status();
         let state = AdminState {
             gate: Arc::clone(&gate),
             status: status.clone(),
             published: shared.subscriber.clone(),
             commands,
+            reader: Arc::new(state),
+            reload: reload.clone(),
+            reloaded: reloader.as_ref().map(Reloader::status),
             assignments: Arc::clone(&shared.assignments),
-            exporter: exporter(&shared, status.clone(), gate)?,
+            exporter: exporter(&shared, status.clone(), reloader.as_ref(), gate)?,
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
         let listeners = bound.iter().map(|listener| listener.address).collect();
         let admin_address = admin.address()?;
-        let threads = Threads::start(contexts(&shared, bound, workers), shared.stop, {
-            threads::Control {
-                controller,
-                admin,
-                state,
-            }
-        })?;
+        let control = threads::Control {
+            controller,
+            reloader,
+            admin,
+            state,
+        };
+        let contexts = contexts(&shared, bound, workers);
         Ok(Self {
             listeners,
             admin: admin_address,
             status,
-            threads,
+            reload,
+            threads: Threads::start(contexts, shared.stop, control)?,
         })
+    }
+
+    /// Asks for the configuration to be read again.
+    pub const fn reload(&self) -> &ReloadSender {
+        &self.reload
     }
 
     /// The addresses that are listened on, in the file's order.
@@ -179,14 +203,14 @@ impl Claimed {
 }
 
 /// What requests are decided by at the start, and what is to be rolled out.
-fn routing(config: Config) -> (RoutingSnapshot, Vec<PlannedRollout>) {
+fn routing(config: Config) -> NewConfiguration {
     let mut flags = Vec::new();
-    let mut rollouts = Vec::new();
+    let mut planned = Vec::new();
     for (place, entry) in config.flags.into_iter().enumerate() {
         flags.push(Arc::new(entry.flag));
         if let Some(rollout) = entry.rollout {
             let flag = FlagIndex(place);
-            rollouts.push(PlannedRollout {
+            planned.push(PlannedRollout {
                 flag,
                 plan: rollout.plan,
                 judge: rollout.judge,
@@ -201,20 +225,41 @@ fn routing(config: Config) -> (RoutingSnapshot, Vec<PlannedRollout>) {
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
     };
-    (routing, rollouts)
+    NewConfiguration { routing, planned }
+}
+
+/// Why a configuration cannot start, beside where its rollouts are.
+fn refused(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
+    let objections: Vec<_> = refusals.iter().map(objection).collect();
+    let (path, text) = source.map_or_else(Default::default, |source| {
+        (source.path.clone(), source.text.as_str())
+    });
+    let errors = config::object(text, &objections);
+    ConfigFileError::Invalid { path, errors }.into()
 }
 
 /// Who is let into the admin API.
-fn gate(config: &Config, admin: &AdminServer) -> Result<Arc<Gate>> {
-    let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
+fn gate(tokens: &SnapshotWriter<Tokens>, admin: &AdminServer) -> Result<Arc<Gate>> {
     let is_loopback = admin.address()?.ip().to_canonical().is_loopback();
     Ok(Arc::new(Gate::new(tokens.reader(), is_loopback)))
 }
 
-fn exporter(shared: &Shared, status: SnapshotReader<Status>, gate: Arc<Gate>) -> Result<Exporter> {
-    let (ledger, subscriber) = (Arc::clone(&shared.ledger), shared.subscriber.clone());
-    let (assignments, inbox) = (Arc::clone(&shared.assignments), shared.inbox.clone());
-    let read = move || samples::read(&ledger, &subscriber, &status, &assignments, &inbox, &gate);
+fn exporter(
+    shared: &Shared,
+    status: SnapshotReader<Status>,
+    reloader: Option<&Reloader>,
+    gate: Arc<Gate>,
+) -> Result<Exporter> {
+    let sources = samples::Sources {
+        ledger: Arc::clone(&shared.ledger),
+        subscriber: shared.subscriber.clone(),
+        status,
+        reloaded: reloader.map(Reloader::status),
+        assignments: Arc::clone(&shared.assignments),
+        inbox: shared.inbox.clone(),
+        gate,
+    };
+    let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)
 }
 
@@ -241,5 +286,5 @@ fn contexts(shared: &Shared, bound: Vec<BoundListener>, workers: usize) -> Vec<W
 
 /// What requests would be decided by at the start; to explain a request without a process.
 pub fn initial_routing(config: Config) -> RoutingSnapshot {
-    routing(config).0
+    routing(config).routing
 }

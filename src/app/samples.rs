@@ -1,8 +1,10 @@
 //! Reads what is exported from where it is counted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::admin::Gate;
+use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
 use crate::domain::evidence::{Failure, Fault};
 use crate::domain::judge::Finding;
@@ -15,22 +17,27 @@ use crate::runtime::recorder::{ArmReading, CODES};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::samples::{
-    ArmSample, EndpointSample, RequestSample, RolloutSample, Samples, WeightSample,
+    ArmSample, ConfigSample, EndpointSample, RequestSample, RolloutSample, Samples, StoreSample,
+    WeightSample,
 };
 
-pub(crate) fn read(
-    ledger: &Ledger,
-    subscriber: &Subscriber,
-    status: &SnapshotReader<Status>,
-    assignments: &CallerAssignments,
-    inbox: &InboxSender,
-    gate: &Gate,
-) -> Samples {
+/// Where it is counted.
+pub(crate) struct Sources {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) subscriber: Subscriber,
+    pub(crate) status: SnapshotReader<Status>,
+    pub(crate) reloaded: Option<SnapshotReader<ReloadStatus>>,
+    pub(crate) assignments: Arc<CallerAssignments>,
+    pub(crate) inbox: InboxSender,
+    pub(crate) gate: Arc<Gate>,
+}
+
+pub(crate) fn read(sources: &Sources) -> Samples {
     let Readings {
         requests,
         arms,
         endpoints,
-    } = ledger.read();
+    } = sources.ledger.read();
     let endpoints = endpoints
         .into_iter()
         .map(|((backend, endpoint), reading)| EndpointSample {
@@ -41,10 +48,10 @@ pub(crate) fn read(
             connect_failures: reading.connect_failures,
             connections: reading.connections,
         });
-    let rollouts = status.load();
-    let rollouts = rollouts.rollouts.iter().map(|rollout| RolloutSample {
+    let status = sources.status.load();
+    let rollouts = status.rollouts.iter().map(|rollout| RolloutSample {
         flag: rollout.flag.to_string(),
-        phase: rollout.phase,
+        phase: rollout.phase.clone(),
         stage: rollout.stage,
         evidence: evidence(&rollout.findings),
     });
@@ -59,11 +66,26 @@ pub(crate) fn read(
             .map(|(name, reading)| arm(name, reading))
             .collect(),
         endpoints: endpoints.collect(),
-        weights: weights(&subscriber.load().routing),
+        weights: weights(&sources.subscriber.load().routing),
         rollouts: rollouts.collect(),
-        assigned_callers: assignments.len() as u64,
-        dropped_messages: inbox.dropped(),
-        denied_requests: gate.denied(),
+        assigned_callers: sources.assignments.len() as u64,
+        dropped_messages: sources.inbox.dropped(),
+        denied_requests: sources.gate.denied(),
+        config: sources.reloaded.as_ref().map(|reloaded| {
+            let reloaded = reloaded.load();
+            ConfigSample {
+                taken: reloaded.taken,
+                refused: reloaded.refused,
+                is_current: reloaded.is_current,
+            }
+        }),
+        store: StoreSample {
+            is_writable: status.store.problem.is_none(),
+            failed_writes: status.store.failed_writes,
+            dropped: status.store.dropped,
+            file_bytes: status.store.file_bytes,
+        },
+        is_frozen: status.freeze.is_some(),
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::mpsc;
 
 use crate::admin::{AdminServer, AdminState};
+use crate::app::reload::Reloader;
 use crate::control::Controller;
 use crate::proxy::{WorkerContext, run_worker};
 use crate::runtime::shutdown::ShutdownTrigger;
@@ -14,6 +15,7 @@ use crate::runtime::shutdown::ShutdownTrigger;
 /// What the control thread runs.
 pub(crate) struct Control {
     pub(crate) controller: Controller,
+    pub(crate) reloader: Option<Reloader>,
     pub(crate) admin: AdminServer,
     pub(crate) state: AdminState,
 }
@@ -54,6 +56,9 @@ impl Threads {
                 .build()?;
             runtime.block_on(async {
                 let admin = control.admin.run(control.state, stopping.clone());
+                if let Some(reloader) = control.reloader {
+                    tokio::spawn(reloader.run());
+                }
                 // The controller has no end of its own, so an early end is the admin API's.
                 tokio::select! {
                     served = admin => served.context("the admin API ended"),

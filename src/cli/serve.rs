@@ -5,11 +5,12 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
-use crate::adapters::config_file;
+use crate::adapters::config_file::{self, Source};
 use crate::app::App;
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
 use crate::config::Config;
+use crate::domain::rollout::Author;
 use crate::telemetry::logs::{self, LogFormat};
 
 #[derive(Args)]
@@ -37,7 +38,9 @@ enum Format {
 
 impl Serve {
     pub(crate) fn run(self) -> Done {
-        let config = config_file::read(&self.config.config)?;
+        let path = self.config.config;
+        let (text, config) = config_file::read_with_text(&path)?;
+        let source = Source { path, text };
         logs::start(
             &self.log,
             match self.log_format {
@@ -48,14 +51,14 @@ impl Serve {
         Builder::new_current_thread()
             .enable_all()
             .build()?
-            .block_on(serve(config))
+            .block_on(serve(config, source))
     }
 }
 
-async fn serve(config: Config) -> Done {
+async fn serve(config: Config, source: Source) -> Done {
     // First of all: a signal that comes while things start must not end the process unheard.
     let signals = Signals::listen()?;
-    let app = App::start(config)?;
+    let app = App::start(config, Some(source))?;
     for listener in app.listeners() {
         tracing::info!(address = %listener, "listening");
     }
@@ -65,19 +68,27 @@ async fn serve(config: Config) -> Done {
 
 /// The first signal lets requests under way end; the second does not wait for them.
 async fn until_stopped(mut app: App, mut signals: Signals) -> Done {
-    tokio::select! {
-        name = signals.next() => tracing::info!(signal = name, "stopping"),
-        failed = app.failed() => {
-            if let Err(error) = failed {
-                tracing::error!("{error:#}");
+    loop {
+        tokio::select! {
+            heard = signals.next() => match heard {
+                Heard::Stop(name) => {
+                    tracing::info!(signal = name, "stopping");
+                    break;
+                }
+                Heard::Reload => reload(&app),
+            },
+            failed = app.failed() => {
+                if let Err(error) = failed {
+                    tracing::error!("{error:#}");
+                }
+                // The other threads are let go of: half a proxy must not pretend to be one.
+                return Ok(Exit::Refused);
             }
-            // The other threads are let go of: half a proxy must not pretend to be one.
-            return Ok(Exit::Refused);
         }
     }
     tokio::select! {
         stopped = spawn_blocking(|| app.stop()) => stopped??,
-        name = signals.next() => {
+        name = signals.stop() => {
             tracing::warn!(signal = name, "stopping at once");
             std::process::exit(1);
         }
@@ -86,9 +97,22 @@ async fn until_stopped(mut app: App, mut signals: Signals) -> Done {
     Ok(Exit::Done)
 }
 
+/// Has the configuration read again; what comes of it is logged where that is done.
+fn reload(app: &App) {
+    let sender = app.reload().clone();
+    tokio::spawn(async move {
+        let by = Author {
+            who: "SIGHUP".to_owned(),
+            why: String::new(),
+        };
+        let _ = sender.request(by).await;
+    });
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    reload: Signal,
 }
 
 impl Signals {
@@ -97,13 +121,32 @@ impl Signals {
         Ok(Self {
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Heard {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Heard::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Heard::Stop("SIGINT"),
+            _ = self.reload.recv() => Heard::Reload,
         }
     }
+
+    /// Waits for one that asks to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Heard::Stop(name) = self.next().await {
+                return name;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Heard {
+    /// To stop; the name of the signal.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
 }

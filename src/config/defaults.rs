@@ -50,3 +50,17 @@ pub const FINAL_CONTROL: Weight = match Weight::from_basis_points(100) {
     Some(weight) => weight,
     None => Weight::ZERO,
 };
+
+/// After how many hold times without a decision a stage goes on, or a stage without data is
+/// given up: once may be a quiet moment, three times is how things are.
+pub const PATIENCE: u32 = 3;
+
+/// The most hold times: beyond this somebody means `undecided: hold`.
+pub const PATIENCE_MAX: u64 = 1_000;
+
+/// How long the stages may take altogether: whoever starts a release in the morning wants to know
+/// by the next one.
+pub const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
+
+/// The most endpoints that may be asked of stable: more than any pool has is a slip of the pen.
+pub const ENDPOINTS_MAX: u64 = 10_000;

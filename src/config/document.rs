@@ -13,11 +13,12 @@ use serde::Deserialize;
 
 use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName, TokenName};
+use crate::domain::rollout::{Mode, NoData, OnDeadline, StartMode, Undecided};
 use crate::domain::route::HostPattern;
 use crate::domain::secret::Secret;
 use crate::domain::weight::Weight;
 
-use crate::config::defaults::WORKERS_MAX;
+use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX, WORKERS_MAX};
 use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
@@ -30,6 +31,7 @@ pub(super) fn required(kind: &str) -> &'static [&'static str] {
         "Document" => &["listeners", "routes"],
         "FlagDocument" => &["stable", "canary"],
         "RolloutDocument" => &["revision", "stages"],
+        "GateDocument" => &["before", "approve"],
         _ => &[],
     }
 }
@@ -220,6 +222,35 @@ pub(super) struct RolloutDocument {
     pub(super) final_control: Option<Written<Weight>>,
     #[serde(default)]
     pub(super) checks: ChecksDocument,
+    pub(super) start: Option<StartMode>,
+    pub(super) mode: Option<Mode>,
+    pub(super) no_data: Option<NoData>,
+    pub(super) undecided: Option<Undecided>,
+    pub(super) patience: Option<Count<{ PATIENCE_MAX }>>,
+    pub(super) deadline: Option<Written<Duration>>,
+    pub(super) on_deadline: Option<OnDeadline>,
+    pub(super) stable_min_endpoints: Option<Count<{ ENDPOINTS_MAX }>>,
+    #[serde(default)]
+    pub(super) gates: Vec<Placed<GateDocument>>,
+}
+
+/// What has to be open before a stage begins.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a gate such as `{ before: 25%, approve: manual }`"
+)]
+pub(super) struct GateDocument {
+    pub(super) before: Option<Written<Weight>>,
+    pub(super) approve: Option<ApproveDocument>,
+}
+
+/// Who opens a gate.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ApproveDocument {
+    /// An operator.
+    Manual,
 }
 
 /// A stage for everyone, or one that says more.

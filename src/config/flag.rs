@@ -41,10 +41,14 @@ impl FlagReader<'_> {
         let backends = self.variants(document);
         let weights = self.weights(document);
         let force = document.force.as_ref().map(|force| self.force(force));
-        let rollout = document
-            .rollout
-            .as_ref()
-            .map(|rollout| rollout::rollout(name, rollout, self.groups, self.report));
+        let of_variant = |written: &Option<Written<String>>| written.as_ref()?.value.parse().ok();
+        let names = of_variant(&document.stable)
+            .zip(of_variant(&document.canary))
+            .filter(|_| backends.is_some())
+            .map(|(stable, canary)| PerVariant { stable, canary });
+        let rollout = document.rollout.as_ref();
+        let rollout = rollout
+            .map(|rollout| rollout::rollout((name, names), rollout, self.groups, self.report));
         let (weights, rollout) = match rollout {
             None => (weights, None),
             Some(None) => return None,

@@ -37,6 +37,7 @@ mod group;
 mod identity;
 mod listener;
 mod names;
+mod objection;
 mod planned;
 mod reader;
 mod report;
@@ -64,6 +65,7 @@ pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::listener::Listener;
+pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
 
 use self::admin::AdminReader;

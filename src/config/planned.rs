@@ -48,26 +48,13 @@ const PLANNED: &[(&str, &[&str])] = &[
             "independent",
             "failure",
             "latency",
-            "stable_min_endpoints",
         ],
     ),
     (
         "RolloutDocument",
-        &[
-            "no_data",
-            "undecided",
-            "patience",
-            "deadline",
-            "on_deadline",
-            "gates",
-            "mode",
-            "release_when",
-            "rollback_scope",
-            "independent",
-            "webhooks",
-            "stable_min_endpoints",
-        ],
+        &["release_when", "rollback_scope", "independent", "webhooks"],
     ),
+    ("GateDocument", &["webhook", "window"]),
     ("StageDocument", &["checks", "gates", "webhooks"]),
     (
         "ChecksDocument",
@@ -81,6 +68,8 @@ const PLANNED: &[(&str, &[&str])] = &[
 const REPLACES: &[(&str, &str, &[&str])] = &[
     ("BackendDocument", "discover", &["endpoints"]),
     ("FlagDocument", "variants", &["stable", "canary"]),
+    ("GateDocument", "webhook", &["approve"]),
+    ("GateDocument", "window", &["approve"]),
 ];
 
 /// Whether a kind of map will have this key one day.

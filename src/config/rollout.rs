@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use crate::domain::ids::{FlagName, GroupIndex, GroupName};
+use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
-use crate::domain::rollout::{PlanDraft, PlanProblem, RolloutPlan, Stage};
+use crate::domain::rollout::{
+    PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, problems_of,
+};
+use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults;
-use crate::config::document::{ChecksDocument, RolloutDocument, StageDocument};
+use crate::config::document::{
+    ApproveDocument, ChecksDocument, GateDocument, RolloutDocument, StageDocument,
+};
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
 use crate::config::text::Increase;
@@ -30,9 +35,10 @@ struct PlacedStage {
     stage: Stage,
 }
 
-/// Understands the `rollout` of a flag, and which groups its stages name.
+/// Understands the `rollout` of a flag between two backends, and which groups its stages name.
+/// Without backends it just reports what is wrong with the rest.
 pub(super) fn rollout(
-    flag: &FlagName,
+    (flag, backends): (&FlagName, Option<PerVariant<BackendName>>),
     document: &RolloutDocument,
     groups: &Names<'_>,
     report: &Report,
@@ -60,32 +66,87 @@ pub(super) fn rollout(
     let StageReader {
         stages, exposed, ..
     } = reader;
-    let (places, stages): (Vec<_>, Vec<_>) = stages
+    let (places, mut stages): (Vec<_>, Vec<_>) = stages
         .into_iter()
         .map(|placed| (placed.place, placed.stage))
         .unzip();
     let final_control = document.final_control.as_ref();
+    let control = final_control.map_or(defaults::FINAL_CONTROL, |weight| weight.value);
+    let problems = problems_of(&stages, control);
+    for gate in &document.gates {
+        close_gate(gate, &mut stages, report);
+    }
+    let list = document.stages.as_ref()?.place;
+    for problem in &problems {
+        let final_control = final_control.map_or(list, |weight| weight.place);
+        report_plan(problem, (list, &places, final_control), report);
+    }
     let revision = document.revision.as_ref();
+    let PerVariant { stable, canary } = backends?;
     let draft = PlanDraft {
         flag: flag.clone(),
-        revision: revision.map_or_else(String::new, |revision| revision.value.0.clone()),
+        release: Release {
+            revision: revision.map_or_else(String::new, |revision| revision.value.0.clone()),
+            stable,
+            canary,
+        },
         stages,
         watch: document
             .watch
             .as_ref()
             .map_or(defaults::WATCH, |watch| watch.value),
-        final_control: final_control.map_or(defaults::FINAL_CONTROL, |weight| weight.value),
+        final_control: control,
+        policy: policy(document),
     };
+    let plan = RolloutPlan::new(draft).ok()?;
     let judge = judge(&document.checks);
-    match RolloutPlan::new(draft) {
-        Ok(plan) => Some((RolloutConfig { plan, judge }, exposed)),
-        Err(invalid) => {
-            let list = list?.place;
-            for problem in &invalid.problems {
-                let final_control = final_control.map_or(list, |weight| weight.place);
-                report_plan(problem, (list, &places, final_control), report);
-            }
-            None
+    Some((RolloutConfig { plan, judge }, exposed))
+}
+
+/// What is done where evidence alone does not say.
+fn policy(document: &RolloutDocument) -> RolloutPolicy {
+    let patience = document.patience.map(|Count(count)| u32::try_from(count));
+    let endpoints = document
+        .stable_min_endpoints
+        .map(|Count(count)| usize::try_from(count).unwrap_or(usize::MAX));
+    let deadline = document.deadline.as_ref();
+    RolloutPolicy {
+        start: document.start.unwrap_or_default(),
+        mode: document.mode.unwrap_or_default(),
+        no_data: document.no_data.unwrap_or_default(),
+        undecided: document.undecided.unwrap_or_default(),
+        patience: patience.and_then(Result::ok).unwrap_or(defaults::PATIENCE),
+        deadline: deadline.map_or(defaults::DEADLINE, |deadline| deadline.value),
+        on_deadline: document.on_deadline.unwrap_or_default(),
+        stable_min_endpoints: endpoints.unwrap_or_default(),
+    }
+}
+
+/// Has the stages of a weight wait for approval: those for everyone, or where there is none with
+/// that weight, those for groups.
+fn close_gate(gate: &Placed<GateDocument>, stages: &mut [Stage], report: &Report) {
+    let Some(before) = &gate.value.before else {
+        return;
+    };
+    let has_weight = |stage: &&mut Stage| stage.shape.weight == before.value;
+    let is_for_everyone = |stage: &Stage| stage.shape.groups.is_empty();
+    let mut meant: Vec<_> = stages.iter_mut().filter(has_weight).collect();
+    if meant.iter().any(|stage| is_for_everyone(stage)) {
+        meant.retain(|stage| is_for_everyone(stage));
+    }
+    if meant.is_empty() {
+        let problem = format!("no stage has a weight of {}", before.value);
+        let weights = stages.iter().map(|stage| stage.shape.weight.to_string());
+        let mut weights: Vec<_> = weights.collect();
+        weights.dedup();
+        let hint = format!("write one of {}", weights.join(", "));
+        report.add(before.place, Problem::new(problem).hint(hint));
+        return;
+    }
+    for stage in meant {
+        match gate.value.approve {
+            Some(ApproveDocument::Manual) => stage.needs_approval = true,
+            None => {}
         }
     }
 }
@@ -170,10 +231,13 @@ impl StageReader<'_> {
         min_requests: u64,
     ) {
         let stage = Stage {
-            groups,
-            weight: weight.value,
+            shape: StageShape {
+                groups,
+                weight: weight.value,
+            },
             hold,
             min_requests,
+            needs_approval: false,
         };
         let place = weight.place;
         self.stages.push(PlacedStage { place, stage });

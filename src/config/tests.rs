@@ -79,7 +79,10 @@ fn the_smallest_file_relies_on_defaults() {
     let plan = &rollout.as_ref().unwrap().plan;
     assert_eq!(plan.revision(), "2.4.0");
     assert_eq!(plan.watch(), defaults::WATCH);
-    let stages = plan.stages().iter().map(|stage| stage.weight.to_string());
+    let stages = plan
+        .stages()
+        .iter()
+        .map(|stage| stage.shape.weight.to_string());
     assert_eq!(
         stages.collect::<Vec<_>>(),
         ["1%", "5%", "25%", "50%", "100%"]
@@ -810,12 +813,6 @@ fn each_key_of_the_design_is_named_once() {
         "split",
         "custom",
         "release_when",
-        "no_data",
-        "undecided",
-        "patience",
-        "deadline",
-        "gates",
-        "mode",
         "variants",
         "off",
         "notify",

@@ -2,9 +2,9 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::status::RolloutStatus;
-use crate::domain::ids::FlagName;
-use crate::domain::rollout::{Author, Command, Refusal};
+use crate::domain::rollout::{Author, Command, Freeze, Refusal};
 
 /// Commands that may wait; operators are few.
 const CAPACITY: usize = 64;
@@ -19,20 +19,47 @@ pub enum CommandError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// It could not be written down, so it was not done.
-    #[error("{0}")]
+    #[error("not done, for it could not be written down: {0}")]
     NotWritten(String),
     /// Serin is stopping.
     #[error("the controller is stopping")]
     Stopping,
 }
 
+/// Why a configuration does not take the place of the running one.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// It would move callers in a way that nobody can have meant.
+    #[error("{} of the flags cannot be changed like that", .0.len())]
+    Refused(Vec<FlagRefusal>),
+    /// Serin is stopping.
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
+type Reply<T, E = CommandError> = oneshot::Sender<Result<T, E>>;
+
 /// A command with the way back.
 #[derive(Debug)]
-pub(crate) struct PendingCommand {
-    pub(crate) flag: String,
-    pub(crate) command: Command,
-    pub(crate) by: Author,
-    pub(crate) reply: oneshot::Sender<Result<RolloutStatus, CommandError>>,
+pub(crate) enum PendingCommand {
+    /// For one rollout.
+    Rollout {
+        flag: String,
+        command: Command,
+        by: Author,
+        reply: Reply<RolloutStatus>,
+    },
+    /// Promote nothing, or promote again.
+    Freeze {
+        on: bool,
+        by: Author,
+        reply: Reply<Option<Freeze>>,
+    },
+    /// Go on with another configuration.
+    Install {
+        configuration: Box<NewConfiguration>,
+        reply: Reply<(), InstallError>,
+    },
 }
 
 /// Gives commands.
@@ -67,18 +94,70 @@ impl CommandSender {
         command: Command,
         by: Author,
     ) -> Result<RolloutStatus, CommandError> {
-        let (reply, answer) = oneshot::channel();
-        let pending = PendingCommand {
-            flag: flag.to_owned(),
+        let flag = flag.to_owned();
+        let pending = |reply| PendingCommand::Rollout {
+            flag,
             command,
             by,
             reply,
         };
-        self.pending
-            .send(pending)
+        self.ask(pending)
             .await
-            .map_err(|_| CommandError::Stopping)?;
-        answer.await.map_err(|_| CommandError::Stopping)?
+            .unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Promotes nothing from now on, anywhere; returns the order.
+    ///
+    /// # Errors
+    /// When it could not be written down, or Serin is stopping.
+    pub async fn freeze(&self, by: Author) -> Result<Option<Freeze>, CommandError> {
+        let pending = |reply| PendingCommand::Freeze {
+            on: true,
+            by,
+            reply,
+        };
+        self.ask(pending)
+            .await
+            .unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Lets promotions go on; returns none, or an order that holds all the same.
+    ///
+    /// # Errors
+    /// When it could not be written down, or Serin is stopping.
+    pub async fn unfreeze(&self, by: Author) -> Result<Option<Freeze>, CommandError> {
+        let pending = |reply| PendingCommand::Freeze {
+            on: false,
+            by,
+            reply,
+        };
+        self.ask(pending)
+            .await
+            .unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Goes on with another configuration, as a whole or not at all.
+    ///
+    /// # Errors
+    /// When it is refused, with everything that is wrong with it, or Serin is stopping.
+    pub async fn install(&self, configuration: NewConfiguration) -> Result<(), InstallError> {
+        let pending = |reply| PendingCommand::Install {
+            configuration: Box::new(configuration),
+            reply,
+        };
+        self.ask(pending)
+            .await
+            .unwrap_or(Err(InstallError::Stopping))
+    }
+
+    /// None when nobody answers any more.
+    async fn ask<T>(
+        &self,
+        pending: impl FnOnce(oneshot::Sender<T>) -> PendingCommand,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.pending.send(pending(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -86,9 +165,4 @@ impl CommandReceiver {
     pub(crate) async fn receive(&mut self) -> Option<PendingCommand> {
         self.pending.recv().await
     }
-}
-
-/// The name of a flag that a command is for, if it is one at all.
-pub(crate) fn is_for(pending: &PendingCommand, flag: &FlagName) -> bool {
-    pending.flag == flag.as_str()
 }

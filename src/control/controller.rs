@@ -7,17 +7,23 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
-use crate::control::commands::{self, CommandError, CommandReceiver, PendingCommand};
-use crate::control::perform::Performer;
-use crate::control::ports::{EvidenceSource, Notifier, StateStore};
-use crate::control::running::RunningRollout;
-use crate::control::status::Status;
+use crate::control::commands::{CommandError, CommandReceiver, InstallError, PendingCommand};
+use crate::control::endpoints::{EndpointTotals, EndpointsUp};
+use crate::control::installation::{
+    self, FlagRefusal, NewConfiguration, Records, carry_out, examine,
+};
+use crate::control::perform::{Performer, now_unix_ms};
+use crate::control::ports::{
+    EvidenceSource, JournalQuery, Notifier, SavedState, StateReader, StateWriter,
+};
+use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
+use crate::control::status::{RolloutStatus, Status};
 use crate::domain::evidence::TickCounts;
-use crate::domain::ids::{FlagIndex, FlagName};
-use crate::domain::judge::JudgeSettings;
-use crate::domain::rollout::{Event, RolloutPlan, Step, start};
+use crate::domain::ids::FlagName;
+use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::variant::Variant;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::Clock;
 use crate::runtime::inbox::{Inbox, Message};
@@ -33,31 +39,22 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How often messages of requests are looked at, at the most: a flood of them is one message.
 const HEED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A rollout as configured.
-#[derive(Debug)]
-pub struct PlannedRollout {
-    /// The flag it moves.
-    pub flag: FlagIndex,
-    /// Its stages.
-    pub plan: RolloutPlan,
-    /// What it is judged by.
-    pub judge: JudgeSettings,
-}
-
 /// What a controller is made of.
 pub struct Parts {
-    /// What requests are decided by at the start.
-    pub routing: RoutingSnapshot,
-    /// The rollouts to run, in the file's order.
-    pub planned: Vec<PlannedRollout>,
+    /// What requests are decided by at the start, and what is to be rolled out.
+    pub configuration: NewConfiguration,
     /// Publishes what requests are decided by.
     pub publisher: Publisher,
     /// Makes the counters of what is published.
     pub ledger: Arc<Ledger>,
     /// Says what was seen.
     pub evidence: Box<dyn EvidenceSource>,
-    /// Remembers where rollouts are.
-    pub store: Box<dyn StateStore>,
+    /// Writes down where rollouts are.
+    pub writer: Box<dyn StateWriter>,
+    /// Reads what was written down.
+    pub reader: Arc<dyn StateReader>,
+    /// What was written down before.
+    pub saved: SavedState,
     /// Told of each change.
     pub notifiers: Vec<Box<dyn Notifier>>,
     /// Operators' commands.
@@ -73,10 +70,15 @@ pub struct Parts {
 /// Runs all rollouts.
 pub struct Controller {
     rollouts: Vec<RunningRollout>,
+    /// Every release that is known, those that are running as they were last installed.
+    records: Records,
+    freeze: Option<Freeze>,
     performer: Performer,
+    reader: Arc<dyn StateReader>,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
     collected: BTreeMap<FlagName, TickCounts>,
+    endpoints: EndpointsUp,
     commands: CommandReceiver,
     inbox: Inbox,
     assignments: Arc<CallerAssignments>,
@@ -89,20 +91,32 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts all rollouts at their first stage.
-    pub fn new(parts: Parts) -> Self {
+    /// Goes on with all rollouts where they were written, and starts those that are new.
+    ///
+    /// # Errors
+    /// When the configuration contradicts what was written, with everything that is wrong.
+    pub fn new(parts: Parts) -> Result<Self, Vec<FlagRefusal>> {
         let performer = Performer {
-            routing: parts.routing,
+            routing: RoutingSnapshot::default(),
             publisher: parts.publisher,
             ledger: parts.ledger,
-            store: parts.store,
+            writer: parts.writer,
             notifiers: parts.notifiers,
+            is_gathering: false,
         };
+        let mut records = Records::new();
+        for record in parts.saved.records {
+            installation::remember(&mut records, record);
+        }
         let mut controller = Self {
             rollouts: Vec::new(),
+            records,
+            freeze: parts.saved.freeze,
             performer,
+            reader: parts.reader,
             evidence: parts.evidence,
             collected: BTreeMap::new(),
+            endpoints: EndpointsUp::default(),
             commands: parts.commands,
             inbox: parts.inbox,
             assignments: parts.assignments,
@@ -111,12 +125,10 @@ impl Controller {
             heeded: Timestamp::default(),
             status: SnapshotWriter::new(Status::default()),
         };
-        parts
-            .planned
-            .into_iter()
-            .for_each(|planned| controller.begin(planned));
+        controller.install(parts.configuration)?;
+        controller.recall();
         controller.publish_status();
-        controller
+        Ok(controller)
     }
 
     /// Reads where the rollouts are.
@@ -139,30 +151,52 @@ impl Controller {
                     self.publish_status();
                 }
                 pending = self.commands.receive() => match pending {
-                    Some(pending) => {
-                        self.obey(pending);
-                        self.publish_status();
-                    }
+                    Some(pending) => self.obey(pending),
                     None => return,
                 },
                 messages = self.inbox.receive() => match messages {
-                    Some(messages) => self.heed(messages),
+                    Some(messages) => self.heed(&messages),
                     None => return,
                 },
             }
         }
     }
 
-    fn begin(&mut self, planned: PlannedRollout) {
-        let PlannedRollout { flag, plan, judge } = planned;
-        let current = self.performer.routing.flag(flag);
-        let (name, epoch_before) = (current.name.clone(), current.epoch);
-        let Step { state, effects, .. } = start(&plan, epoch_before, self.clock.now());
-        if let Err(error) = self.performer.perform(flag, &state, effects) {
-            tracing::error!(%error, "rollout not started");
+    /// Shows what was written into the journal before this process.
+    fn recall(&mut self) {
+        for rollout in &mut self.rollouts {
+            let shown = rollout.journal.len();
+            let wanted = JournalQuery {
+                flag: Some(rollout.name.clone()),
+                limit: JOURNAL_SHOWN + shown,
+                ..JournalQuery::default()
+            };
+            // What was written since the start is shown already.
+            let mut lines = self.reader.journal(&wanted).unwrap_or_default();
+            let known: Vec<_> = rollout
+                .journal
+                .iter()
+                .map(|l| (l.at_unix_ms, l.entry.clone()))
+                .collect();
+            lines.retain(|line| !known.contains(&(line.at_unix_ms, line.entry.clone())));
+            rollout.recall(lines);
         }
-        let rollout = RunningRollout::new((flag, name), plan, state, judge);
-        self.rollouts.push(rollout);
+    }
+
+    fn install(&mut self, configuration: NewConfiguration) -> Result<(), Vec<FlagRefusal>> {
+        for rollout in &self.rollouts {
+            installation::remember(&mut self.records, rollout.record());
+        }
+        let admissions = examine(&configuration, &self.rollouts, &self.records)?;
+        let running = std::mem::take(&mut self.rollouts);
+        let moment = Moment {
+            now: self.clock.now(),
+            freeze: self.freeze.as_ref(),
+            stable_endpoints: usize::MAX,
+        };
+        let target = (&mut self.performer, &mut self.records);
+        self.rollouts = carry_out(configuration, admissions, running, target, &moment);
+        Ok(())
     }
 
     fn tick(&mut self) {
@@ -172,15 +206,26 @@ impl Controller {
             self.assignments.expire(now);
         }
         self.collect();
+        self.look_at_endpoints();
         let mut collected = std::mem::take(&mut self.collected);
+        let mut points = Vec::new();
+        let span_seconds = u32::try_from(TICK.as_secs()).unwrap_or(1);
         for rollout in &mut self.rollouts {
             let counts = collected.remove(&rollout.name).unwrap_or_default();
-            rollout.tick(&counts, now, &mut self.performer);
+            let moment = moment_of(
+                rollout,
+                (now, self.freeze.as_ref()),
+                &self.performer,
+                &self.endpoints,
+            );
+            rollout.tick(&counts, &moment, &mut self.performer);
+            points.extend(rollout.history(&counts, span_seconds));
         }
+        self.performer.writer.keep(points);
     }
 
     /// Looks at once when a canary takes no connection, without waiting for the tick.
-    fn heed(&mut self, messages: BTreeSet<Message>) {
+    fn heed(&mut self, messages: &BTreeSet<Message>) {
         let now = self.clock.now();
         let is_refused = |rollout: &RunningRollout| {
             rollout.is_judged() && messages.contains(&Message::CanaryRefused(rollout.name.clone()))
@@ -201,28 +246,104 @@ impl Controller {
                 .get(&rollout.name)
                 .cloned()
                 .unwrap_or_default();
-            rollout.check_refused(&partial, now, &mut self.performer);
+            let moment = moment_of(
+                rollout,
+                (now, self.freeze.as_ref()),
+                &self.performer,
+                &self.endpoints,
+            );
+            rollout.check_refused(&partial, &moment, &mut self.performer);
         }
         self.publish_status();
     }
 
+    /// Carries a command out; who waits for the reply sees its effect everywhere.
+    ///
+    /// Whoever asked may have left; what was asked for is done all the same.
     fn obey(&mut self, pending: PendingCommand) {
-        let now = self.clock.now();
-        let of_command = |rollout: &&mut RunningRollout| commands::is_for(&pending, &rollout.name);
-        let answer = match self.rollouts.iter_mut().find(of_command) {
-            None => Err(CommandError::NoRollout(pending.flag)),
-            Some(rollout) => {
-                let event = Event::Command {
-                    command: pending.command,
-                    by: pending.by,
-                };
-                rollout
-                    .advance(event, now, &mut self.performer)
-                    .map(|()| rollout.status(&self.performer, now))
+        match pending {
+            PendingCommand::Rollout {
+                flag,
+                command,
+                by,
+                reply,
+            } => {
+                let answer = self.command(flag, command, by);
+                self.publish_status();
+                let _ = reply.send(answer);
             }
+            PendingCommand::Freeze { on, by, reply } => {
+                let answer = self.set_freeze(on, by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+            PendingCommand::Install {
+                configuration,
+                reply,
+            } => {
+                let answer = self.install(*configuration).map_err(InstallError::Refused);
+                if answer.is_ok() {
+                    self.recall();
+                }
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        flag: String,
+        command: Command,
+        by: Author,
+    ) -> Result<RolloutStatus, CommandError> {
+        let now = self.clock.now();
+        let of_command = |rollout: &&mut RunningRollout| rollout.name.as_str() == flag;
+        let Some(rollout) = self.rollouts.iter_mut().find(of_command) else {
+            return Err(CommandError::NoRollout(flag));
         };
-        // Whoever asked may have left; what was asked for is done all the same.
-        let _ = pending.reply.send(answer);
+        let circumstances = (now, self.freeze.as_ref());
+        let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
+        let event = Event::Command { command, by };
+        rollout.advance(event, &moment, &mut self.performer)?;
+        Ok(rollout.status(&self.performer, &moment))
+    }
+
+    /// Freezes promotions, or lets them go on; again changes who wants it and why.
+    fn set_freeze(&mut self, on: bool, by: Author) -> Result<Option<Freeze>, CommandError> {
+        if !on && self.freeze.is_none() {
+            return Ok(None);
+        }
+        let what = if on {
+            "promotions frozen"
+        } else {
+            "promotions go on"
+        };
+        let entry = JournalEntry {
+            who: by.who.clone(),
+            what: what.to_owned(),
+            why: by.why.clone(),
+            findings: Vec::new(),
+        };
+        let freeze = on.then(|| Freeze {
+            who: by.who,
+            why: by.why,
+            at_unix_ms: now_unix_ms(),
+        });
+        let flags = self.rollouts.iter().map(|rollout| rollout.name.clone());
+        let entries = flags.map(|flag| (flag, entry.clone())).collect();
+        let saved = self.performer.save_freeze(freeze.clone(), entries);
+        // To stop promoting is safe even where it cannot be written down; to go on is not.
+        if let Err(error) = saved {
+            if !on {
+                return Err(CommandError::NotWritten(error.to_string()));
+            }
+            tracing::error!(%error, "the freeze is not written down, and holds until a restart");
+        }
+        tracing::warn!(who = entry.who, why = entry.why, "{what}");
+        self.freeze = freeze;
+        self.recall();
+        Ok(self.freeze.clone())
     }
 
     fn collect(&mut self) {
@@ -231,13 +352,51 @@ impl Controller {
         }
     }
 
+    /// Learns which endpoints take connections, where a plan wants to know.
+    fn look_at_endpoints(&mut self) {
+        let wants = |rollout: &RunningRollout| rollout.plan.policy().stable_min_endpoints > 0;
+        if self.rollouts.iter().any(wants) {
+            let readings = self.performer.ledger.read().endpoints.into_iter();
+            self.endpoints.observe(readings.map(|(endpoint, reading)| {
+                let totals = EndpointTotals {
+                    requests: reading.requests,
+                    connect_failures: reading.connect_failures,
+                };
+                (endpoint, totals)
+            }));
+        }
+    }
+
     fn publish_status(&mut self) {
-        let now = self.clock.now();
-        let rollouts = self
-            .rollouts
-            .iter()
-            .map(|rollout| rollout.status(&self.performer, now));
-        let rollouts = rollouts.collect();
-        self.status.publish(Status { rollouts });
+        let circumstances = (self.clock.now(), self.freeze.as_ref());
+        let (performer, endpoints) = (&self.performer, &self.endpoints);
+        let rollouts = self.rollouts.iter().map(|rollout| {
+            let moment = moment_of(rollout, circumstances, performer, endpoints);
+            rollout.status(performer, &moment)
+        });
+        let status = Status {
+            rollouts: rollouts.collect(),
+            freeze: self.freeze.clone(),
+            store: self.reader.health(),
+        };
+        self.status.publish(status);
+    }
+}
+
+/// The circumstances of one rollout.
+fn moment_of<'a>(
+    rollout: &RunningRollout,
+    (now, freeze): (Timestamp, Option<&'a Freeze>),
+    performer: &Performer,
+    endpoints: &EndpointsUp,
+) -> Moment<'a> {
+    let flag = performer.routing.flag(rollout.flag);
+    let stable = performer
+        .routing
+        .backend(*flag.backends.get(Variant::Stable));
+    Moment {
+        now,
+        freeze,
+        stable_endpoints: endpoints.count(&stable.name, &stable.endpoints),
     }
 }

@@ -6,8 +6,14 @@
 
 pub mod commands;
 mod controller;
+mod describe;
+mod endpoints;
+#[cfg(test)]
+mod fixtures;
+pub mod installation;
 mod perform;
 pub mod ports;
+pub mod reload;
 mod running;
 pub mod status;
 #[cfg(test)]
@@ -18,4 +24,4 @@ use std::time::Duration;
 /// One tick of evidence.
 const TICK: Duration = Duration::from_secs(1);
 
-pub use controller::{Controller, Parts, PlannedRollout};
+pub use controller::{Controller, Parts};

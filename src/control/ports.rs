@@ -6,40 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
-use crate::domain::rollout::{Freeze, JournalEntry, Notice, RolloutRecord, RolloutState};
+use crate::domain::rollout::{Freeze, JournalEntry, Notice, RolloutRecord};
 
 /// Says what was seen.
 pub trait EvidenceSource: Send {
     /// What was counted since the last call, for each flag.
     fn collect(&mut self) -> BTreeMap<FlagName, TickCounts>;
-}
-
-/// Why something was not written down.
-#[derive(Debug, thiserror::Error)]
-#[error("the state of flag `{flag}` was not written: {reason}")]
-pub struct StoreError {
-    /// The flag.
-    pub flag: FlagName,
-    /// What went wrong.
-    pub reason: String,
-}
-
-/// Remembers where rollouts are.
-pub trait StateStore: Send {
-    /// Writes down where a flag's rollout is. Returns only once it is safe.
-    ///
-    /// # Errors
-    /// When it could not be written; the weights that depend on it must not rise then.
-    fn save(&mut self, flag: &FlagName, state: &RolloutState) -> Result<(), StoreError>;
-
-    /// Writes a line into the journal.
-    ///
-    /// # Errors
-    /// When it could not be written.
-    fn record(&mut self, line: JournalLine) -> Result<(), StoreError>;
-
-    /// The last lines about a flag, newest first.
-    fn journal(&self, flag: &FlagName, limit: usize) -> Vec<JournalLine>;
 }
 
 /// What belongs together when a rollout changes, and is written down as a whole or not at all.
@@ -65,7 +37,7 @@ pub struct SavedState {
 }
 
 /// Whether what is decided can be written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreHealth {
     /// Why it cannot; `None` when all is well.
     pub problem: Option<String>,
@@ -172,7 +144,7 @@ pub struct HistoryPoint {
 }
 
 /// A message to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutboxDraft {
     /// Whom to tell: the name of a target in the configuration.
     pub target: String,
@@ -181,7 +153,7 @@ pub struct OutboxDraft {
 }
 
 /// A message that waits to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutboxMessage {
     /// Its number; unique, and growing.
     pub id: u64,

@@ -1,49 +1,105 @@
 //! One rollout under way: its plan, where it is, and its judge.
 
-use crate::control::TICK;
+use std::collections::VecDeque;
+
 use crate::control::commands::CommandError;
-use crate::control::perform::Performer;
-use crate::control::status::{
-    ArmStatus, GroupStatus, GroupWeightStatus, RolloutStatus, WeightsStatus, hold, percent,
-};
+use crate::control::installation::{PlannedRollout, tells_off};
+use crate::control::perform::{Performer, line, now_unix_ms};
+use crate::control::ports::{HistoryPoint, JournalLine, StateError, Transition};
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::judge::{Action, Finding, Judge, JudgeSettings, Verdict};
-use crate::domain::rollout::{Event, Phase, RolloutPlan, RolloutState, Step, step};
+use crate::domain::rollout::{
+    Effect, Event, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord, RolloutState,
+    StageWeights, Step, step,
+};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::PerVariant;
+use crate::domain::variant::Variant;
 
 /// Lines of the journal that a status shows.
-const JOURNAL_SHOWN: usize = 20;
+pub(crate) const JOURNAL_SHOWN: usize = 20;
 
 /// A rollout and its judge.
 pub(crate) struct RunningRollout {
     pub(crate) flag: FlagIndex,
     pub(crate) name: FlagName,
-    plan: RolloutPlan,
-    state: RolloutState,
-    judge: Judge,
+    pub(super) plan: RolloutPlan,
+    pub(super) state: RolloutState,
+    settings: JudgeSettings,
+    pub(super) judge: Judge,
+    /// When the evidence that is judged begins.
+    judged_since: Timestamp,
     /// What the judge said last; the one that ended the rollout, once it has ended.
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
+    /// The weights that were written down last: with no more than these it may go on unwritten.
+    written: StageWeights,
+    /// What could not be written down yet.
+    unsaved: Option<Transition>,
+    /// The last lines of the journal, newest first.
+    pub(super) journal: VecDeque<JournalLine>,
 }
 
 impl RunningRollout {
-    /// Goes on from a state.
-    pub(crate) fn new(
-        (flag, name): (FlagIndex, FlagName),
-        plan: RolloutPlan,
-        state: RolloutState,
-        settings: JudgeSettings,
-    ) -> Self {
+    /// A rollout in a state, with nothing written down yet.
+    pub(crate) fn new(planned: PlannedRollout, state: RolloutState, performer: &Performer) -> Self {
+        let PlannedRollout { flag, plan, judge } = planned;
         Self {
             flag,
-            name,
+            name: performer.routing.flag(flag).name.clone(),
+            written: StageWeights::default(),
             plan,
             state,
-            judge: Judge::new(settings),
+            judge: Judge::new(judge.clone()),
+            settings: judge,
+            judged_since: Timestamp::default(),
             verdict: undecided(),
+            unsaved: None,
+            journal: VecDeque::new(),
         }
+    }
+
+    /// A rollout as it was written down.
+    pub(crate) fn of_record(
+        planned: PlannedRollout,
+        record: &RolloutRecord,
+        performer: &Performer,
+    ) -> Self {
+        let mut rollout = Self::new(planned, record.state.clone(), performer);
+        rollout.written = record.weights.clone();
+        rollout
+    }
+
+    /// Shows lines that were written before this process, newest first.
+    pub(crate) fn recall(&mut self, lines: Vec<JournalLine>) {
+        self.journal.extend(lines);
+        self.journal.truncate(JOURNAL_SHOWN);
+    }
+
+    /// Where it is.
+    pub(crate) const fn state(&self) -> &RolloutState {
+        &self.state
+    }
+
+    /// What is written down of it.
+    pub(crate) fn record(&self) -> RolloutRecord {
+        RolloutRecord {
+            flag: self.name.clone(),
+            release: self.plan.release().clone(),
+            stages: self.plan.shapes(),
+            weights: self.plan.weights_at(&self.state),
+            state: self.state.clone(),
+        }
+    }
+
+    /// Whether it is the rollout of a plan's release.
+    pub(crate) fn is_of(&self, plan: &RolloutPlan) -> bool {
+        self.name == *plan.flag() && self.plan.release() == plan.release()
+    }
+
+    /// Whether the flag was on, as far as the state tells.
+    pub(crate) const fn was_on(&self) -> bool {
+        !tells_off(&self.state.phase)
     }
 
     /// Whether canary is under judgement.
@@ -51,39 +107,94 @@ impl RunningRollout {
         self.state.phase.is_judged()
     }
 
+    /// Goes on under a plan that may be another one.
+    pub(crate) fn adopt(
+        &mut self,
+        planned: PlannedRollout,
+        performer: &mut Performer,
+        moment: &Moment<'_>,
+    ) {
+        let PlannedRollout { flag, plan, judge } = planned;
+        let before = PlanBefore {
+            stages: self.plan.shapes(),
+            weights: self.plan.weights_at(&self.state),
+        };
+        let is_judged_anew = judge != self.settings;
+        self.flag = flag;
+        self.plan = plan;
+        if is_judged_anew {
+            self.judge = Judge::new(judge.clone());
+            self.settings = judge;
+        }
+        let event = Event::PlanChanged {
+            before,
+            is_judged_anew,
+        };
+        self.advance_or_hold(event, moment, performer);
+        let weights = self.plan.weights_at(&self.state);
+        performer.publish_weights(self.flag, &weights, &self.state);
+    }
+
     /// Judges a tick and takes the step that follows. What comes after the end is nobody's
     /// evidence.
-    pub(crate) fn tick(&mut self, counts: &TickCounts, now: Timestamp, performer: &mut Performer) {
-        if !self.is_judged() {
+    pub(crate) fn tick(
+        &mut self,
+        counts: &TickCounts,
+        moment: &Moment<'_>,
+        performer: &mut Performer,
+    ) {
+        self.save_unsaved(performer);
+        if self.is_judged() {
+            let stage = self.plan.stage_context(&self.state, self.judged_since);
+            self.verdict = self.judge.observe(counts, &stage, moment.now);
+        } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
             return;
         }
-        let stage = self.plan.stage_context(&self.state);
-        self.verdict = self.judge.observe(counts, &stage, now);
         let event = Event::Tick {
             verdict: self.verdict.clone(),
             requests: self.judge.stage_requests(),
         };
-        self.advance_or_hold(event, now, performer);
+        self.advance_or_hold(event, moment, performer);
+    }
+
+    /// What a tick adds to the history; nothing where nothing was counted.
+    pub(crate) fn history(&self, counts: &TickCounts, span_seconds: u32) -> Option<HistoryPoint> {
+        let is_empty = Variant::ALL
+            .iter()
+            .all(|variant| counts.total(*variant).is_empty());
+        (!is_empty).then(|| HistoryPoint {
+            flag: self.name.clone(),
+            at_unix_ms: now_unix_ms(),
+            span_seconds,
+            phase: self.state.phase.as_str().to_owned(),
+            stage: self.state.stage,
+            counts: counts.clone(),
+        })
     }
 
     /// Asks the tripwire between ticks: every endpoint of canary refuses.
     pub(crate) fn check_refused(
         &mut self,
         partial: &TickCounts,
-        now: Timestamp,
+        moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
         let endpoints = CanaryEndpoints::AllRefuse;
-        let found = self.judge.check_tripwire(partial, endpoints, now);
+        let found = self.judge.check_tripwire(partial, endpoints, moment.now);
         if let Some(finding) = found.filter(Finding::is_breach) {
             self.verdict = Verdict::from_findings(vec![finding.clone()]);
-            self.advance_or_hold(Event::Tripped { finding }, now, performer);
+            self.advance_or_hold(Event::Tripped { finding }, moment, performer);
         }
     }
 
     /// Takes a step that nobody waits for the answer of.
-    fn advance_or_hold(&mut self, event: Event, now: Timestamp, performer: &mut Performer) {
-        if let Err(error) = self.advance(event, now, performer) {
+    pub(crate) fn advance_or_hold(
+        &mut self,
+        event: Event,
+        moment: &Moment<'_>,
+        performer: &mut Performer,
+    ) {
+        if let Err(error) = self.advance(event, moment, performer) {
             tracing::error!(flag = %self.name, %error, "holding");
         }
     }
@@ -92,71 +203,111 @@ impl RunningRollout {
     pub(crate) fn advance(
         &mut self,
         event: Event,
-        now: Timestamp,
+        moment: &Moment<'_>,
         performer: &mut Performer,
     ) -> Result<(), CommandError> {
         let Step {
             state,
             effects,
             refused,
-        } = step(&self.plan, self.state.clone(), event, now);
+        } = step(&self.plan, self.state.clone(), event, moment);
         if let Some(refusal) = refused {
             return Err(refusal.into());
         }
-        if state == self.state {
+        self.take(state, effects, performer, moment)
+            .map_err(|error| CommandError::NotWritten(error.to_string()))
+    }
+
+    /// Carries effects out in their order.
+    ///
+    /// # Errors
+    /// When the state could not be written and canary would get more callers than were written
+    /// before: then nothing is done. With no more than those it goes on, and is written as soon
+    /// as it can be.
+    pub(crate) fn take(
+        &mut self,
+        state: RolloutState,
+        effects: Vec<Effect>,
+        performer: &mut Performer,
+        moment: &Moment<'_>,
+    ) -> Result<(), StateError> {
+        if effects.is_empty() {
+            self.state = state;
             return Ok(());
         }
-        performer
-            .perform(self.flag, &state, effects)
-            .map_err(|error| CommandError::NotWritten(error.to_string()))?;
-        self.state = state;
-        if self.is_judged() {
-            self.judge.start_stage();
-            self.verdict = undecided();
+        for effect in effects {
+            match effect {
+                Effect::Persist {
+                    state,
+                    entry,
+                    mut notice,
+                } => {
+                    if let Some(notice) = &mut notice {
+                        notice.at_unix_ms = now_unix_ms();
+                    }
+                    let line = line(&self.name, *entry);
+                    let record = RolloutRecord {
+                        state: *state,
+                        weights: StageWeights::default(),
+                        ..self.record()
+                    };
+                    let record = RolloutRecord {
+                        weights: self.plan.weights_at(&record.state),
+                        ..record
+                    };
+                    self.persist(record, line, performer)?;
+                    notice.iter().for_each(|notice| performer.tell(notice));
+                }
+                Effect::PublishWeights { weights, .. } => {
+                    performer.publish_weights(self.flag, &weights, &state);
+                    self.state = state.clone();
+                }
+                Effect::RestartEvidence => {
+                    self.judge.start_stage();
+                    self.judged_since = moment.now;
+                    self.verdict = undecided();
+                }
+            }
         }
         Ok(())
     }
 
-    /// Where it is, for people and for metrics.
-    pub(crate) fn status(&self, performer: &Performer, now: Timestamp) -> RolloutStatus {
-        let (state, plan) = (&self.state, &self.plan);
-        let flag = performer.routing.flag(self.flag);
-        let groups = flag.weights.groups.iter().map(|entry| GroupWeightStatus {
-            group: performer.routing.groups.name(entry.group).clone(),
-            percent: percent(entry.weight),
-        });
-        let weights = WeightsStatus {
-            groups: groups.collect(),
-            default_percent: percent(flag.weights.default),
+    fn persist(
+        &mut self,
+        record: RolloutRecord,
+        line: JournalLine,
+        performer: &mut Performer,
+    ) -> Result<(), StateError> {
+        // What is still unwritten comes first; the record itself is the newer one.
+        let mut transition = self.unsaved.clone().unwrap_or_default();
+        transition.record = Some(record.clone());
+        transition.lines.push(line.clone());
+        match performer.save(&transition) {
+            Ok(()) => {
+                self.unsaved = None;
+                self.written = record.weights;
+            }
+            Err(error) if record.weights.is_at_most(&self.written) => {
+                tracing::error!(flag = %self.name, %error, "not written down, done all the same");
+                self.unsaved = Some(transition);
+            }
+            Err(error) => return Err(error),
+        }
+        self.state = record.state;
+        self.journal.push_front(line);
+        self.journal.truncate(JOURNAL_SHOWN);
+        Ok(())
+    }
+
+    /// Writes down what could not be written before.
+    fn save_unsaved(&mut self, performer: &mut Performer) {
+        let Some(unsaved) = &self.unsaved else {
+            return;
         };
-        let (totals, ticks) = self.judge.seen_in_stage();
-        let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
-        let groups = totals
-            .strata()
-            .iter()
-            .map(|stratum| GroupStatus::of(stratum, span));
-        let journal = performer.store.journal(&self.name, JOURNAL_SHOWN);
-        RolloutStatus {
-            flag: self.name.clone(),
-            enabled: flag.enabled,
-            revision: state.revision.clone(),
-            phase: state.phase.as_str(),
-            reason: match &state.phase {
-                Phase::RolledBack { reason } => Some(reason.clone()),
-                Phase::Progressing | Phase::Watching | Phase::Succeeded => None,
-            },
-            stage: state.stage + 1,
-            stages: plan.stages().len(),
-            seconds_in_stage: (now - state.stage_since).as_secs_f64(),
-            hold_seconds: hold(plan, state).as_secs_f64(),
-            min_requests: plan.stage(state.stage).min_requests,
-            weights,
-            counted_requests: self.judge.stage_requests(),
-            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
-            groups: groups.collect(),
-            action: self.verdict.action,
-            findings: self.verdict.findings.clone(),
-            journal: journal.into_iter().map(Into::into).collect(),
+        if performer.save(unsaved).is_ok() {
+            tracing::info!(flag = %self.name, "written down at last");
+            self.written = self.plan.weights_at(&self.state);
+            self.unsaved = None;
         }
     }
 }

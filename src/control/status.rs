@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::control::ports::JournalLine;
+use crate::control::ports::{JournalLine, StoreHealth};
 use crate::domain::evidence::{ArmCounts, Stratum};
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::judge::{Action, Finding};
-use crate::domain::rollout::{JournalEntry, Phase, RolloutPlan, RolloutState};
+use crate::domain::rollout::{
+    Freeze, JournalEntry, Mode, Phase, Resumption, RolloutPlan, RolloutState, Stage,
+};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 /// All rollouts at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// In the file's order.
     pub rollouts: Vec<RolloutStatus>,
+    /// Who wants nothing promoted, if anybody does.
+    pub freeze: Option<Freeze>,
+    /// Whether what is decided can be written down.
+    pub store: StoreHealth,
 }
 
 /// One rollout at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RolloutStatus {
     /// The flag it moves.
     pub flag: FlagName,
@@ -28,19 +34,36 @@ pub struct RolloutStatus {
     pub enabled: bool,
     /// What is being released.
     pub revision: String,
+    /// The backend that everyone has before.
+    pub stable: BackendName,
+    /// The backend of the new version.
+    pub canary: BackendName,
+    /// How often this release has been tried; 1 for the first time.
+    pub attempt: u32,
     /// What is going on, as a word.
-    pub phase: &'static str,
-    /// Why it was rolled back, if it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: String,
+    /// Why it waits, is paused, rolled back or aborted, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What keeps canary from getting more callers although its stage would pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+    /// Whether it acts on its verdicts, or just says what it would have done.
+    pub mode: Mode,
     /// The current stage, counted from 1.
     pub stage: usize,
     /// How many stages there are.
     pub stages: usize,
-    /// Time since the stage or the watch began, in seconds.
+    /// The stages, in order.
+    pub plan: Vec<StageStatus>,
+    /// For how long the stage or the watch has been under way without a pause, in seconds.
     pub seconds_in_stage: f64,
     /// How long it lasts at least, in seconds.
     pub hold_seconds: f64,
+    /// For how long the rollout has been under way, as the deadline counts it, in seconds.
+    pub seconds_under_way: f64,
+    /// How long that may be, in seconds.
+    pub deadline_seconds: f64,
     /// Requests of canary that the stage takes at least.
     pub min_requests: u64,
     /// The weights that hold now.
@@ -59,8 +82,35 @@ pub struct RolloutStatus {
     pub journal: Vec<JournalStatus>,
 }
 
+/// One stage of a plan, as people write it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// Whose weight it raises; empty for everyone.
+    pub groups: Vec<GroupName>,
+    /// To what, as percent.
+    pub percent: f64,
+    /// How long it lasts at least, in seconds.
+    pub hold_seconds: f64,
+    /// Requests of canary that it takes at least.
+    pub min_requests: u64,
+    /// Whether somebody has to approve it before it begins.
+    pub needs_approval: bool,
+}
+
+impl From<&Stage> for StageStatus {
+    fn from(stage: &Stage) -> Self {
+        Self {
+            groups: stage.shape.groups.clone(),
+            percent: percent(stage.shape.weight),
+            hold_seconds: stage.hold.as_secs_f64(),
+            min_requests: stage.min_requests,
+            needs_approval: stage.needs_approval,
+        }
+    }
+}
+
 /// Weights as people write them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WeightsStatus {
     /// Of each group that the flag names, in the file's order.
     pub groups: Vec<GroupWeightStatus>,
@@ -69,7 +119,7 @@ pub struct WeightsStatus {
 }
 
 /// The weight of one group.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupWeightStatus {
     /// The group.
     pub group: GroupName,
@@ -78,7 +128,7 @@ pub struct GroupWeightStatus {
 }
 
 /// Both arms of one group.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupStatus {
     /// The group, or `default` for everyone else.
     pub group: String,
@@ -106,7 +156,7 @@ pub fn percent(weight: Weight) -> f64 {
 }
 
 /// One arm since the stage began.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ArmStatus {
     /// First attempts.
     pub requests: u64,
@@ -147,7 +197,7 @@ impl ArmStatus {
 }
 
 /// A line of the journal, for people.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalStatus {
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
@@ -168,8 +218,17 @@ impl From<JournalLine> for JournalStatus {
 /// How long the current stage, or the watch, lasts at least.
 pub(crate) fn hold(plan: &RolloutPlan, state: &RolloutState) -> Duration {
     match state.phase {
-        Phase::Progressing => plan.stage(state.stage).hold,
-        Phase::Watching => plan.watch(),
-        Phase::Succeeded | Phase::RolledBack { .. } => Duration::ZERO,
+        Phase::Watching
+        | Phase::Paused {
+            from: Resumption::Watch,
+            ..
+        } => plan.watch(),
+        Phase::Progressing | Phase::WaitingForApproval | Phase::Paused { .. } => {
+            plan.stage(state.stage).hold
+        }
+        Phase::Waiting { .. }
+        | Phase::Succeeded
+        | Phase::RolledBack { .. }
+        | Phase::Aborted { .. } => Duration::ZERO,
     }
 }

@@ -1,260 +1,17 @@
 //! The controller through its ports: scripted evidence in, published weights out, on paused time.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::*;
-use crate::control::commands::{CommandError, CommandSender};
-use crate::control::ports::{EvidenceSource, JournalLine, Notifier, StateStore, StoreError};
-use crate::control::status::Status;
-use crate::domain::backend::{Backend, Endpoint, Timeouts};
-use crate::domain::evidence::{
-    ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
-};
-use crate::domain::flag::{Flag, FlagWeights, Stickiness};
-use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
-use crate::domain::judge::JudgeSettings;
-use crate::domain::rollout::{
-    Author, Command, Notice, PlanDraft, Refusal, RolloutPlan, RolloutState, Stage,
-};
-use crate::domain::routing::RoutingSnapshot;
+use super::fixtures::*;
+use crate::control::commands::{CommandError, InstallError};
+use crate::domain::evidence::Failure;
+use crate::domain::ids::FlagIndex;
+use crate::domain::rollout::{Command, Refusal};
 use crate::domain::testing::{name, percent};
-use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
-use crate::runtime::assignments::CallerAssignments;
-use crate::runtime::clock::Clock;
-use crate::runtime::inbox::{self, InboxSender, Message};
-use crate::runtime::ledger::Ledger;
-use crate::runtime::published::{Published, Publisher, Subscriber};
-use crate::runtime::shutdown::ShutdownTrigger;
-use crate::runtime::snapshot::SnapshotReader;
-
-/// What happened, in order: `save 10%` and so on.
-type Events = Arc<Mutex<Vec<String>>>;
-
-/// Plays one tick after the other, then nothing.
-struct Script(Arc<Mutex<VecDeque<TickCounts>>>);
-
-impl EvidenceSource for Script {
-    fn collect(&mut self) -> BTreeMap<FlagName, TickCounts> {
-        let tick = self.0.lock().unwrap().pop_front();
-        tick.map(|tick| (name("orders"), tick))
-            .into_iter()
-            .collect()
-    }
-}
-
-/// Remembers what it was told, and what was published when it was told.
-struct Witness {
-    events: Events,
-    subscriber: Subscriber,
-    is_full: bool,
-}
-
-impl StateStore for Witness {
-    fn save(&mut self, flag: &FlagName, state: &RolloutState) -> Result<(), StoreError> {
-        let published = self
-            .subscriber
-            .load()
-            .routing
-            .flag(FlagIndex(0))
-            .weights
-            .default;
-        let event = format!("save {} while {published} is published", state.phase);
-        self.events.lock().unwrap().push(event);
-        let full = || StoreError {
-            flag: flag.clone(),
-            reason: "disk full".to_owned(),
-        };
-        if self.is_full { Err(full()) } else { Ok(()) }
-    }
-
-    fn record(&mut self, line: JournalLine) -> Result<(), StoreError> {
-        self.events
-            .lock()
-            .unwrap()
-            .push(format!("record {}: {}", line.entry.who, line.entry.why));
-        Ok(())
-    }
-
-    fn journal(&self, _: &FlagName, _: usize) -> Vec<JournalLine> {
-        Vec::new()
-    }
-}
-
-struct Silent;
-
-impl Notifier for Silent {
-    fn notify(&mut self, _: &Notice) {}
-}
-
-struct World {
-    script: Arc<Mutex<VecDeque<TickCounts>>>,
-    events: Events,
-    subscriber: Subscriber,
-    commands: CommandSender,
-    inbox: InboxSender,
-    status: SnapshotReader<Status>,
-    _stop: ShutdownTrigger,
-}
-
-fn routing() -> RoutingSnapshot {
-    let timeout = Duration::from_secs(1);
-    let backend = |title| Backend {
-        name: name(title),
-        endpoints: vec![Endpoint {
-            host: "127.0.0.1".into(),
-            port: 1,
-        }],
-        timeouts: Timeouts {
-            connect: timeout,
-            response: timeout,
-            idle: timeout,
-        },
-    };
-    let flag = Flag {
-        name: name("orders"),
-        salt: "orders".into(),
-        enabled: true,
-        stickiness: Stickiness::Caller,
-        force: None,
-        backends: PerVariant {
-            stable: BackendIndex(0),
-            canary: BackendIndex(1),
-        },
-        weights: FlagWeights::default(),
-        epoch: 0,
-        rolled_back: false,
-    };
-    RoutingSnapshot {
-        flags: vec![Arc::new(flag)],
-        backends: vec![backend("v1"), backend("v2")].into(),
-        ..RoutingSnapshot::default()
-    }
-}
-
-fn plan() -> RolloutPlan {
-    let stage = |weight| Stage {
-        groups: Vec::new(),
-        weight: percent(weight),
-        hold: Duration::from_secs(2),
-        min_requests: 100,
-    };
-    RolloutPlan::new(PlanDraft {
-        flag: name("orders"),
-        revision: "2".to_owned(),
-        stages: vec![stage(10), stage(50)],
-        watch: Duration::from_secs(5),
-        final_control: percent(1),
-    })
-    .unwrap()
-}
-
-/// Starts a controller on the current thread.
-fn world(is_full: bool) -> World {
-    let ledger = Arc::new(Ledger::new(1));
-    let publisher = Publisher::new(Published::new(routing(), &ledger));
-    let subscriber = publisher.reader();
-    let (inbox, messages) = inbox::inbox();
-    let (commands, orders) = commands::channel();
-    let (script, events) = (Arc::default(), Events::default());
-    let store = Witness {
-        events: Arc::clone(&events),
-        subscriber: subscriber.clone(),
-        is_full,
-    };
-    let controller = Controller::new(Parts {
-        routing: routing(),
-        planned: vec![PlannedRollout {
-            flag: FlagIndex(0),
-            plan: plan(),
-            judge: JudgeSettings::default(),
-        }],
-        publisher,
-        ledger,
-        evidence: Box::new(Script(Arc::clone(&script))),
-        store: Box::new(store),
-        notifiers: vec![Box::new(Silent)],
-        commands: orders,
-        inbox: messages,
-        assignments: Arc::<CallerAssignments>::default(),
-        clock: Clock::start(),
-    });
-    let status = controller.status();
-    let stop = ShutdownTrigger::new();
-    tokio::spawn(controller.run(stop.listener()));
-    World {
-        script,
-        events,
-        subscriber,
-        commands,
-        inbox,
-        status,
-        _stop: stop,
-    }
-}
-
-fn arm(requests: u64, failure: Option<Failure>) -> ArmCounts {
-    let mut arm = ArmCounts::default();
-    let class = failure.map_or(OutcomeClass::Success, OutcomeClass::BackendFailure);
-    for caller in 0..requests {
-        let head_latency = Some(Duration::from_millis(5));
-        arm.record(
-            &Outcome {
-                class,
-                head_latency,
-            },
-            caller,
-        );
-    }
-    arm
-}
-
-fn tick(epoch: u64, weight: Weight, canary: ArmCounts) -> TickCounts {
-    let arms = PerVariant {
-        stable: arm(300, None),
-        canary,
-    };
-    [EvidenceStratum {
-        group: None,
-        epoch,
-        weight,
-        arms,
-    }]
-    .into_iter()
-    .collect()
-}
-
-impl World {
-    fn weight(&self) -> Weight {
-        self.subscriber
-            .load()
-            .routing
-            .flag(FlagIndex(0))
-            .weights
-            .default
-    }
-
-    fn play(&self, ticks: impl IntoIterator<Item = TickCounts>) {
-        self.script.lock().unwrap().extend(ticks);
-    }
-
-    fn phase(&self) -> &'static str {
-        self.status.load().rollouts[0].phase
-    }
-}
-
-async fn seconds(count: u64) {
-    tokio::time::sleep(Duration::from_secs(count) + Duration::from_millis(100)).await;
-}
-
-fn operator(why: &str) -> Author {
-    Author {
-        who: "operator".to_owned(),
-        why: why.to_owned(),
-    }
-}
+use crate::runtime::inbox::Message;
 
 #[tokio::test(start_paused = true)]
 async fn a_good_canary_goes_through_all_stages_each_written_before_it_is_published() {
@@ -290,7 +47,7 @@ async fn without_evidence_nothing_advances() {
     seconds(600).await;
     assert_eq!(
         (world.weight(), world.phase()),
-        (percent(10), "progressing")
+        (percent(10), "progressing".to_owned())
     );
 }
 
@@ -306,7 +63,7 @@ async fn a_canary_that_refuses_is_taken_back_before_the_tick() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(
         (world.weight(), world.phase()),
-        (Weight::ZERO, "rolled_back")
+        (Weight::ZERO, "rolled_back".to_owned())
     );
     assert!(
         world
@@ -330,10 +87,8 @@ async fn a_canary_that_refuses_is_taken_back_before_the_tick() {
 async fn what_cannot_be_written_does_not_raise_a_weight_but_may_lower_it() {
     let world = world(true);
     assert_eq!(world.weight(), Weight::ZERO);
-    let promoted = world
-        .commands
-        .send("orders", Command::Promote { full: false }, operator(""));
-    assert!(matches!(promoted.await, Err(CommandError::NotWritten(_))));
+    let started = world.commands.send("orders", Command::Start, operator(""));
+    assert!(matches!(started.await, Err(CommandError::NotWritten(_))));
     assert_eq!(world.weight(), Weight::ZERO);
     let back = world
         .commands
@@ -357,11 +112,171 @@ async fn commands_are_answered_with_where_things_stand_or_why_not() {
     assert_eq!(unknown.to_string(), "flag `order` has no rollout");
     send("orders", Command::Rollback).await.unwrap();
     let again = send("orders", Command::Rollback).await.unwrap_err();
-    assert!(matches!(
-        again,
-        CommandError::Refused(Refusal::AlreadyRolledBack)
-    ));
+    assert!(matches!(again, CommandError::Refused(Refusal::RolledBack)));
     assert_eq!(world.weight(), Weight::ZERO);
     let events = world.events.lock().unwrap();
     assert_eq!(events.last().unwrap(), "record operator: test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_could_not_be_written_is_written_as_soon_as_it_can_be() {
+    let world = world(false);
+    world.is_full.store(true, Ordering::Relaxed);
+    let rollback = world
+        .commands
+        .send("orders", Command::Rollback, operator("it smells"));
+    assert_eq!(rollback.await.unwrap().phase, "rolled_back");
+    assert_eq!(world.weight(), Weight::ZERO);
+    let written = || {
+        let saved = world.saved.lock().unwrap();
+        saved.records[0].state.phase.to_string()
+    };
+    seconds(2).await;
+    assert_eq!(written(), "progressing");
+    world.is_full.store(false, Ordering::Relaxed);
+    seconds(2).await;
+    assert_eq!(written(), "rolled_back");
+    let events = world.events.lock().unwrap();
+    assert!(
+        events.contains(&"record operator: it smells".to_owned()),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_that_could_not_be_written_begins_as_soon_as_it_can_be() {
+    let world = world(true);
+    seconds(3).await;
+    assert_eq!(
+        (world.weight(), world.phase()),
+        (Weight::ZERO, "waiting".to_owned())
+    );
+    world.is_full.store(false, Ordering::Relaxed);
+    seconds(2).await;
+    assert_eq!(world.weight(), percent(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_where_it_was_written() {
+    let before = world(false);
+    let promote = Command::Promote { full: false };
+    before
+        .commands
+        .send("orders", promote, operator(""))
+        .await
+        .unwrap();
+    before.commands.freeze(operator("holidays")).await.unwrap();
+    before.stop.pull();
+    let configuration = configuration(planned("2", &[10, 50]));
+    let after = started(configuration, &before.saved, &before.is_full).unwrap();
+    assert_eq!(
+        (after.weight(), after.phase()),
+        (percent(50), "progressing".to_owned())
+    );
+    assert_eq!(after.status.load().freeze.as_ref().unwrap().why, "holidays");
+    let refused = after.commands.send("orders", promote, operator("")).await;
+    assert!(matches!(
+        refused,
+        Err(CommandError::Refused(Refusal::Frozen { .. }))
+    ));
+    after.commands.unfreeze(operator("back")).await.unwrap();
+    after
+        .commands
+        .send("orders", promote, operator(""))
+        .await
+        .unwrap();
+    assert_eq!(after.phase(), "watching");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_release_starts_at_its_first_stage_and_one_taken_back_stays_so() {
+    let world = world(false);
+    world
+        .commands
+        .send("orders", Command::Rollback, operator(""))
+        .await
+        .unwrap();
+    let install = |revision| {
+        world
+            .commands
+            .install(configuration(planned(revision, &[20, 60])))
+    };
+    install("3").await.unwrap();
+    assert_eq!(
+        (world.weight(), world.phase()),
+        (percent(20), "progressing".to_owned())
+    );
+    install("2").await.unwrap();
+    assert_eq!(
+        (world.weight(), world.phase()),
+        (Weight::ZERO, "rolled_back".to_owned())
+    );
+    install("3").await.unwrap();
+    assert_eq!(world.phase(), "aborted", "it was superseded");
+    assert_eq!(world.weight(), Weight::ZERO);
+    world
+        .commands
+        .send("orders", Command::Retry, operator(""))
+        .await
+        .unwrap();
+    assert_eq!(world.weight(), percent(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_moves_callers_by_mistake_changes_nothing() {
+    let world = world(false);
+    world
+        .commands
+        .send("orders", Command::Promote { full: true }, operator(""))
+        .await
+        .unwrap();
+    let full = configuration(planned("2", &[10, 100]));
+    world.commands.install(full).await.unwrap();
+    // Nothing is left of the flag's rollout, which is under way.
+    let mut without = configuration(planned("2", &[10]));
+    without.planned.clear();
+    let refused = world.commands.install(without).await;
+    let Err(InstallError::Refused(refusals)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(
+        refusals[0]
+            .problem
+            .contains("has a rollout that is progressing"),
+        "{refusals:?}"
+    );
+    // The same revision with another canary.
+    let mut other = planned("2", &[10]);
+    let mut routing = routing();
+    let flag = Arc::make_mut(&mut routing.flags[0]);
+    std::mem::swap(&mut flag.backends.stable, &mut flag.backends.canary);
+    other.plan = planned_between(("v2", "v1"), "2", &[10]).plan;
+    let swapped = crate::control::installation::NewConfiguration {
+        routing,
+        planned: vec![other],
+    };
+    let refused = world.commands.install(swapped).await;
+    let Err(InstallError::Refused(refusals)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refusals[0].key, Some("canary"));
+    assert!(refusals[0].problem.contains("under the same revision `2`"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_that_is_off_pauses_its_rollout_and_goes_on_when_it_is_on() {
+    let world = world(false);
+    let install = |is_on| {
+        let mut configuration = configuration(planned("2", &[10, 50]));
+        Arc::make_mut(&mut configuration.routing.flags[0]).enabled = is_on;
+        world.commands.install(configuration)
+    };
+    install(false).await.unwrap();
+    assert_eq!(world.phase(), "paused");
+    assert!(!world.subscriber.load().routing.flag(FlagIndex(0)).enabled);
+    install(true).await.unwrap();
+    assert_eq!(
+        (world.weight(), world.phase()),
+        (percent(10), "progressing".to_owned())
+    );
 }

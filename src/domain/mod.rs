@@ -25,6 +25,7 @@ pub mod route;
 pub mod routing;
 pub mod secret;
 pub mod stats;
+pub mod stopwatch;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timestamp;

@@ -8,7 +8,7 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
-use crate::telemetry::{process, request_metrics, rollout_metrics};
+use crate::telemetry::{control_metrics, process, request_metrics, rollout_metrics};
 
 /// Reads all samples at the moment of a scrape.
 type ReadSamples = Box<dyn Fn() -> Samples + Send + Sync>;
@@ -48,6 +48,8 @@ impl SampleCollector {
         families.extend(request_metrics::endpoints(&samples.endpoints));
         families.extend(rollout_metrics::weights(&samples.weights));
         families.extend(rollout_metrics::rollouts(&samples.rollouts));
+        families.extend(control_metrics::config(samples.config.as_ref()));
+        families.extend(control_metrics::store(&samples.store, samples.is_frozen));
         families.extend(process::families(self.started));
         families
     }
@@ -146,7 +148,7 @@ mod tests {
             }],
             rollouts: vec![RolloutSample {
                 flag,
-                phase: "watching",
+                phase: "watching".to_owned(),
                 stage: 5,
                 evidence: vec![("error_rate", 0.5)],
             }],

@@ -21,6 +21,36 @@ pub struct Samples {
     pub dropped_messages: u64,
     /// Requests that the admin API let nobody in for, by reason.
     pub denied_requests: Vec<(&'static str, u64)>,
+    /// What came of reading the configuration again; none where it comes from no file.
+    pub config: Option<ConfigSample>,
+    /// The state file.
+    pub store: StoreSample,
+    /// Whether an operator wants nothing promoted.
+    pub is_frozen: bool,
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConfigSample {
+    /// How often another one was taken.
+    pub taken: u64,
+    /// How often one was refused.
+    pub refused: u64,
+    /// Whether what was read last is what is running.
+    pub is_current: bool,
+}
+
+/// The state file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreSample {
+    /// Whether it can be written.
+    pub is_writable: bool,
+    /// Writes that failed.
+    pub failed_writes: u64,
+    /// Lines and points that are lost.
+    pub dropped: u64,
+    /// Its size.
+    pub file_bytes: u64,
 }
 
 /// One series of requests.
@@ -93,7 +123,7 @@ pub struct RolloutSample {
     /// The flag it moves.
     pub flag: String,
     /// The phase it is in.
-    pub phase: &'static str,
+    pub phase: String,
     /// Its stage, counted from 1.
     pub stage: usize,
     /// By check, how much of the evidence that a rollback needs is there.

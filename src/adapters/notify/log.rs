@@ -9,16 +9,13 @@ pub struct LogNotifier;
 
 impl Notifier for LogNotifier {
     fn notify(&mut self, notice: &Notice) {
-        let Notice {
-            flag,
-            revision,
-            phase,
-            text,
-        } = notice;
-        if phase == "rolled_back" {
-            tracing::warn!(%flag, revision, phase, "{text}");
+        let (flag, revision, phase, who) =
+            (&notice.flag, &notice.revision, &notice.phase, &notice.who);
+        let text = format!("{}: {}", notice.what, notice.why);
+        if phase == "rolled_back" || notice.why.starts_with("UNDECIDED") || who == "deadline" {
+            tracing::warn!(%flag, revision, phase, who, "{text}");
         } else {
-            tracing::info!(%flag, revision, phase, "{text}");
+            tracing::info!(%flag, revision, phase, who, "{text}");
         }
     }
 }

@@ -19,6 +19,11 @@ pub enum Action {
     Rollback,
 }
 
+/// The share of the evidence that a breach needs from which on there is a sign of harm.
+///
+/// Half: what chance alone brings about rarely, and harm on its way to a breach always passes.
+const SIGN_OF_HARM: f64 = 0.5;
+
 /// The judge's answer to the evidence seen so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -41,6 +46,17 @@ impl Verdict {
             Action::Hold
         };
         Self { action, findings }
+    }
+
+    /// Whether enough was seen by every check, and none found harm nor so much as a sign of it.
+    pub fn is_undecided_without_harm(&self) -> bool {
+        let is_open = |finding: &Finding| {
+            matches!(finding.assessment, Assessment::Pass | Assessment::Undecided)
+                && finding.evidence < SIGN_OF_HARM
+        };
+        self.action == Action::Hold
+            && !self.findings.is_empty()
+            && self.findings.iter().all(is_open)
     }
 
     /// The findings that call for a rollback.

@@ -4,15 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::FlagName;
 use crate::domain::judge::Finding;
-use crate::domain::rollout::plan::StageWeights;
 use crate::domain::rollout::state::RolloutState;
+use crate::domain::rollout::weights::StageWeights;
 
 /// Something to be carried out. `Persist` always precedes `PublishWeights`, so that a restart
 /// never forgets a weight that callers have already met.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Write the state down.
-    Persist(RolloutState),
+    /// Write the state down, with the line of the journal and the message about it: all of it or
+    /// nothing.
+    Persist {
+        /// Where the rollout is now.
+        state: Box<RolloutState>,
+        /// The line of the journal.
+        entry: Box<JournalEntry>,
+        /// The message to whoever wants to know; none about what nobody waits for.
+        notice: Option<Box<Notice>>,
+    },
     /// Decide requests by these weights from now on.
     PublishWeights {
         /// The weights.
@@ -20,10 +28,8 @@ pub enum Effect {
         /// Their epoch.
         epoch: u64,
     },
-    /// Write into the journal.
-    Record(JournalEntry),
-    /// Tell whoever wants to know.
-    Notify(Notice),
+    /// Judge from here on: what was seen before belongs to another stage.
+    RestartEvidence,
 }
 
 /// A line of the durable record of every change.
@@ -40,7 +46,7 @@ pub struct JournalEntry {
 }
 
 /// A message about a change of phase or stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     /// The flag.
     pub flag: FlagName,
@@ -48,6 +54,29 @@ pub struct Notice {
     pub revision: String,
     /// The phase it is in now, as a word.
     pub phase: String,
-    /// What changed and why, for people.
-    pub text: String,
+    /// The stage it is in now, counted from 1.
+    #[serde(default)]
+    pub stage: usize,
+    /// How many stages there are.
+    #[serde(default)]
+    pub stages: usize,
+    /// Who changed it.
+    #[serde(default)]
+    pub who: String,
+    /// What changed.
+    #[serde(default)]
+    pub what: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// The findings behind it.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// The weights that hold now.
+    #[serde(default)]
+    pub weights: StageWeights,
+    /// When, in milliseconds since 1970; for people, nothing is decided by it. 0 until it is
+    /// written down.
+    #[serde(default)]
+    pub at_unix_ms: u64,
 }

@@ -1,23 +1,41 @@
 //! Moves a flag's weights through the stages of a plan, or back to zero.
 //!
-//! [`step()`] is the whole of it: a plan, a state, an event and the time go in, the next state and
-//! the effects to carry out come back. It does nothing itself, so every answer can be tested and
-//! every rollout replayed.
+//! [`step()`] is the whole of it: a plan, a state, an event and the circumstances go in, the next
+//! state and the effects to carry out come back. It does nothing itself, so every answer can be
+//! tested and every rollout replayed. [`admit`] says whether a release may take the place of what
+//! was before.
 
+mod admit;
+mod adopt;
+mod cause;
 mod effect;
 mod event;
 mod plan;
+mod policy;
 mod record;
+mod refusal;
 mod state;
 mod step;
+mod verbs;
+mod weights;
 
+pub use admit::{Admission, ReleaseRefusal, admit};
 pub use effect::{Effect, JournalEntry, Notice};
-pub use event::{Author, Command, Event};
-pub use plan::{InvalidPlan, PlanDraft, PlanProblem, RolloutPlan, Stage, StageWeights};
-pub use record::{Freeze, Release, RolloutRecord, StageShape};
-pub use state::{Phase, RolloutState};
-pub use step::{Refusal, Step, start, step};
+pub use event::{Author, Command, Event, Moment, PlanBefore};
+pub use plan::{InvalidPlan, PlanDraft, PlanProblem, RolloutPlan, Stage, problems_of};
+pub use policy::{Mode, NoData, OnDeadline, RolloutPolicy, StartMode, Undecided};
+pub use record::{Freeze, Release, RolloutRecord};
+pub use refusal::Refusal;
+pub use state::{PauseCause, Phase, Resumption, RolloutState, Wait};
+pub use step::{Step, obstacle, start, step};
+pub use weights::{StageShape, StageWeights};
 
+#[cfg(test)]
+mod adopt_tests;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

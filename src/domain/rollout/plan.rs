@@ -3,14 +3,15 @@
 //! Weights only grow along a plan. A plan that says otherwise is refused when it is made, so that
 //! nothing later has to ask whether a step forward would take the canary away from somebody.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::StageContext;
-use crate::domain::rollout::state::{Phase, RolloutState};
+use crate::domain::rollout::policy::RolloutPolicy;
+use crate::domain::rollout::record::Release;
+use crate::domain::rollout::state::{Phase, Resumption, RolloutState};
+use crate::domain::rollout::weights::{StageShape, StageWeights};
+use crate::domain::timestamp::Timestamp;
 use crate::domain::weight::Weight;
 
 /// The longest warm-up: enough for connections, most caches and a just-in-time compiler.
@@ -19,14 +20,14 @@ const WARM_UP_MAX: Duration = Duration::from_secs(10);
 /// One step of a plan: one weight for some callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// Whose weight is raised; empty for everyone.
-    pub groups: Vec<GroupName>,
-    /// To what it is raised, above zero.
-    pub weight: Weight,
+    /// Whose weight is raised, and to what: above zero.
+    pub shape: StageShape,
     /// How long the stage lasts at least.
     pub hold: Duration,
     /// Requests of canary it takes at least.
     pub min_requests: u64,
+    /// Whether somebody has to approve it before it begins.
+    pub needs_approval: bool,
 }
 
 impl Stage {
@@ -45,14 +46,16 @@ impl Stage {
 pub struct PlanDraft {
     /// The flag whose weights it moves.
     pub flag: FlagName,
-    /// What is being released; another revision is another rollout.
-    pub revision: String,
+    /// What is being released; another release is another rollout.
+    pub release: Release,
     /// The stages in order, one weight each.
     pub stages: Vec<Stage>,
     /// How long canary is judged on after the last stage.
     pub watch: Duration,
     /// The share of everyone that stays on stable, for comparison, until the watch ends.
     pub final_control: Weight,
+    /// What is done where evidence alone does not say.
+    pub policy: RolloutPolicy,
 }
 
 /// A plan in which nothing is left to check: it has stages, and weights never shrink along them.
@@ -67,7 +70,7 @@ impl RolloutPlan {
     /// All problems at once: no stages, a stage with weight zero, a stage that would lower a
     /// weight reached before, a final control of everyone.
     pub fn new(draft: PlanDraft) -> Result<Self, InvalidPlan> {
-        let problems = problems_of(&draft);
+        let problems = problems_of(&draft.stages, draft.final_control);
         if problems.is_empty() {
             Ok(Self(draft))
         } else {
@@ -81,8 +84,24 @@ impl RolloutPlan {
     }
 
     /// What is being released.
+    pub const fn release(&self) -> &Release {
+        &self.0.release
+    }
+
+    /// What is being released, by its revision.
     pub fn revision(&self) -> &str {
-        &self.0.revision
+        &self.0.release.revision
+    }
+
+    /// What is done where evidence alone does not say.
+    pub const fn policy(&self) -> &RolloutPolicy {
+        &self.0.policy
+    }
+
+    /// The stages as far as they say who gets canary.
+    pub fn shapes(&self) -> Vec<StageShape> {
+        let stages = self.0.stages.iter();
+        stages.map(|stage| stage.shape.clone()).collect()
     }
 
     /// The stages in order; never empty.
@@ -107,11 +126,20 @@ impl RolloutPlan {
 
     /// The weights that are right in a state.
     pub fn weights_at(&self, state: &RolloutState) -> StageWeights {
-        match state.phase {
-            Phase::Progressing => self.weights_of_stage(state.stage),
-            Phase::Watching => self.weights_of_stage(self.last_stage()),
+        match &state.phase {
+            Phase::Progressing
+            | Phase::WaitingForApproval
+            | Phase::Paused {
+                from: Resumption::Stage | Resumption::Approval,
+                ..
+            } => self.weights_of_stage(state.stage),
+            Phase::Watching
+            | Phase::Paused {
+                from: Resumption::Watch,
+                ..
+            } => self.weights_of_stage(self.last_stage()),
             Phase::Succeeded => self.weights_of_success(),
-            Phase::RolledBack { .. } => self.none(),
+            Phase::Waiting { .. } | Phase::RolledBack { .. } | Phase::Aborted { .. } => self.none(),
         }
     }
 
@@ -125,12 +153,12 @@ impl RolloutPlan {
         self.reached(self.last_stage(), Weight::FULL)
     }
 
-    /// What the judge has to know of the stage a state is in.
-    pub fn stage_context(&self, state: &RolloutState) -> StageContext {
+    /// What the judge has to know of the stage a state is in, judged since a moment.
+    pub fn stage_context(&self, state: &RolloutState, judged_since: Timestamp) -> StageContext {
         let stage = self.stage(state.stage);
         StageContext {
             epoch: state.epoch,
-            counted_from: state.stage_since + stage.warm_up(),
+            counted_from: judged_since + stage.warm_up(),
             min_requests: stage.min_requests,
             has_control: self.weights_at(state).has_control(),
         }
@@ -138,7 +166,7 @@ impl RolloutPlan {
 
     /// Nobody gets canary; every group of the plan is named.
     fn none(&self) -> StageWeights {
-        let groups = self.0.stages.iter().flat_map(|stage| &stage.groups);
+        let groups = self.0.stages.iter().flat_map(|stage| &stage.shape.groups);
         StageWeights {
             groups: groups.map(|group| (group.clone(), Weight::ZERO)).collect(),
             default: Weight::ZERO,
@@ -152,66 +180,19 @@ impl RolloutPlan {
     fn reached(&self, last: usize, ceiling: Weight) -> StageWeights {
         let mut weights = self.none();
         for stage in self.0.stages.iter().take(last.saturating_add(1)) {
-            weights.raise(stage, ceiling);
+            weights.raise(&stage.shape, ceiling);
         }
         weights
     }
 
     /// What a stage for everyone gives at most until the watch ends.
     fn ceiling(&self) -> Weight {
-        let everyone = |stage: &Stage| stage.groups.is_empty() && stage.weight == Weight::FULL;
+        let everyone =
+            |stage: &Stage| stage.shape.groups.is_empty() && stage.shape.weight == Weight::FULL;
         if self.0.stages.last().is_some_and(everyone) {
             self.0.final_control.complement()
         } else {
             Weight::FULL
-        }
-    }
-}
-
-/// Who gets canary with what weight.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StageWeights {
-    /// The weight of every group the plan names.
-    pub groups: BTreeMap<GroupName, Weight>,
-    /// The weight of everyone else.
-    pub default: Weight,
-}
-
-impl StageWeights {
-    /// Whether nobody gets canary.
-    pub fn is_zero(&self) -> bool {
-        self.all().all(|weight| weight == Weight::ZERO)
-    }
-
-    /// Whether some callers are split between the arms by chance, so that arms can be compared.
-    pub fn has_control(&self) -> bool {
-        self.all()
-            .any(|weight| weight != Weight::ZERO && weight != Weight::FULL)
-    }
-
-    /// The weight of a group, or of everyone else for `None` and for groups not named.
-    pub fn of(&self, group: Option<&GroupName>) -> Weight {
-        group
-            .and_then(|group| self.groups.get(group))
-            .copied()
-            .unwrap_or(self.default)
-    }
-
-    fn all(&self) -> impl Iterator<Item = Weight> {
-        self.groups.values().copied().chain([self.default])
-    }
-
-    fn raise(&mut self, stage: &Stage, ceiling: Weight) {
-        for group in &stage.groups {
-            let weight = self.groups.entry(group.clone()).or_default();
-            *weight = stage.weight.max(*weight);
-        }
-        if stage.groups.is_empty() {
-            let raised = stage.weight.min(ceiling);
-            self.default = raised.max(self.default);
-            for weight in self.groups.values_mut() {
-                *weight = raised.max(*weight);
-            }
         }
     }
 }
@@ -263,23 +244,24 @@ fn whose(group: Option<&GroupName>) -> String {
     group.map_or_else(|| "everyone".to_owned(), |group| format!("group `{group}`"))
 }
 
-fn problems_of(draft: &PlanDraft) -> Vec<PlanProblem> {
+/// Everything that is wrong with stages and the final control after them.
+pub fn problems_of(stages: &[Stage], final_control: Weight) -> Vec<PlanProblem> {
     let mut problems = Vec::new();
-    if draft.stages.is_empty() {
+    if stages.is_empty() {
         problems.push(PlanProblem::NoStages);
     }
     let mut reached = StageWeights::default();
     let mut before_last = Weight::ZERO;
-    for (index, stage) in draft.stages.iter().enumerate() {
-        if stage.weight == Weight::ZERO {
+    for (index, stage) in stages.iter().enumerate() {
+        if stage.shape.weight == Weight::ZERO {
             problems.push(PlanProblem::ZeroWeight { stage: index });
         } else {
-            problems.extend(lowered_by(stage, index, &reached));
+            problems.extend(lowered_by(&stage.shape, index, &reached));
         }
         before_last = reached.default;
-        reached.raise(stage, Weight::FULL);
+        reached.raise(&stage.shape, Weight::FULL);
     }
-    if before_last != Weight::FULL && draft.final_control.complement() <= before_last {
+    if before_last != Weight::FULL && final_control.complement() <= before_last {
         let reached = before_last;
         problems.push(PlanProblem::FinalControlTooLarge { reached });
     }
@@ -287,7 +269,7 @@ fn problems_of(draft: &PlanDraft) -> Vec<PlanProblem> {
 }
 
 /// What a stage would lower, given the weights reached before it.
-fn lowered_by(stage: &Stage, index: usize, reached: &StageWeights) -> Vec<PlanProblem> {
+fn lowered_by(stage: &StageShape, index: usize, reached: &StageWeights) -> Vec<PlanProblem> {
     let everyone = stage.groups.is_empty().then_some(None);
     let exposed = stage.groups.iter().map(Some).chain(everyone);
     exposed
@@ -299,102 +281,4 @@ fn lowered_by(stage: &Stage, index: usize, reached: &StageWeights) -> Vec<PlanPr
             to: stage.weight,
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::timestamp::Timestamp;
-
-    fn stage(groups: &[&str], weight: &str) -> Stage {
-        Stage {
-            groups: groups.iter().map(|name| name.parse().unwrap()).collect(),
-            weight: weight.parse().unwrap(),
-            hold: Duration::from_secs(60),
-            min_requests: 100,
-        }
-    }
-
-    fn plan(stages: Vec<Stage>) -> Result<RolloutPlan, InvalidPlan> {
-        RolloutPlan::new(PlanDraft {
-            flag: "orders".parse().unwrap(),
-            revision: "2".to_owned(),
-            stages,
-            watch: Duration::from_secs(60),
-            final_control: "1%".parse().unwrap(),
-        })
-    }
-
-    /// The weights of group `a`, group `b` and everyone else at each stage and at the end.
-    fn weights(plan: &RolloutPlan) -> Vec<[String; 3]> {
-        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let mut state = RolloutState::new("2".to_owned(), 1, Timestamp::default());
-        let mut rows = Vec::new();
-        for stage in 0..=plan.stages().len() {
-            state.stage = stage;
-            if stage == plan.stages().len() {
-                state.phase = Phase::Succeeded;
-            }
-            let weights = plan.weights_at(&state);
-            rows.push([Some(&a), Some(&b), None].map(|g| weights.of(g).to_string()));
-        }
-        rows
-    }
-
-    #[test]
-    fn passed_stages_add_up_and_the_final_control_takes_nothing_back() {
-        let plan = plan(vec![
-            stage(&["a"], "100%"),
-            stage(&["b"], "20%"),
-            stage(&[], "5%"),
-            stage(&[], "50%"),
-            stage(&[], "100%"),
-        ])
-        .unwrap();
-        let expected = [
-            ["100%", "0%", "0%"],
-            ["100%", "20%", "0%"],
-            ["100%", "20%", "5%"],
-            ["100%", "50%", "50%"],
-            ["100%", "99%", "99%"],
-            ["100%", "100%", "100%"],
-        ];
-        assert_eq!(weights(&plan), expected);
-    }
-
-    #[test]
-    fn a_plan_for_part_of_the_callers_ends_with_that_part() {
-        let plan = plan(vec![stage(&["a"], "100%"), stage(&[], "25%")]).unwrap();
-        assert_eq!(weights(&plan)[1], ["100%", "25%", "25%"]);
-        assert_eq!(weights(&plan)[2], ["100%", "25%", "25%"]);
-    }
-
-    #[test]
-    fn control_exists_where_callers_are_split() {
-        let plan = plan(vec![stage(&["a"], "100%"), stage(&[], "100%")]).unwrap();
-        let mut state = RolloutState::new("2".to_owned(), 1, Timestamp::default());
-        assert!(!plan.stage_context(&state).has_control);
-        state.stage = 1;
-        assert!(
-            plan.stage_context(&state).has_control,
-            "by the final control"
-        );
-    }
-
-    #[test]
-    fn all_problems_are_told_at_once() {
-        let stages = vec![
-            stage(&[], "25%"),
-            stage(&["a"], "10%"),
-            stage(&[], "0%"),
-            stage(&[], "5%"),
-        ];
-        let error = plan(stages).unwrap_err();
-        assert_eq!(error.problems.len(), 3);
-        let text = error.to_string();
-        assert!(text.contains("10% at `stages[1]` is below the 25% that group `a` reached"));
-        assert!(text.contains("weight at `stages[2]` must be above 0%"));
-        assert!(text.contains("5% at `stages[3]` is below the 25% that everyone reached"));
-        assert_eq!(plan(vec![]).unwrap_err().problems, [PlanProblem::NoStages]);
-    }
 }

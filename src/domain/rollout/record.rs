@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::rollout::state::RolloutState;
-use crate::domain::weight::Weight;
+use crate::domain::rollout::weights::{StageShape, StageWeights};
 
 /// What is being released, and in place of what.
 ///
@@ -20,15 +20,6 @@ pub struct Release {
     pub canary: BackendName,
 }
 
-/// One stage of a plan as far as it concerns who gets canary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StageShape {
-    /// Whose weight is raised; empty for everyone.
-    pub groups: Vec<GroupName>,
-    /// To what.
-    pub weight: Weight,
-}
-
 /// Where the rollout of one release is, with the plan that its stage is a place in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutRecord {
@@ -40,6 +31,8 @@ pub struct RolloutRecord {
     pub stages: Vec<StageShape>,
     /// Where it is.
     pub state: RolloutState,
+    /// The weights that are right there: no start may publish more.
+    pub weights: StageWeights,
 }
 
 /// An order to promote nothing anywhere.

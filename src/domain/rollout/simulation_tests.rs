@@ -71,18 +71,14 @@ impl Behaviour {
 type World = fn(second: u64) -> PerVariant<Behaviour>;
 
 fn plan() -> RolloutPlan {
-    let stage = |percent: u16| Stage {
-        groups: Vec::new(),
-        weight: format!("{percent}%").parse().unwrap(),
-        hold: Duration::from_secs(60),
-        min_requests: 100,
-    };
+    let stage = |percent: u16| fixtures::stage(&[], &format!("{percent}%"));
     RolloutPlan::new(PlanDraft {
         flag: "orders".parse().unwrap(),
-        revision: "2".to_owned(),
+        release: fixtures::release("2"),
         stages: [5, 25, 50, 100].map(stage).into(),
         watch: Duration::from_secs(90),
         final_control: "1%".parse().unwrap(),
+        policy: fixtures::POLICY,
     })
     .unwrap()
 }
@@ -112,17 +108,24 @@ fn tick(
 fn run(seed: u64, rps: u64, world: World) -> (RolloutState, u64) {
     let (plan, mut random) = (plan(), Random::seeded(seed));
     let mut judge = Judge::new(JudgeSettings::default());
-    let mut state = start(&plan, 0, Timestamp::default()).state;
+    let mut state = start(&plan, 0, true, &Moment::at(Timestamp::default())).state;
+    let mut judged_since = Timestamp::default();
     for second in 1..=TICKS {
         let now = Timestamp::since_start(Duration::from_secs(second));
         let weight = plan.weights_at(&state).default;
         let stratum = Stratum::empty(None, state.epoch, weight);
         let counts = tick(stratum, world(second), rps, &mut random);
-        let verdict = judge.observe(&counts, &plan.stage_context(&state), now);
+        let verdict = judge.observe(&counts, &plan.stage_context(&state, judged_since), now);
         let requests = judge.stage_requests();
-        let answer = step(&plan, state, Event::Tick { verdict, requests }, now);
-        if !answer.effects.is_empty() {
+        let answer = step(
+            &plan,
+            state,
+            Event::Tick { verdict, requests },
+            &Moment::at(now),
+        );
+        if answer.effects.contains(&Effect::RestartEvidence) {
             judge.start_stage();
+            judged_since = now;
         }
         state = answer.state;
         if !state.phase.is_judged() {

@@ -4,45 +4,69 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::judge::Action;
+use crate::domain::stopwatch::Stopwatch;
 use crate::domain::timestamp::Timestamp;
 
 /// Where a rollout is.
 ///
-/// Written to the store at each transition. Moments are not: monotonic clocks start anew with
-/// the process, so a resumed stage begins its hold again ([`RolloutState::resumed`]).
+/// Written to the store at each transition. The hold is not: a monotonic clock ends with its
+/// process, so a resumed stage begins its hold again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutState {
-    /// The revision being released.
-    pub revision: String,
     /// What is going on.
     pub phase: Phase,
     /// Index of the current stage; the last one from the watch on.
     pub stage: usize,
-    /// When the current stage, or the watch, began.
-    #[serde(skip)]
-    pub stage_since: Timestamp,
     /// Counts the changes of weights, so that evidence of different weights is never mixed.
     pub epoch: u64,
+    /// How often this release has been tried; 1 for the first time.
+    #[serde(default = "first_attempt")]
+    pub attempt: u32,
+    /// For how long the current stage, or the watch, has been under way without a pause.
+    #[serde(skip)]
+    pub in_stage: Stopwatch,
+    /// For how long the rollout has been under way, as the deadline counts it.
+    #[serde(default)]
+    pub under_way: Stopwatch,
+    /// Whether it was told already that the deadline has passed.
+    #[serde(default)]
+    pub is_overdue: bool,
+    /// What the judge would have done, as told last; only where it just observes.
+    #[serde(skip)]
+    pub observed: Option<Action>,
+}
+
+const fn first_attempt() -> u32 {
+    1
 }
 
 impl RolloutState {
-    /// The first stage of a rollout of a revision, under a given epoch of weights.
-    pub const fn new(revision: String, epoch: u64, now: Timestamp) -> Self {
+    /// A rollout that has not begun: nobody gets canary.
+    pub fn waiting(wait: Wait, epoch: u64) -> Self {
         Self {
-            revision,
-            phase: Phase::Progressing,
+            phase: Phase::Waiting { wait },
             stage: 0,
-            stage_since: now,
             epoch,
+            attempt: first_attempt(),
+            in_stage: Stopwatch::default(),
+            under_way: Stopwatch::default(),
+            is_overdue: false,
+            observed: None,
         }
     }
 
-    /// The state as it goes on after a restart: its stage or watch begins again.
-    pub fn resumed(self, now: Timestamp) -> Self {
-        Self {
-            stage_since: now,
-            ..self
-        }
+    /// The state with its stopwatches running or standing still, as the phase wants it.
+    pub(super) fn timed(mut self, now: Timestamp) -> Self {
+        let set = |watch: Stopwatch, runs: bool| match runs {
+            true => watch.resumed(now),
+            false => watch.stopped(now),
+        };
+        let runs = matches!(self.phase, Phase::Progressing | Phase::Watching);
+        self.in_stage = set(self.in_stage, runs);
+        let counts = matches!(self.phase, Phase::Progressing | Phase::WaitingForApproval);
+        self.under_way = set(self.under_way, counts);
+        self
     }
 }
 
@@ -50,46 +74,178 @@ impl RolloutState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// It has not begun.
+    Waiting {
+        /// For what.
+        wait: Wait,
+    },
     /// A stage is under judgement.
     Progressing,
+    /// A stage has passed, and somebody has to approve the next one.
+    WaitingForApproval,
+    /// Canary keeps its callers and is judged, but gets no more of them.
+    Paused {
+        /// Where it goes on.
+        from: Resumption,
+        /// Who or what paused it.
+        cause: PauseCause,
+        /// Why, for people.
+        reason: String,
+    },
     /// The last stage has passed; canary is judged on for a while.
     Watching,
     /// The new version has everything the plan gives it.
     Succeeded,
-    /// Nobody gets canary any more.
+    /// Nobody gets canary any more: it did harm, or somebody took it back.
     RolledBack {
         /// Why.
         reason: String,
     },
+    /// Nobody gets canary any more: the rollout was given up, whatever canary did.
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a rollout waits for that has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Somebody has to start it: the plan says so.
+    Start,
+    /// The flag is off.
+    FlagOff,
+    /// The plan was changed and now begins above what canary had: somebody has to start it.
+    PlanBeginsHigher,
+    /// Promotions are frozen; it begins by itself when they are not.
+    Freeze,
+    /// Where it is cannot be written down; it begins by itself when it can.
+    State,
+}
+
+/// Where a paused rollout goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resumption {
+    /// With its stage.
+    Stage,
+    /// With waiting for an approval.
+    Approval,
+    /// With the watch.
+    Watch,
+}
+
+/// Who or what paused a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseCause {
+    /// An operator.
+    Operator,
+    /// The flag was switched off; it goes on by itself when the flag is on again.
+    FlagOff,
+    /// The deadline passed.
+    Deadline,
 }
 
 impl Phase {
     /// The word used in the API, metric labels and the journal.
     pub const fn as_str(&self) -> &'static str {
         match self {
+            Self::Waiting { .. } => "waiting",
             Self::Progressing => "progressing",
+            Self::WaitingForApproval => "waiting_for_approval",
+            Self::Paused { .. } => "paused",
             Self::Watching => "watching",
             Self::Succeeded => "succeeded",
             Self::RolledBack { .. } => "rolled_back",
+            Self::Aborted { .. } => "aborted",
         }
     }
 
     /// The words of all phases, in the order a rollout may meet them.
-    pub const WORDS: [&str; 4] = ["progressing", "watching", "succeeded", "rolled_back"];
+    pub const WORDS: [&str; 8] = [
+        "waiting",
+        "progressing",
+        "waiting_for_approval",
+        "paused",
+        "watching",
+        "succeeded",
+        "rolled_back",
+        "aborted",
+    ];
 
     /// Whether canary is under judgement, so that a breach takes it back.
     pub const fn is_judged(&self) -> bool {
-        matches!(self, Self::Progressing | Self::Watching)
+        match self {
+            Self::Progressing | Self::WaitingForApproval | Self::Paused { .. } | Self::Watching => {
+                true
+            }
+            Self::Waiting { .. }
+            | Self::Succeeded
+            | Self::RolledBack { .. }
+            | Self::Aborted { .. } => false,
+        }
     }
 
     /// Whether canary gets requests.
     pub const fn has_traffic(&self) -> bool {
-        !matches!(self, Self::RolledBack { .. })
+        self.is_judged() || matches!(self, Self::Succeeded)
+    }
+
+    /// Whether canary was taken away from everyone, so that nobody may choose it either.
+    pub const fn is_taken_back(&self) -> bool {
+        matches!(self, Self::RolledBack { .. } | Self::Aborted { .. })
+    }
+
+    /// Whether it is over, unless somebody tries again.
+    pub const fn has_ended(&self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded | Self::RolledBack { .. } | Self::Aborted { .. }
+        )
+    }
+
+    /// Whether it is the watch after the last stage, paused or not.
+    pub(super) const fn is_watch(&self) -> bool {
+        matches!(
+            self,
+            Self::Watching
+                | Self::Paused {
+                    from: Resumption::Watch,
+                    ..
+                }
+        )
+    }
+
+    /// Why it is in this phase, where that needs saying.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Waiting { wait } => Some(wait.to_string()),
+            Self::Paused { reason, .. }
+            | Self::RolledBack { reason }
+            | Self::Aborted { reason } => Some(reason.clone()),
+            Self::Progressing | Self::WaitingForApproval | Self::Watching | Self::Succeeded => None,
+        }
     }
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "to be started by an operator",
+            Self::FlagOff => "the flag is off",
+            Self::PlanBeginsHigher => {
+                "the plan was changed and begins above what canary had; to be started by an operator"
+            }
+            Self::Freeze => "promotions are frozen",
+            Self::State => "the state cannot be written down",
+        })
     }
 }

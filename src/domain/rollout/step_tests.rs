@@ -4,197 +4,352 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::fixtures::*;
 use super::*;
-use crate::domain::judge::{Action, Assessment, CheckName, Finding, Verdict};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::judge::{Action, Assessment, Verdict};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
-const HOLD: Duration = Duration::from_secs(60);
-const WATCH: Duration = Duration::from_secs(600);
-
-fn stage(groups: &[&str], weight: &str) -> Stage {
-    Stage {
-        groups: groups.iter().map(|name| name.parse().unwrap()).collect(),
-        weight: weight.parse().unwrap(),
-        hold: HOLD,
-        min_requests: 100,
-    }
-}
-
-fn plan() -> RolloutPlan {
-    RolloutPlan::new(PlanDraft {
-        flag: "orders".parse().unwrap(),
-        revision: "2".to_owned(),
-        stages: vec![
-            stage(&["beta"], "20%"),
-            stage(&["beta"], "100%"),
-            stage(&[], "25%"),
-            stage(&[], "100%"),
-        ],
-        watch: WATCH,
-        final_control: "1%".parse().unwrap(),
-    })
-    .unwrap()
-}
-
-fn finding(assessment: Assessment) -> Finding {
-    Finding {
-        check: CheckName::ErrorRate,
-        assessment,
-        group: None,
-        canary: 0.5,
-        stable: Some(0.0),
-        bound: 0.01,
-        evidence: 0.0,
-        n: PerVariant::default(),
-        reason: "canary fails".to_owned(),
-    }
-}
-
-fn tick(action: Action, canary: u64) -> Event {
-    let assessment = match action {
-        Action::Promote => Assessment::Pass,
-        Action::Hold => Assessment::Undecided,
-        Action::Rollback => Assessment::Breach,
-    };
-    Event::Tick {
-        verdict: Verdict::from_findings(vec![finding(assessment)]),
-        requests: PerVariant {
-            stable: 1000,
-            canary,
-        },
-    }
-}
-
-fn tripped(assessment: Assessment) -> Event {
-    let finding = finding(assessment);
-    Event::Tripped { finding }
-}
-
-fn command(command: Command) -> Event {
-    let by = Author {
-        who: "kim".to_owned(),
-        why: "told so".to_owned(),
-    };
-    Event::Command { command, by }
-}
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::since_start(Duration::from_secs(seconds))
-}
-
-fn state(phase: &str, stage: usize) -> RolloutState {
-    let phase = match phase {
-        "progressing" => Phase::Progressing,
-        "watching" => Phase::Watching,
-        "succeeded" => Phase::Succeeded,
-        "rolled_back" => Phase::RolledBack {
-            reason: "before".to_owned(),
-        },
-        other => panic!("no phase {other}"),
-    };
-    RolloutState {
-        revision: "2".to_owned(),
-        phase,
-        stage,
-        stage_since: at(1000),
-        epoch: 7,
-    }
-}
-
-/// Phase and stage, seconds since they began, event; phase and stage after it.
+/// What each event makes of each phase, a minute after it began, in stage 1 of 4 (counted from 0),
+/// the next of which has to be approved; the watch and the end are in stage 3.
 ///
-/// A tick is written as its verdict and the requests canary has had in the stage.
-const TABLE: &str = "
-    progressing 0 |  59 | promote 100      | progressing 0
-    progressing 0 |  60 | promote 99       | progressing 0
-    progressing 0 |  60 | promote 0        | progressing 0
-    progressing 0 | 999 | hold 100         | progressing 0
-    progressing 0 |  60 | promote 100      | progressing 1
-    progressing 3 |  60 | promote 100      | watching 3
-    progressing 0 |   0 | rollback 20      | rolled_back 0
-    progressing 3 |  60 | rollback 100     | rolled_back 3
-    progressing 1 |   1 | tripped          | rolled_back 1
-    progressing 1 |   1 | nearly-tripped   | progressing 1
-    progressing 0 |   0 | command-promote  | progressing 1
-    progressing 3 |   0 | command-promote  | watching 3
-    progressing 0 |   0 | command-full     | watching 3
-    progressing 2 |   0 | command-rollback | rolled_back 2
-    watching 3    | 599 | promote 100      | watching 3
-    watching 3    | 599 | hold 100         | watching 3
-    watching 3    | 600 | hold 0           | succeeded 3
-    watching 3    | 600 | promote 100      | succeeded 3
-    watching 3    | 600 | rollback 100     | rolled_back 3
-    watching 3    |   0 | tripped          | rolled_back 3
-    watching 3    |   0 | nearly-tripped   | watching 3
-    watching 3    |   0 | command-promote  | succeeded 3
-    watching 3    |   0 | command-full     | succeeded 3
-    watching 3    |   0 | command-rollback | rolled_back 3
-    succeeded 3   | 999 | promote 100      | succeeded 3
-    succeeded 3   | 999 | hold 0           | succeeded 3
-    succeeded 3   | 999 | rollback 100     | succeeded 3
-    succeeded 3   | 999 | tripped          | succeeded 3
-    succeeded 3   | 999 | nearly-tripped   | succeeded 3
-    succeeded 3   |   0 | command-promote  | refused 3
-    succeeded 3   |   0 | command-full     | refused 3
-    succeeded 3   |   0 | command-rollback | rolled_back 3
-    rolled_back 2 | 999 | promote 100      | rolled_back 2
-    rolled_back 2 | 999 | hold 0           | rolled_back 2
-    rolled_back 2 | 999 | rollback 100     | rolled_back 2
-    rolled_back 2 | 999 | tripped          | rolled_back 2
-    rolled_back 2 | 999 | nearly-tripped   | rolled_back 2
-    rolled_back 2 |   0 | command-promote  | refused 2
-    rolled_back 2 |   0 | command-full     | refused 2
-    rolled_back 2 |   0 | command-rollback | refused 2
+/// `=` stays as it is, `!` is refused; else the phase (as in `fixtures::phases`) and stage after.
+const MATRIX: &str = "
+                | pass       | hold | breach        | tripped       | nearly | start         | pause             | resume        | promote       | full       | rollback      | abort     | retry         | off             | on
+waiting         | =          | =    | =             | =             | =      | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
+off             | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | progressing 0
+frozen          | progressing 0 | progressing 0 | progressing 0 | = | = | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
+unwritten       | progressing 0 | progressing 0 | progressing 0 | = | = | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
+higher          | =          | =    | =             | =             | =      | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
+progressing     | approval 1 | =    | rolled_back 1 | rolled_back 1 | =      | !             | paused 1          | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
+approval        | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | paused-approval 1 | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
+paused          | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | progressing 1 | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
+paused-late     | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | progressing 1 | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
+paused-off      | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | progressing 1
+paused-approval | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | approval 1    | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
+paused-watch    | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | !                 | watching 3    | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | =               | =
+watching        | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | paused-watch 3    | !             | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | paused-off 3    | =
+succeeded       | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 3 | !         | !             | =               | =
+rolled_back     | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | !             | !         | progressing 0 | =               | =
+aborted         | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 1 | !         | progressing 0 | =               | =
 ";
 
 fn event(text: &str) -> Event {
-    match text.split_once(' ') {
-        Some(("promote", canary)) => tick(Action::Promote, canary.parse().unwrap()),
-        Some(("hold", canary)) => tick(Action::Hold, canary.parse().unwrap()),
-        Some(("rollback", canary)) => tick(Action::Rollback, canary.parse().unwrap()),
-        _ => match text {
-            "tripped" => tripped(Assessment::Breach),
-            "nearly-tripped" => tripped(Assessment::Undecided),
-            "command-promote" => command(Command::Promote { full: false }),
-            "command-full" => command(Command::Promote { full: true }),
-            "command-rollback" => command(Command::Rollback),
-            other => panic!("no event {other}"),
+    match text {
+        "pass" => tick(Action::Promote, 100),
+        "hold" => tick(Action::Hold, 100),
+        "breach" => tick(Action::Rollback, 20),
+        "tripped" => tripped(Assessment::Breach),
+        "nearly" => tripped(Assessment::Undecided),
+        "start" => command(Command::Start),
+        "pause" => command(Command::Pause),
+        "resume" => command(Command::Resume),
+        "promote" => command(Command::Promote { full: false }),
+        "full" => command(Command::Promote { full: true }),
+        "rollback" => command(Command::Rollback),
+        "abort" => command(Command::Abort),
+        "retry" => command(Command::Retry),
+        "off" => switched(false),
+        "on" => switched(true),
+        other => panic!("no event {other}"),
+    }
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    row.split('|').map(str::trim).collect()
+}
+
+/// The name of a phase in the matrix, what paused it and where it goes on included.
+fn name_of(phase: &Phase) -> String {
+    match phase {
+        Phase::Paused {
+            cause: PauseCause::FlagOff,
+            ..
+        } => "paused-off".to_owned(),
+        Phase::Paused { from, .. } => match from {
+            Resumption::Stage => "paused".to_owned(),
+            Resumption::Approval => "paused-approval".to_owned(),
+            Resumption::Watch => "paused-watch".to_owned(),
         },
+        Phase::WaitingForApproval => "approval".to_owned(),
+        other => other.as_str().to_owned(),
     }
 }
 
 #[test]
 fn every_phase_answers_every_event() {
-    for row in TABLE.trim().lines() {
-        let [from, seconds, happens, to] = row.split('|').map(str::trim).collect::<Vec<_>>()[..]
-        else {
-            panic!("{row}");
-        };
-        let (phase, stage) = from.split_once(' ').unwrap();
-        let before = state(phase, stage.trim().parse().unwrap());
-        let now = at(1000 + seconds.parse::<u64>().unwrap());
-        let answer = step(&plan(), before.clone(), event(happens), now);
-        let phase = match &answer.refused {
-            Some(_) => "refused",
-            None => answer.state.phase.as_str(),
-        };
-        assert_eq!(format!("{phase} {}", answer.state.stage), to, "{row}");
-        assert_eq!(answer.state != before, !answer.effects.is_empty(), "{row}");
+    let mut rows = MATRIX.trim_matches('\n').lines();
+    let events = cells(rows.next().unwrap());
+    let mut seen = Vec::new();
+    for row in rows {
+        let cells = cells(row);
+        seen.push(cells[0]);
+        assert_eq!(cells.len(), events.len(), "{row}");
+        let is_last = ["watching", "succeeded", "paused-watch"].contains(&cells[0]);
+        let before = state(cells[0], if is_last { 3 } else { 1 });
+        for (happens, expected) in events.iter().zip(&cells).skip(1) {
+            let at_once = &Moment::at(at(1060));
+            let answer = step(&plan(), before.clone(), event(happens), at_once);
+            let found = match (&answer.refused, answer.state == before) {
+                (Some(_), _) => "!".to_owned(),
+                (None, true) => "=".to_owned(),
+                (None, false) => format!("{} {}", name_of(&answer.state.phase), answer.state.stage),
+            };
+            assert_eq!(found, *expected, "{} with {happens}", cells[0]);
+            let changes = answer.state != before;
+            assert_eq!(changes, !answer.effects.is_empty(), "{row}: {happens}");
+            check_promises(&plan(), &before, &event(happens), &answer).unwrap();
+        }
     }
+    let known: Vec<_> = phases().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(seen, known, "every phase has a row");
 }
 
 #[test]
-fn a_refusal_says_why() {
-    let refused = |phase: &str, wanted| {
-        let answer = step(&plan(), state(phase, 3), command(wanted), at(2000));
-        answer.refused.unwrap().to_string()
+fn a_stage_passes_by_time_requests_and_verdict_all_three() {
+    let after = |seconds: u64, event: Event| {
+        let answer = step(
+            &plan(),
+            state("progressing", 0),
+            event,
+            &Moment::at(at(1000 + seconds)),
+        );
+        (answer.state.phase.as_str(), answer.state.stage)
     };
-    let promote = Command::Promote { full: false };
-    assert!(refused("succeeded", promote).contains("nothing left to promote"));
-    assert!(refused("rolled_back", promote).contains("needs a new rollout"));
-    assert!(refused("rolled_back", Command::Rollback).contains("rolled back already"));
+    assert_eq!(after(59, tick(Action::Promote, 100)), ("progressing", 0));
+    assert_eq!(after(60, tick(Action::Promote, 99)), ("progressing", 0));
+    assert_eq!(after(60, tick(Action::Promote, 0)), ("progressing", 0));
+    assert_eq!(after(60, tick(Action::Hold, 100)), ("progressing", 0));
+    assert_eq!(after(60, tick(Action::Promote, 100)), ("progressing", 1));
+}
+
+#[test]
+fn the_watch_ends_with_time() {
+    let after = |seconds: u64| {
+        let event = tick(Action::Hold, 0);
+        step(
+            &plan(),
+            state("watching", 3),
+            event,
+            &Moment::at(at(1000 + seconds)),
+        )
+        .state
+        .phase
+    };
+    assert_eq!(after(599), Phase::Watching);
+    assert_eq!(after(600), Phase::Succeeded);
+}
+
+#[test]
+fn an_undecided_stage_goes_on_loudly_after_its_patience_unless_told_to_hold() {
+    let after = |policy, seconds: u64, event| {
+        let plan = plan_with(policy);
+        step(
+            &plan,
+            state("progressing", 0),
+            event,
+            &Moment::at(at(1000 + seconds)),
+        )
+    };
+    let undecided = || judged(Assessment::Undecided, 0.2, 100);
+    assert_eq!(after(POLICY, 179, undecided()).state.stage, 0);
+    let answer = after(POLICY, 180, undecided());
+    assert_eq!(answer.state.stage, 1);
+    let Some(Effect::Persist { entry, .. }) = answer.effects.first() else {
+        panic!("{:?}", answer.effects);
+    };
+    assert!(entry.why.starts_with("UNDECIDED"), "{}", entry.why);
+    let is_held = |policy, event| after(policy, 900, event).state.stage == 0;
+    assert!(
+        is_held(POLICY, judged(Assessment::Undecided, 0.6, 100)),
+        "a sign of harm"
+    );
+    assert!(
+        is_held(POLICY, judged(Assessment::NeedsData, 0.0, 100)),
+        "too little seen"
+    );
+    assert!(
+        is_held(POLICY, judged(Assessment::Undecided, 0.2, 99)),
+        "too few requests"
+    );
+    let hold = RolloutPolicy {
+        undecided: Undecided::Hold,
+        ..POLICY
+    };
+    assert!(is_held(hold, undecided()));
+}
+
+#[test]
+fn too_little_data_holds_or_takes_back_and_never_passes() {
+    let after = |no_data, seconds: u64| {
+        let plan = plan_with(RolloutPolicy { no_data, ..POLICY });
+        let event = judged(Assessment::NeedsData, 0.0, 99);
+        step(
+            &plan,
+            state("progressing", 0),
+            event,
+            &Moment::at(at(1000 + seconds)),
+        )
+        .state
+    };
+    assert_eq!(after(NoData::Hold, 3_599).phase, Phase::Progressing);
+    assert_eq!(after(NoData::Rollback, 179).phase, Phase::Progressing);
+    let Phase::RolledBack { reason } = after(NoData::Rollback, 180).phase else {
+        panic!("not taken back");
+    };
+    assert!(reason.contains("99 of 100 requests"), "{reason}");
+}
+
+#[test]
+fn the_deadline_pauses_or_takes_back_and_tells_an_approval_once() {
+    let late = &Moment::at(at(1000 + 3_600));
+    let hold = || tick(Action::Hold, 100);
+    let paused = step(&plan(), state("progressing", 0), hold(), late).state;
+    assert!(matches!(
+        paused.phase,
+        Phase::Paused {
+            cause: PauseCause::Deadline,
+            ..
+        }
+    ));
+    assert!(paused.is_overdue);
+    let resumed = step(&plan(), paused, command(Command::Resume), late).state;
+    let later = &Moment::at(at(1000 + 3_700));
+    let again = step(&plan(), resumed.clone(), hold(), later).state;
+    assert_eq!(again.phase, Phase::Progressing, "the deadline began again");
+
+    let strict = plan_with(RolloutPolicy {
+        on_deadline: OnDeadline::Rollback,
+        ..POLICY
+    });
+    let taken_back = step(&strict, state("progressing", 0), hold(), late).state;
+    assert!(taken_back.phase.is_taken_back());
+
+    let told = step(&plan(), state("approval", 1), hold(), late);
+    assert_eq!(told.state.phase, Phase::WaitingForApproval);
+    assert_eq!(told.effects.len(), 1);
+    let silent = step(&plan(), told.state, hold(), later);
+    assert!(silent.effects.is_empty());
+}
+
+#[test]
+fn a_breach_outranks_the_deadline() {
+    let late = &Moment::at(at(1000 + 9_999));
+    let answer = step(
+        &plan(),
+        state("progressing", 0),
+        tick(Action::Rollback, 9),
+        late,
+    );
+    assert!(matches!(answer.state.phase, Phase::RolledBack { .. }));
+}
+
+#[test]
+fn an_observing_rollout_says_once_what_it_would_do_and_obeys_operators() {
+    let plan = plan_with(RolloutPolicy {
+        mode: Mode::Observe,
+        ..POLICY
+    });
+    let now = &Moment::at(at(1060));
+    let said = step(
+        &plan,
+        state("progressing", 0),
+        tick(Action::Rollback, 100),
+        now,
+    );
+    assert_eq!(said.state.phase, Phase::Progressing);
+    assert_eq!(said.effects.len(), 1);
+    let again = step(&plan, said.state, tick(Action::Rollback, 100), now);
+    assert!(again.effects.is_empty());
+    let quiet = step(&plan, again.state, tick(Action::Hold, 100), now);
+    let anew = step(&plan, quiet.state, tripped(Assessment::Breach), now);
+    assert_eq!(anew.effects.len(), 1, "it is said again after it was over");
+    let promoted = step(&plan, anew.state, tick(Action::Promote, 100), now);
+    assert_eq!(promoted.state.stage, 0);
+    assert_eq!(promoted.effects.len(), 1);
+    let obeyed = step(&plan, promoted.state, command(Command::Rollback), now);
+    assert!(plan.weights_at(&obeyed.state).is_zero());
+}
+
+#[test]
+fn a_freeze_and_a_small_stable_stop_every_way_up_and_no_way_down() {
+    let freeze = Freeze {
+        who: "kim".to_owned(),
+        why: "holidays".to_owned(),
+        at_unix_ms: 0,
+    };
+    let frozen = Moment {
+        freeze: Some(&freeze),
+        ..Moment::at(at(5000))
+    };
+    let small = Moment {
+        stable_endpoints: 1,
+        ..Moment::at(at(5000))
+    };
+    let plan = plan_with(RolloutPolicy {
+        stable_min_endpoints: 2,
+        ..POLICY
+    });
+    for moment in [frozen, small] {
+        for (name, phase) in phases() {
+            let is_last = phase.is_watch() || phase == Phase::Succeeded;
+            let before = state(name, if is_last { 3 } else { 1 });
+            for happens in ["pass", "start", "promote", "full", "retry", "on"] {
+                let answer = step(&plan, before.clone(), event(happens), &moment);
+                let (old, new) = (plan.weights_at(&before), plan.weights_at(&answer.state));
+                assert!(new.is_at_most(&old), "{name} with {happens}");
+            }
+            if phase.has_traffic() {
+                let answer = step(&plan, before, command(Command::Rollback), &moment);
+                assert!(plan.weights_at(&answer.state).is_zero(), "{name}");
+            }
+        }
+    }
+    let refused = step(&plan, state("approval", 1), event("promote"), &frozen).refused;
+    assert_eq!(
+        refused.unwrap().to_string(),
+        "promotions are frozen by kim: holidays"
+    );
+    let refused = step(&plan, state("watching", 3), event("promote"), &small).refused;
+    assert!(refused.unwrap().to_string().contains("1 endpoints"));
+}
+
+#[test]
+fn a_start_waits_where_something_has_to_come_first() {
+    let now = Moment::at(at(0));
+    let freeze = Freeze {
+        who: String::new(),
+        why: String::new(),
+        at_unix_ms: 0,
+    };
+    let frozen = Moment {
+        freeze: Some(&freeze),
+        ..now
+    };
+    let manual = plan_with(RolloutPolicy {
+        start: StartMode::Manual,
+        ..POLICY
+    });
+    let gated = plan_of(
+        vec![Stage {
+            needs_approval: true,
+            ..stage(&[], "5%")
+        }],
+        POLICY,
+    );
+    let phase = |plan: &RolloutPlan, is_on: bool, moment: &Moment<'_>| {
+        start(plan, 6, is_on, moment).state.phase
+    };
+    let waiting = |wait| Phase::Waiting { wait };
+    assert_eq!(phase(&plan(), true, &now), Phase::Progressing);
+    assert_eq!(phase(&plan(), false, &now), waiting(Wait::FlagOff));
+    assert_eq!(phase(&plan(), true, &frozen), waiting(Wait::Freeze));
+    assert_eq!(phase(&manual, true, &now), waiting(Wait::Start));
+    assert_eq!(phase(&gated, true, &now), waiting(Wait::Start));
+    let begun = start(&plan(), 6, true, &now);
+    assert_eq!(begun.state.epoch, 7);
+    assert!(matches!(begun.effects[0], Effect::Persist { .. }));
+    assert!(matches!(begun.effects[1], Effect::PublishWeights { .. }));
 }
 
 #[test]
@@ -203,115 +358,209 @@ fn a_rollback_tells_who_why_and_by_what_evidence() {
         &plan(),
         state("watching", 3),
         tick(Action::Rollback, 9),
-        at(1001),
+        &Moment::at(at(1001)),
     );
     let [
-        Effect::Persist(stored),
+        Effect::Persist {
+            state: stored,
+            entry,
+            notice: Some(notice),
+        },
         Effect::PublishWeights { weights, epoch },
-        rest @ ..,
     ] = answer.effects.as_slice()
     else {
         panic!("{:?}", answer.effects);
     };
-    assert_eq!(stored, &answer.state);
+    assert_eq!(**stored, answer.state);
     assert!(weights.is_zero());
     assert_eq!(*epoch, 8);
-    let [Effect::Record(entry), Effect::Notify(notice)] = rest else {
-        panic!("{rest:?}");
-    };
     assert_eq!(
         (entry.who.as_str(), entry.why.as_str()),
         ("judge", "canary fails")
     );
     assert_eq!(entry.findings.len(), 1);
-    assert_eq!(notice.text, "rolled back from stage 4: canary fails");
+    assert_eq!(notice.what, "rolled back from stage 4");
+    assert_eq!((notice.stage, notice.stages), (4, 4));
 }
 
 #[test]
-fn entering_the_watch_changes_no_weight_and_no_epoch() {
+fn entering_the_watch_changes_no_weight_and_no_epoch_and_judges_anew() {
     let answer = step(
         &plan(),
         state("progressing", 3),
         tick(Action::Promote, 100),
-        at(1060),
+        &Moment::at(at(1060)),
     );
     assert_eq!(answer.state.epoch, 7);
     let publishes = |effect: &Effect| matches!(effect, Effect::PublishWeights { .. });
     assert!(!answer.effects.iter().any(publishes));
+    assert!(answer.effects.contains(&Effect::RestartEvidence));
 }
 
 #[test]
-fn a_state_is_stored_without_its_moment_and_begins_its_hold_again() {
-    let stored = serde_json::to_string(&state("rolled_back", 2)).unwrap();
-    let read: RolloutState = serde_json::from_str(&stored).unwrap();
-    assert_eq!(read.resumed(at(1000)), state("rolled_back", 2));
+fn a_pause_stops_the_hold_and_keeps_the_evidence() {
+    let paused = step(
+        &plan(),
+        state("progressing", 0),
+        command(Command::Pause),
+        &Moment::at(at(1040)),
+    );
+    assert!(!paused.effects.contains(&Effect::RestartEvidence));
+    let resume = &Moment::at(at(9000));
+    let resumed = step(&plan(), paused.state, command(Command::Resume), resume);
+    assert!(!resumed.effects.contains(&Effect::RestartEvidence));
+    let pass = |seconds: u64| {
+        let now = &Moment::at(at(9000 + seconds));
+        step(
+            &plan(),
+            resumed.state.clone(),
+            tick(Action::Promote, 100),
+            now,
+        )
+        .state
+        .stage
+    };
+    assert_eq!((pass(19), pass(20)), (0, 1));
 }
 
-fn events() -> impl Strategy<Value = Vec<(Event, u64)>> {
-    let event = prop_oneof![
+#[test]
+fn a_retry_begins_again_as_another_attempt() {
+    let moment = &Moment::at(at(9000));
+    let answer = step(
+        &plan(),
+        state("rolled_back", 2),
+        command(Command::Retry),
+        moment,
+    );
+    assert_eq!(answer.state.attempt, 2);
+    assert_eq!(plan().weights_at(&answer.state), plan().weights_of_stage(0));
+    assert_eq!(answer.state.under_way.elapsed(at(9000)), Duration::ZERO);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let verb = proptest::sample::select(Command::ALL.to_vec());
+    prop_oneof![
         8 => Just(tick(Action::Promote, 500)),
         4 => Just(tick(Action::Hold, 500)),
+        2 => Just(judged(Assessment::Undecided, 0.1, 500)),
         1 => Just(tick(Action::Rollback, 500)),
         1 => Just(tripped(Assessment::Breach)),
-        2 => Just(command(Command::Promote { full: false })),
-        1 => Just(command(Command::Promote { full: true })),
-        1 => Just(command(Command::Rollback)),
-    ];
-    prop::collection::vec((event, 0_u64..400), 0..30)
+        4 => verb.prop_map(command),
+        1 => any::<bool>().prop_map(switched),
+    ]
 }
 
 proptest! {
     #[test]
-    fn any_history_keeps_the_promises(events in events()) {
+    fn any_history_keeps_the_promises(
+        events in prop::collection::vec((any_event(), 0_u64..400), 0..40)
+    ) {
         let plan = plan();
         let mut now = 0;
-        let mut answer = start(&plan, 0, at(now));
+        let mut state = start(&plan, 0, true, &Moment::at(at(now))).state;
         for (event, seconds) in events {
             now += seconds;
-            let before = answer.state.clone();
-            answer = step(&plan, before.clone(), event, at(now));
-            check_promises(&plan, &before, &answer)?;
+            let before = state.clone();
+            let answer = step(&plan, before.clone(), event.clone(), &Moment::at(at(now)));
+            check_promises(&plan, &before, &event, &answer)?;
+            state = answer.state;
         }
     }
 
     #[test]
     fn without_evidence_nothing_is_promoted(ticks in prop::collection::vec(0_u64..4000, 0..30)) {
         let plan = plan();
-        let mut state = start(&plan, 0, at(0)).state;
+        let mut state = start(&plan, 0, true, &Moment::at(at(0))).state;
         let mut now = 0;
         for seconds in ticks {
             now += seconds;
             let verdict = Verdict::from_findings(Vec::new());
-            let requests = PerVariant::default();
-            let answer = step(&plan, state, Event::Tick { verdict, requests }, at(now));
-            prop_assert!(answer.effects.is_empty());
-            state = answer.state;
+            let event = Event::Tick { verdict, requests: PerVariant::default() };
+            state = step(&plan, state, event, &Moment::at(at(now))).state;
+            prop_assert_eq!(state.stage, 0);
         }
-        prop_assert_eq!(state.stage, 0);
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back(
+        events in prop::collection::vec((any_event(), 0_u64..400), 0..20)
+    ) {
+        let plan = plan();
+        let mut state = start(&plan, 0, true, &Moment::at(at(0))).state;
+        let mut now = 0;
+        for (event, seconds) in events {
+            now += seconds;
+            state = step(&plan, state, event, &Moment::at(at(now))).state;
+        }
+        let stored = serde_json::to_string(&state).unwrap();
+        let read: RolloutState = serde_json::from_str(&stored).unwrap();
+        prop_assert_eq!(&read.phase, &state.phase);
+        prop_assert_eq!((read.stage, read.epoch, read.attempt), (state.stage, state.epoch, state.attempt));
+        prop_assert_eq!(serde_json::to_string(&read).unwrap(), stored);
     }
 }
 
-fn check_promises(
+/// What must hold of every answer, whatever happened.
+pub(super) fn check_promises(
     plan: &RolloutPlan,
     before: &RolloutState,
+    event: &Event,
     answer: &Step,
 ) -> Result<(), TestCaseError> {
     let (old, new) = (plan.weights_at(before), plan.weights_at(&answer.state));
-    if matches!(answer.state.phase, Phase::RolledBack { .. }) {
-        prop_assert!(new.is_zero(), "a rollback takes all weights to zero");
+    let is_restart = matches!(
+        event,
+        Event::Command {
+            command: Command::Retry,
+            ..
+        }
+    );
+    if answer.state.phase.is_taken_back() {
+        prop_assert!(new.is_zero(), "nobody has canary then");
     } else {
-        prop_assert!(new.default >= old.default, "weights only grow");
-        let grown = |(group, weight): (_, &Weight)| new.of(Some(group)) >= *weight;
-        prop_assert!(old.groups.iter().all(grown), "weights only grow");
+        prop_assert!(old.is_at_most(&new), "weights only grow");
+    }
+    if before.phase.is_taken_back() && !is_restart {
+        prop_assert!(new.is_zero(), "what was taken back stays so: {:?}", event);
+    }
+    let is_full = matches!(
+        event,
+        Event::Command {
+            command: Command::Promote { full: true },
+            ..
+        }
+    );
+    if before.phase.is_judged() && !is_full {
+        prop_assert!(
+            answer.state.stage <= before.stage + 1,
+            "one stage at a time"
+        );
+    }
+    let rolls_back = matches!(
+        event,
+        Event::Command {
+            command: Command::Rollback,
+            ..
+        }
+    );
+    if rolls_back && answer.refused.is_none() {
+        prop_assert!(new.is_zero(), "a rollback takes one step");
     }
     prop_assert_eq!(answer.state.epoch - before.epoch, u64::from(old != new));
     let place = |wanted: fn(&Effect) -> bool| answer.effects.iter().position(wanted);
-    let persist = place(|effect| matches!(effect, Effect::Persist(_)));
+    let persist = place(|effect| matches!(effect, Effect::Persist { .. }));
     let publish = place(|effect| matches!(effect, Effect::PublishWeights { .. }));
-    prop_assert_eq!(publish.is_some(), old != new);
-    prop_assert!(publish.is_none() || persist < publish && persist.is_some());
+    prop_assert!(publish.is_some() || old == new);
+    prop_assert!(
+        publish.is_none() || persist == Some(0),
+        "written down first"
+    );
     if answer.refused.is_some() {
         prop_assert_eq!(&answer.state, before);
+        prop_assert!(answer.effects.is_empty());
     }
+    let in_plan = (0..plan.stages().len()).any(|stage| plan.weights_of_stage(stage) == new);
+    prop_assert!(in_plan || new.is_zero() || new == plan.weights_of_success());
+    prop_assert!(new.all().all(|weight| weight <= Weight::FULL));
     Ok(())
 }

@@ -1,0 +1,354 @@
+//! A controller with scripted evidence and a store in memory, for the tests of this folder.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::control::commands::CommandSender;
+use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
+use crate::control::ports::{
+    EvidenceSource, HistoryPoint, JournalLine, JournalQuery, Notifier, SavedState, StateError,
+    StateReader, StateWriter, StoreHealth, Transition,
+};
+use crate::control::status::Status;
+use crate::domain::backend::{Backend, Endpoint, Timeouts};
+use crate::domain::evidence::{
+    ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
+};
+use crate::domain::flag::{Flag, FlagWeights, Stickiness};
+use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
+use crate::domain::judge::JudgeSettings;
+use crate::domain::rollout::{
+    Author, Mode, NoData, Notice, OnDeadline, PlanDraft, Release, RolloutPlan, RolloutPolicy,
+    Stage, StageShape, StartMode, Undecided,
+};
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::testing::{name, percent};
+use crate::domain::variant::PerVariant;
+use crate::domain::weight::Weight;
+use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::clock::Clock;
+use crate::runtime::inbox::{self, InboxSender};
+use crate::runtime::ledger::Ledger;
+use crate::runtime::published::{Published, Publisher, Subscriber};
+use crate::runtime::shutdown::ShutdownTrigger;
+use crate::runtime::snapshot::SnapshotReader;
+
+/// What happened, in order: `save 10%` and so on.
+pub(super) type Events = Arc<Mutex<Vec<String>>>;
+
+/// Plays one tick after the other, then nothing.
+pub(super) struct Script(Arc<Mutex<VecDeque<TickCounts>>>);
+
+impl EvidenceSource for Script {
+    fn collect(&mut self) -> BTreeMap<FlagName, TickCounts> {
+        let tick = self.0.lock().unwrap().pop_front();
+        tick.map(|tick| (name("orders"), tick))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// A store in memory that can be made to fail, and that remembers what was published when it was
+/// written to.
+#[derive(Clone)]
+pub(super) struct Witness {
+    pub(super) events: Events,
+    pub(super) subscriber: Subscriber,
+    pub(super) is_full: Arc<AtomicBool>,
+    pub(super) saved: Arc<Mutex<SavedState>>,
+}
+
+impl Witness {
+    fn note(&self, event: String) {
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+impl StateWriter for Witness {
+    fn save(&mut self, transition: &Transition) -> Result<(), StateError> {
+        let published = self.subscriber.load();
+        let flags = &published.routing.flags;
+        let weight = flags
+            .first()
+            .map_or(Weight::ZERO, |flag| flag.weights.default);
+        if let Some(record) = &transition.record {
+            let phase = &record.state.phase;
+            self.note(format!("save {phase} while {weight} is published"));
+        }
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StateError {
+                reason: "disk full".to_owned(),
+            });
+        }
+        let mut saved = self.saved.lock().unwrap();
+        if let Some(record) = &transition.record {
+            saved
+                .records
+                .retain(|other| other.flag != record.flag || other.release != record.release);
+            // As a file keeps it: what is not stored is gone.
+            let stored = serde_json::to_string(record).unwrap();
+            saved.records.push(serde_json::from_str(&stored).unwrap());
+        }
+        if let Some(freeze) = &transition.freeze {
+            saved.freeze.clone_from(freeze);
+        }
+        for line in &transition.lines {
+            self.note(format!("record {}: {}", line.entry.who, line.entry.why));
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, _: Vec<HistoryPoint>) {}
+}
+
+impl StateReader for Witness {
+    fn journal(&self, _: &JournalQuery) -> Result<Vec<JournalLine>, StateError> {
+        Ok(Vec::new())
+    }
+
+    fn history(&self, _: &FlagName, _: u64, _: u64) -> Result<Vec<HistoryPoint>, StateError> {
+        Ok(Vec::new())
+    }
+
+    fn health(&self) -> StoreHealth {
+        StoreHealth::default()
+    }
+}
+
+pub(super) struct Silent;
+
+impl Notifier for Silent {
+    fn notify(&mut self, _: &Notice) {}
+}
+
+pub(super) struct World {
+    pub(super) script: Arc<Mutex<VecDeque<TickCounts>>>,
+    pub(super) events: Events,
+    pub(super) subscriber: Subscriber,
+    pub(super) commands: CommandSender,
+    pub(super) inbox: InboxSender,
+    pub(super) status: SnapshotReader<Status>,
+    pub(super) is_full: Arc<AtomicBool>,
+    pub(super) saved: Arc<Mutex<SavedState>>,
+    pub(super) stop: ShutdownTrigger,
+}
+
+pub(super) fn routing() -> RoutingSnapshot {
+    let timeout = Duration::from_secs(1);
+    let backend = |title| Backend {
+        name: name(title),
+        endpoints: vec![Endpoint {
+            host: "127.0.0.1".into(),
+            port: 1,
+        }],
+        timeouts: Timeouts {
+            connect: timeout,
+            response: timeout,
+            idle: timeout,
+        },
+    };
+    let flag = Flag {
+        name: name("orders"),
+        salt: "orders".into(),
+        enabled: true,
+        stickiness: Stickiness::Caller,
+        force: None,
+        backends: PerVariant {
+            stable: BackendIndex(0),
+            canary: BackendIndex(1),
+        },
+        weights: FlagWeights::default(),
+        epoch: 0,
+        rolled_back: false,
+    };
+    RoutingSnapshot {
+        flags: vec![Arc::new(flag)],
+        backends: vec![backend("v1"), backend("v2")].into(),
+        ..RoutingSnapshot::default()
+    }
+}
+
+pub(super) fn stage(weight: u16) -> Stage {
+    Stage {
+        shape: StageShape {
+            groups: Vec::new(),
+            weight: percent(weight),
+        },
+        hold: Duration::from_secs(2),
+        min_requests: 100,
+        needs_approval: false,
+    }
+}
+
+pub(super) fn planned(revision: &str, stages: &[u16]) -> PlannedRollout {
+    planned_between(("v1", "v2"), revision, stages)
+}
+
+pub(super) fn planned_between(
+    (stable, canary): (&str, &str),
+    revision: &str,
+    stages: &[u16],
+) -> PlannedRollout {
+    let plan = RolloutPlan::new(PlanDraft {
+        flag: name("orders"),
+        release: Release {
+            revision: revision.to_owned(),
+            stable: name(stable),
+            canary: name(canary),
+        },
+        stages: stages.iter().copied().map(stage).collect(),
+        watch: Duration::from_secs(5),
+        final_control: percent(1),
+        policy: RolloutPolicy {
+            start: StartMode::Auto,
+            mode: Mode::Act,
+            no_data: NoData::Hold,
+            undecided: Undecided::Promote,
+            patience: 3,
+            deadline: Duration::from_secs(3_600),
+            on_deadline: OnDeadline::Hold,
+            stable_min_endpoints: 0,
+        },
+    });
+    PlannedRollout {
+        flag: FlagIndex(0),
+        plan: plan.unwrap(),
+        judge: JudgeSettings::default(),
+    }
+}
+
+pub(super) fn configuration(planned: PlannedRollout) -> NewConfiguration {
+    NewConfiguration {
+        routing: routing(),
+        planned: vec![planned],
+    }
+}
+
+/// A controller that has not been run, and what is around it.
+pub(super) fn stopped(
+    configuration: NewConfiguration,
+    saved: &Arc<Mutex<SavedState>>,
+    is_full: &Arc<AtomicBool>,
+) -> Result<(World, Controller), Vec<FlagRefusal>> {
+    let ledger = Arc::new(Ledger::new(1));
+    let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
+    let subscriber = publisher.reader();
+    let (inbox, messages) = inbox::inbox();
+    let (commands, orders) = commands::channel();
+    let (script, events) = (Arc::default(), Events::default());
+    let store = Witness {
+        events: Arc::clone(&events),
+        subscriber: subscriber.clone(),
+        is_full: Arc::clone(is_full),
+        saved: Arc::clone(saved),
+    };
+    let before = saved.lock().unwrap().clone();
+    let controller = Controller::new(Parts {
+        configuration,
+        publisher,
+        ledger,
+        evidence: Box::new(Script(Arc::clone(&script))),
+        writer: Box::new(store.clone()),
+        reader: Arc::new(store),
+        saved: before,
+        notifiers: vec![Box::new(Silent)],
+        commands: orders,
+        inbox: messages,
+        assignments: Arc::<CallerAssignments>::default(),
+        clock: Clock::start(),
+    })?;
+    let world = World {
+        script,
+        events,
+        subscriber,
+        commands,
+        inbox,
+        status: controller.status(),
+        is_full: Arc::clone(is_full),
+        saved: Arc::clone(saved),
+        stop: ShutdownTrigger::new(),
+    };
+    Ok((world, controller))
+}
+
+/// Starts a controller on the current thread.
+pub(super) fn world(is_full: bool) -> World {
+    let configuration = configuration(planned("2", &[10, 50]));
+    let is_full = Arc::new(AtomicBool::new(is_full));
+    started(configuration, &Arc::default(), &is_full).unwrap()
+}
+
+/// The same with what was saved before.
+pub(super) fn started(
+    configuration: NewConfiguration,
+    saved: &Arc<Mutex<SavedState>>,
+    is_full: &Arc<AtomicBool>,
+) -> Result<World, Vec<FlagRefusal>> {
+    let (world, controller) = stopped(configuration, saved, is_full)?;
+    tokio::spawn(controller.run(world.stop.listener()));
+    Ok(world)
+}
+
+pub(super) fn arm(requests: u64, failure: Option<Failure>) -> ArmCounts {
+    let mut arm = ArmCounts::default();
+    let class = failure.map_or(OutcomeClass::Success, OutcomeClass::BackendFailure);
+    for caller in 0..requests {
+        let head_latency = Some(Duration::from_millis(5));
+        arm.record(
+            &Outcome {
+                class,
+                head_latency,
+            },
+            caller,
+        );
+    }
+    arm
+}
+
+pub(super) fn tick(epoch: u64, weight: Weight, canary: ArmCounts) -> TickCounts {
+    let arms = PerVariant {
+        stable: arm(300, None),
+        canary,
+    };
+    [EvidenceStratum {
+        group: None,
+        epoch,
+        weight,
+        arms,
+    }]
+    .into_iter()
+    .collect()
+}
+
+impl World {
+    pub(super) fn weight(&self) -> Weight {
+        self.subscriber
+            .load()
+            .routing
+            .flag(FlagIndex(0))
+            .weights
+            .default
+    }
+
+    pub(super) fn play(&self, ticks: impl IntoIterator<Item = TickCounts>) {
+        self.script.lock().unwrap().extend(ticks);
+    }
+
+    pub(super) fn phase(&self) -> String {
+        self.status.load().rollouts[0].phase.clone()
+    }
+}
+
+pub(super) async fn seconds(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count) + Duration::from_millis(100)).await;
+}
+
+pub(super) fn operator(why: &str) -> Author {
+    Author {
+        who: "operator".to_owned(),
+        why: why.to_owned(),
+    }
+}
