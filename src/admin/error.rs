@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::control::commands::CommandError;
+use crate::control::ports::StateError;
+use crate::control::reload::ReloadError;
 use crate::runtime::assignments::AssignmentsFull;
 
 /// Why the API does not do as asked.
@@ -38,6 +40,9 @@ pub(crate) enum ApiError {
     /// It makes no sense now.
     #[error("{0}")]
     Conflict(String),
+    /// What is in the configuration's file is not taken, for it is wrong; all that is.
+    #[error("the configuration is refused, and the one before it goes on")]
+    Unfit(Vec<String>),
     /// There is no room for it.
     #[error(transparent)]
     Full(#[from] AssignmentsFull),
@@ -57,6 +62,7 @@ impl ApiError {
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -75,9 +81,29 @@ impl From<CommandError> for ApiError {
     }
 }
 
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Refused(problems) => Self::Unfit(problems),
+            ReloadError::NoFile => Self::Conflict(error.to_string()),
+            ReloadError::Stopping => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<StateError> for ApiError {
+    fn from(error: StateError) -> Self {
+        Self::Unavailable(format!("the state cannot be read: {error}"))
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = problem(self.status(), &self.to_string());
+        let problems = match &self {
+            Self::Unfit(problems) => problems.as_slice(),
+            _ => &[],
+        };
+        let mut response = problem(self.status(), &self.to_string(), problems);
         if let Self::Unauthorized(_) = self {
             let how = HeaderValue::from_static("Bearer realm=\"serin\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
@@ -88,13 +114,16 @@ impl IntoResponse for ApiError {
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({
+fn problem(status: StatusCode, detail: &str, problems: &[String]) -> Response {
+    let mut body = json!({
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
         "detail": detail,
     });
+    if !problems.is_empty() {
+        body["problems"] = json!(problems);
+    }
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
     response
@@ -112,5 +141,6 @@ pub(crate) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let text = to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;
-    problem(status, &String::from_utf8_lossy(&text.unwrap_or_default()))
+    let text = text.unwrap_or_default();
+    problem(status, &String::from_utf8_lossy(&text), &[])
 }

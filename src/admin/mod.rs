@@ -13,6 +13,7 @@ mod limits;
 mod metrics;
 mod routes;
 mod server;
+pub mod wire;
 
 pub use auth::{Gate, Tokens};
 pub use server::{AdminServer, AdminState};

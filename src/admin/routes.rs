@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post, put};
 
-use crate::admin::api::{groups, rollouts};
+use crate::admin::api::{groups, journal, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::{AdminState, auth, guard, health, limits, metrics};
 
@@ -13,10 +13,17 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/status", get(status::show))
+        .route(
+            "/api/v1/freeze",
+            post(status::freeze).delete(status::unfreeze),
+        )
+        .route("/api/v1/reload", post(status::reload))
         .route("/api/v1/rollouts", get(rollouts::list))
         .route("/api/v1/rollouts/{flag}", get(rollouts::show))
-        .route("/api/v1/rollouts/{flag}/promote", post(rollouts::promote))
-        .route("/api/v1/rollouts/{flag}/rollback", post(rollouts::rollback))
+        .route("/api/v1/rollouts/{flag}/history", get(journal::history))
+        .route("/api/v1/rollouts/{flag}/{verb}", post(rollouts::command))
+        .route("/api/v1/journal", get(journal::journal))
         .route("/api/v1/groups/{group}/callers", get(groups::list))
         .route(
             "/api/v1/groups/{group}/callers/{key}",

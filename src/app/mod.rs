@@ -34,7 +34,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
-use crate::runtime::inbox::{self, InboxSender};
+use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::shutdown::ShutdownTrigger;
@@ -57,8 +57,28 @@ struct Shared {
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
+    gate: Arc<Gate>,
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
+}
+
+impl Shared {
+    /// What the threads share, and the ends of it that are the controller's alone.
+    fn new(workers: usize, gate: Arc<Gate>) -> (Self, Publisher, Inbox) {
+        let ledger = Arc::new(Ledger::new(workers));
+        let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
+        let (inbox, messages) = inbox::inbox();
+        let shared = Self {
+            ledger,
+            assignments: Arc::default(),
+            subscriber: publisher.reader(),
+            clock: Clock::start(),
+            inbox,
+            gate,
+            stop: ShutdownTrigger::new(),
+        };
+        (shared, publisher, messages)
+    }
 }
 
 impl App {
@@ -75,19 +95,8 @@ impl App {
             admin,
         } = Claimed::all(&config)?;
         let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
-        let gate = gate(&tokens, &admin)?;
         let fixed = Fixed::of(&config);
-        let ledger = Arc::new(Ledger::new(workers));
-        let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
-        let (inbox, messages) = inbox::inbox();
-        let shared = Shared {
-            ledger,
-            assignments: Arc::default(),
-            subscriber: publisher.reader(),
-            clock: Clock::start(),
-            inbox,
-            stop: ShutdownTrigger::new(),
-        };
+        let (shared, publisher, messages) = Shared::new(workers, gate(&tokens, &admin)?);
         let (commands, orders) = commands::channel();
         let state = MemoryState::default();
         let controller = Controller::new(Parts {
@@ -110,15 +119,15 @@ impl App {
             source.map(|source| Reloader::new(source, fixed, &commands, requests, tokens));
         let status = controller.status();
         let state = AdminState {
-            gate: Arc::clone(&gate),
             status: status.clone(),
-            published: shared.subscriber.clone(),
             commands,
             reader: Arc::new(state),
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
+            exporter: exporter(&shared, status.clone(), reloader.as_ref())?,
+            gate: Arc::clone(&shared.gate),
+            published: shared.subscriber.clone(),
             assignments: Arc::clone(&shared.assignments),
-            exporter: exporter(&shared, status.clone(), reloader.as_ref(), gate)?,
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
@@ -248,7 +257,6 @@ fn exporter(
     shared: &Shared,
     status: SnapshotReader<Status>,
     reloader: Option<&Reloader>,
-    gate: Arc<Gate>,
 ) -> Result<Exporter> {
     let sources = samples::Sources {
         ledger: Arc::clone(&shared.ledger),
@@ -257,7 +265,7 @@ fn exporter(
         reloaded: reloader.map(Reloader::status),
         assignments: Arc::clone(&shared.assignments),
         inbox: shared.inbox.clone(),
-        gate,
+        gate: Arc::clone(&shared.gate),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)
