@@ -108,7 +108,12 @@ impl Reloader {
             Ok(changes) => {
                 status.taken += 1;
                 status.changes.clone_from(changes);
-                tracing::info!(by = by.who, changes = changes.len(), "configuration taken");
+                tracing::info!(
+                    by = by.who,
+                    why = by.why,
+                    changes = changes.len(),
+                    "configuration taken"
+                );
             }
             Err(ReloadError::Refused(problems)) => {
                 status.refused += 1;

@@ -11,7 +11,7 @@ use crate::admin::wire::{JournalEvent, JournalPage};
 use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
-use crate::cli::words::moment;
+use crate::cli::words::{journal_entry, moment};
 use crate::domain::ids::FlagName;
 
 /// The most lines that the API gives at a time.
@@ -64,7 +64,14 @@ impl Journal {
         if !self.follow {
             return Ok(());
         }
-        let mut last = lines.back().map_or(0, |line| line.sequence);
+        let newest = match lines.back() {
+            Some(line) => Some(line.sequence),
+            None => {
+                let page = self.page(&remote, 1, None)?;
+                page.lines.first().map(|line| line.sequence)
+            }
+        };
+        let mut last = newest.unwrap_or(0);
         loop {
             sleep(LOOK);
             let mut news = VecDeque::new();
@@ -129,10 +136,8 @@ fn print(lines: &VecDeque<JournalEvent>, remote: &Remote) -> anyhow::Result<()> 
             writeln!(out, "{}", serde_json::to_string(line)?)?;
             continue;
         }
-        let JournalEvent { flag, entry, .. } = line;
-        let (who, what, why) = (&entry.who, &entry.what, &entry.why);
-        let when = moment(line.at_unix_ms);
-        writeln!(out, "{when}  {flag}  {who}: {what}: {why}")?;
+        let (when, told) = (moment(line.at_unix_ms), journal_entry(&line.entry));
+        writeln!(out, "{when}  {}  {told}", line.flag)?;
     }
     Ok(())
 }

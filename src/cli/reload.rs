@@ -11,7 +11,7 @@ use crate::control::reload::ReloadStatus;
 
 #[derive(Args)]
 pub(crate) struct Reload {
-    /// Why, for the journal.
+    /// Why, for the log.
     #[arg(short = 'm', long, default_value = "", value_name = "TEXT")]
     reason: String,
     #[command(flatten)]

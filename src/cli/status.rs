@@ -74,7 +74,8 @@ pub(crate) fn frozen(freeze: &Freeze) -> String {
 
 fn not_taken(reload: &ReloadStatus) -> String {
     format!(
-        "the configuration in the file is not the one that runs; it was refused {}, read for {}:",
+        "the configuration in the file is not the one that runs; it was refused {}, \
+         asked for by {}:",
         moment(reload.at_unix_ms),
         reload.by
     )

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::status::{RolloutStatus, WeightsStatus};
+use crate::domain::rollout::JournalEntry;
 use crate::runtime::clock;
 
 /// A span of time in its two largest units: `2 h 5 min`.
@@ -117,6 +118,16 @@ pub(crate) fn line(rollout: &RolloutStatus, paint: Paint) -> String {
         rollout.stages,
         weights(&rollout.weights),
     )
+}
+
+/// Who, what and why.
+pub(crate) fn journal_entry(entry: &JournalEntry) -> String {
+    let JournalEntry { who, what, why, .. } = entry;
+    if why.is_empty() {
+        format!("{who}: {what}")
+    } else {
+        format!("{who}: {what}: {why}")
+    }
 }
 
 /// Whether there are colours.

@@ -54,18 +54,29 @@ fn print(rollout: &RolloutStatus, paint: Paint) {
             "observes only: it says what it would do, and does not",
         );
     }
-    let (passed, limit) = (rollout.seconds_under_way, rollout.deadline_seconds);
-    line("deadline", &format!("{} of {}", span(passed), span(limit)));
     let action = match rollout.action {
         Action::Promote => "promote",
         Action::Hold => "hold",
         Action::Rollback => "roll back",
     };
-    line("judge", &format!("would {action}"));
+    if has_ended(rollout) {
+        line("judge", &format!("said last: {action}"));
+    } else {
+        let (passed, limit) = (rollout.seconds_under_way, rollout.deadline_seconds);
+        line("deadline", &format!("{} of {}", span(passed), span(limit)));
+        line("judge", &format!("would {action}"));
+    }
     rollout.findings.iter().for_each(print_finding);
     print_stages(rollout);
     print_arms(rollout);
     print_journal(rollout);
+}
+
+fn has_ended(rollout: &RolloutStatus) -> bool {
+    matches!(
+        rollout.phase.as_str(),
+        "succeeded" | "rolled_back" | "aborted"
+    )
 }
 
 fn print_finding(finding: &Finding) {
@@ -76,7 +87,7 @@ fn print_finding(finding: &Finding) {
 
 fn print_stages(rollout: &RolloutStatus) {
     let stage = |(n, stage): (usize, &StageStatus)| {
-        let is_current = n + 1 == rollout.stage && !matches!(rollout.phase.as_str(), "succeeded");
+        let is_current = n + 1 == rollout.stage && !has_ended(rollout);
         let mut groups: Vec<_> = stage.groups.iter().map(ToString::to_string).collect();
         if groups.is_empty() {
             groups.push("everyone".to_owned());
@@ -130,14 +141,8 @@ fn arm_row(name: &str, arm: &ArmStatus) -> Vec<String> {
 fn print_journal(rollout: &RolloutStatus) {
     println!("\nlast changes, newest first");
     for event in rollout.journal.iter().take(JOURNAL_SHOWN) {
-        let entry = &event.entry;
-        println!(
-            "  {}  {}: {}: {}",
-            moment(event.at_unix_ms),
-            entry.who,
-            entry.what,
-            entry.why
-        );
+        let told = words::journal_entry(&event.entry);
+        println!("  {}  {told}", moment(event.at_unix_ms));
     }
 }
 

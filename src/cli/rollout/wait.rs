@@ -141,3 +141,45 @@ impl Seen {
         self.told = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        wait: Wait,
+    }
+
+    #[test]
+    fn every_phase_ends_the_wait_as_a_script_needs_it() {
+        let end = |arguments: &str, phase: &str| {
+            let line = format!("wait orders {arguments}");
+            let parsed = Line::try_parse_from(line.split_whitespace()).unwrap();
+            parsed.wait.end(phase)
+        };
+        for (phase, wanted, through) in [
+            ("waiting", None, None),
+            ("progressing", None, None),
+            ("waiting_for_approval", Some(Exit::Paused), None),
+            ("paused", Some(Exit::Paused), None),
+            ("watching", None, None),
+            ("succeeded", Some(Exit::Done), Some(Exit::Done)),
+            ("rolled_back", Some(Exit::Refused), Some(Exit::Refused)),
+            ("aborted", Some(Exit::Refused), Some(Exit::Refused)),
+        ] {
+            assert_eq!(end("", phase), wanted, "{phase}");
+            assert_eq!(end("--through-pauses", phase), through, "{phase}");
+            assert_eq!(end(&format!("--for {phase}"), phase), Some(Exit::Done));
+        }
+        // What is wanted is past, or cannot come any more.
+        assert_eq!(end("--for watching", "succeeded"), Some(Exit::Done));
+        assert_eq!(end("--for rolled_back", "succeeded"), Some(Exit::Refused));
+        assert_eq!(end("--for aborted", "rolled_back"), Some(Exit::Refused));
+        assert_eq!(end("--for watching", "paused"), Some(Exit::Paused));
+        assert!(Line::try_parse_from(["wait", "orders", "--for", "done"]).is_err());
+    }
+}
