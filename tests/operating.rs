@@ -574,7 +574,7 @@ fn the_journal_is_read_page_by_page_and_followed() {
 }
 
 /// Requests that make no sense, and what is said of each.
-const UNFIT: [(&str, &str, &str, u16, &str); 18] = [
+const UNFIT: [(&str, &str, &str, u16, &str); 19] = [
     ("GET", "/journal?limit=0", "", 400, "from 1 to 1000"),
     ("GET", "/journal?limit=1001", "", 400, "from 1 to 1000"),
     (
@@ -643,6 +643,7 @@ const UNFIT: [(&str, &str, &str, u16, &str); 18] = [
         400,
         "reason",
     ),
+    ("POST", "/freeze", r#"{"reason": "a\nb"}"#, 400, "one line"),
     ("POST", "/freeze", "[]", 400, "reason"),
     ("GET", "/freeze", "", 405, "no such method"),
     ("PUT", "/status", "", 405, "no such method"),

@@ -32,6 +32,9 @@ pub(crate) const USER_HEADER: &str = "x-serin-user";
 /// Who it was, where nobody says.
 const SOMEBODY: &str = "operator";
 
+/// The longest reason, in characters: a sentence or two with a link.
+const REASON_CHARS_MAX: usize = 500;
+
 /// How often refusals are logged at the most; the rest is counted.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -93,9 +96,15 @@ impl Visitor {
         }
     }
 
-    /// The author of what they ask for.
-    pub(crate) fn because(self, why: String) -> Author {
-        Author { who: self.who, why }
+    /// The author of what they ask for, or what is wrong with the reason: it is shown in logs,
+    /// terminals and messages, so it is one short line.
+    pub(crate) fn because(self, why: String) -> Result<Author, ApiError> {
+        if why.chars().count() > REASON_CHARS_MAX || why.chars().any(char::is_control) {
+            return Err(ApiError::BadRequest(format!(
+                "a reason is one line of at most {REASON_CHARS_MAX} characters"
+            )));
+        }
+        Ok(Author { who: self.who, why })
     }
 }
 
@@ -324,7 +333,7 @@ mod tests {
     fn admit(gate: &Gate, method: &Method, fields: &[(&'static str, &str)]) -> Result<String, u16> {
         let admitted = gate.admit(method, &headers(fields));
         admitted
-            .map(|visitor| visitor.because(String::new()).who)
+            .map(|visitor| visitor.because(String::new()).unwrap().who)
             .map_err(|refused| refused.error.into_response().status().as_u16())
     }
 
@@ -388,6 +397,20 @@ mod tests {
         let ci = format!("Bearer {CI}");
         let both = [ann[0], ("authorization", &*ci)];
         assert_eq!(admit(&closed, &Method::POST, &both), Ok("ci".into()));
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        let because = |why: &str| Visitor::unverified(None).because(why.to_owned());
+        assert!(because("").is_ok());
+        assert!(because(&"ü".repeat(REASON_CHARS_MAX)).is_ok());
+        for why in [
+            "two\nlines",
+            "\u{1b}[31mred",
+            &"ü".repeat(REASON_CHARS_MAX + 1),
+        ] {
+            assert!(matches!(because(why), Err(ApiError::BadRequest(_))));
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) async fn command(
         }
         command => command,
     };
-    let by = visitor.because(reason);
+    let by = visitor.because(reason)?;
     Ok(Json(state.commands.send(&flag, command, by).await?))
 }
 

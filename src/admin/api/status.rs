@@ -43,7 +43,7 @@ pub(crate) async fn freeze(
     body: Bytes,
 ) -> Result<Json<FreezeAnswer>, ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    let freeze = state.commands.freeze(visitor.because(reason)).await?;
+    let freeze = state.commands.freeze(visitor.because(reason)?).await?;
     Ok(Json(FreezeAnswer { freeze }))
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn unfreeze(
     body: Bytes,
 ) -> Result<Json<FreezeAnswer>, ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    let freeze = state.commands.unfreeze(visitor.because(reason)).await?;
+    let freeze = state.commands.unfreeze(visitor.because(reason)?).await?;
     Ok(Json(FreezeAnswer { freeze }))
 }
 
@@ -63,5 +63,5 @@ pub(crate) async fn reload(
     body: Bytes,
 ) -> Result<Json<ReloadStatus>, ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    Ok(Json(state.reload.request(visitor.because(reason)).await?))
+    Ok(Json(state.reload.request(visitor.because(reason)?).await?))
 }
