@@ -271,7 +271,7 @@ fn an_operator_promotes_stage_by_stage_until_nothing_is_left() {
     assert_eq!(release.command("promote", "").json()["phase"], "succeeded");
     release.assert_weight("default", 1.0);
     let refused = release.command("promote", "").problem(409);
-    let reason = "the rollout has succeeded already, there is nothing left to promote";
+    let reason = "the rollout has succeeded already, there is nothing left to promote; `rollback` takes canary back";
     assert_eq!(refused["detail"], reason);
     // Even after success an operator may go back.
     assert_eq!(
@@ -310,11 +310,14 @@ fn an_operator_rolls_back_and_the_journal_says_why() {
         .proxy
         .wait_for_log("rolled back from stage 1: ticket 7", SOON);
     let again = release.command("rollback", "").problem(409);
-    assert_eq!(again["detail"], "the rollout is rolled back already");
+    assert_eq!(
+        again["detail"],
+        "the rollout is rolled back; `retry` begins it again"
+    );
     let promote = release
         .command("promote", r#"{ "full": true }"#)
         .problem(409);
-    let reason = "the rollout is rolled back, a promotion needs a new rollout";
+    let reason = "the rollout is rolled back; `retry` begins it again";
     assert_eq!(promote["detail"], reason);
     release.assert_weight("default", 0.0);
 }

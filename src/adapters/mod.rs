@@ -2,5 +2,8 @@
 
 pub mod config_file;
 pub mod evidence;
+pub mod http_client;
 pub mod notify;
 pub mod store;
+#[cfg(test)]
+mod testing;

@@ -7,6 +7,8 @@
 pub mod demo;
 mod reload;
 mod samples;
+mod state;
+mod telling;
 mod threads;
 
 use std::net::SocketAddr;
@@ -19,13 +21,12 @@ use anyhow::Result;
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::notify::log::LogNotifier;
-use crate::adapters::store::memory::MemoryState;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::reload::{Fixed, Reloader, objection};
+use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
-use crate::control::ports::SavedState;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
@@ -34,6 +35,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -58,13 +60,20 @@ struct Shared {
     clock: Clock,
     inbox: InboxSender,
     gate: Arc<Gate>,
+    /// How the delivery of messages goes.
+    deliveries: SnapshotReader<DeliveryStatus>,
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
 }
 
 impl Shared {
     /// What the threads share, and the ends of it that are the controller's alone.
-    fn new(workers: usize, gate: Arc<Gate>) -> (Self, Publisher, Inbox) {
+    fn new(
+        workers: usize,
+        clock: Clock,
+        gate: Arc<Gate>,
+        deliveries: SnapshotReader<DeliveryStatus>,
+    ) -> (Self, Publisher, Inbox) {
         let ledger = Arc::new(Ledger::new(workers));
         let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
         let (inbox, messages) = inbox::inbox();
@@ -72,9 +81,10 @@ impl Shared {
             ledger,
             assignments: Arc::default(),
             subscriber: publisher.reader(),
-            clock: Clock::start(),
+            clock,
             inbox,
             gate,
+            deliveries,
             stop: ShutdownTrigger::new(),
         };
         (shared, publisher, messages)
@@ -89,25 +99,25 @@ impl App {
     /// When a socket cannot be had, a thread not be started, or the configuration contradicts
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
-        let Claimed {
-            workers,
-            bound,
-            admin,
-        } = Claimed::all(&config)?;
+        let claimed = Claimed::all(&config)?;
         let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
         let fixed = Fixed::of(&config);
-        let (shared, publisher, messages) = Shared::new(workers, gate(&tokens, &admin)?);
+        let state = state::open(&config.state, source.as_ref())?;
+        let clock = Clock::start();
+        let telling = Telling::start(&config.notify, state.outbox, clock)?;
+        let gate = gate(&tokens, &claimed.admin)?;
+        let (shared, publisher, messages) =
+            Shared::new(claimed.workers, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
-        let state = MemoryState::default();
         let controller = Controller::new(Parts {
             configuration: routing(config),
             publisher,
             ledger: Arc::clone(&shared.ledger),
             evidence: Box::new(LocalEvidence::new(Arc::clone(&shared.ledger))),
-            writer: Box::new(state.clone()),
-            reader: Arc::new(state.clone()),
-            saved: SavedState::default(),
-            notifiers: vec![Box::new(LogNotifier)],
+            writer: state.writer,
+            reader: Arc::clone(&state.reader),
+            saved: state.saved,
+            notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
@@ -115,13 +125,15 @@ impl App {
         });
         let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
-        let reloader =
-            source.map(|source| Reloader::new(source, fixed, &commands, requests, tokens));
+        let (deliverer, recipients) = telling.split();
+        let reloader = source.map(|source| {
+            Reloader::new((source, fixed), &commands, requests, (tokens, recipients))
+        });
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),
             commands,
-            reader: Arc::new(state),
+            reader: state.reader,
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
             exporter: exporter(&shared, status.clone(), reloader.as_ref())?,
@@ -131,15 +143,17 @@ impl App {
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
-        let listeners = bound.iter().map(|listener| listener.address).collect();
-        let admin_address = admin.address()?;
+        let bound = claimed.bound.iter();
+        let listeners = bound.map(|listener| listener.address).collect();
+        let admin_address = claimed.admin.address()?;
         let control = threads::Control {
             controller,
             reloader,
-            admin,
+            deliverer,
+            admin: claimed.admin,
             state,
         };
-        let contexts = contexts(&shared, bound, workers);
+        let contexts = contexts(&shared, claimed.bound, claimed.workers);
         Ok(Self {
             listeners,
             admin: admin_address,
@@ -234,7 +248,11 @@ fn routing(config: Config) -> NewConfiguration {
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
     };
-    NewConfiguration { routing, planned }
+    NewConfiguration {
+        routing,
+        planned,
+        targets: config.notify,
+    }
 }
 
 /// Why a configuration cannot start, beside where its rollouts are.
@@ -266,6 +284,7 @@ fn exporter(
         assignments: Arc::clone(&shared.assignments),
         inbox: shared.inbox.clone(),
         gate: Arc::clone(&shared.gate),
+        deliveries: shared.deliveries.clone(),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::adapters::config_file::{self, ConfigFileError, Source};
 use crate::admin::Tokens;
 use crate::app::routing;
+use crate::app::telling::Recipients;
 use crate::config::{self, Config, Objection};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
@@ -21,6 +22,7 @@ pub(crate) struct Fixed {
     workers: Option<NonZeroUsize>,
     listeners: Vec<config::Listener>,
     admin: SocketAddr,
+    state: config::state::StateConfig,
 }
 
 impl Fixed {
@@ -29,6 +31,7 @@ impl Fixed {
             workers: config.workers,
             listeners: config.listeners.clone(),
             admin: config.admin.address,
+            state: config.state.clone(),
         }
     }
 
@@ -38,6 +41,7 @@ impl Fixed {
             ("workers", self.workers == other.workers),
             ("listeners", self.listeners == other.listeners),
             ("admin.address", self.admin == other.admin),
+            ("state", self.state == other.state),
         ];
         let changed = keys.into_iter().filter(|(_, is_same)| !is_same);
         let objection = |(key, _): (&str, bool)| Objection {
@@ -55,6 +59,7 @@ pub(crate) struct Reloader {
     fixed: Fixed,
     commands: CommandSender,
     requests: ReloadReceiver,
+    recipients: Recipients,
     status: SnapshotWriter<ReloadStatus>,
     tokens: SnapshotWriter<Tokens>,
 }
@@ -62,17 +67,17 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// A reloader of what was read at the start.
     pub(crate) fn new(
-        source: Source,
-        fixed: Fixed,
+        (source, fixed): (Source, Fixed),
         commands: &CommandSender,
         requests: ReloadReceiver,
-        tokens: SnapshotWriter<Tokens>,
+        (tokens, recipients): (SnapshotWriter<Tokens>, Recipients),
     ) -> Self {
         Self {
             path: source.path,
             fixed,
             commands: commands.clone(),
             requests,
+            recipients,
             status: SnapshotWriter::new(ReloadStatus::of_start(clock::wall())),
             tokens,
         }
@@ -142,8 +147,11 @@ impl Reloader {
             return Err(refuse(&objections));
         }
         let tokens = Tokens::new(&config.admin.tokens);
+        let webhooks = self.recipients.prepare(&config.notify);
+        let webhooks = webhooks.map_err(|error| ReloadError::Refused(vec![error.to_string()]))?;
         match self.commands.install(routing(config)).await {
             Ok(()) => {
+                self.recipients.replace(webhooks);
                 self.tokens.publish(tokens);
                 Ok(Vec::new())
             }

@@ -7,9 +7,11 @@ use crate::admin::Gate;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
 use crate::domain::evidence::{Failure, Fault};
+use crate::domain::ids::TargetName;
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
@@ -17,8 +19,8 @@ use crate::runtime::recorder::{ArmReading, CODES};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::samples::{
-    ArmSample, ConfigSample, EndpointSample, RequestSample, RolloutSample, Samples, StoreSample,
-    WeightSample,
+    ArmSample, ConfigSample, EndpointSample, NotificationSample, RequestSample, RolloutSample,
+    Samples, StoreSample, WeightSample,
 };
 
 /// Where it is counted.
@@ -30,6 +32,7 @@ pub(crate) struct Sources {
     pub(crate) assignments: Arc<CallerAssignments>,
     pub(crate) inbox: InboxSender,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -86,6 +89,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             file_bytes: status.store.file_bytes,
         },
         is_frozen: status.freeze.is_some(),
+        notifications: notifications(&sources.deliveries.load()),
     }
 }
 
@@ -174,4 +178,18 @@ fn weights(routing: &RoutingSnapshot) -> Vec<WeightSample> {
         add("default".to_owned(), flag.weights.default.ratio());
     }
     samples
+}
+
+fn notifications(deliveries: &DeliveryStatus) -> Vec<NotificationSample> {
+    let targets = deliveries.targets.iter();
+    let sample = |(name, status): (&TargetName, &TargetStatus)| NotificationSample {
+        target: name.to_string(),
+        results: vec![
+            ("delivered", status.delivered),
+            ("failed", status.failed),
+            ("given_up", status.given_up),
+        ],
+        pending: status.pending,
+    };
+    targets.map(sample).collect()
 }

@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::mpsc;
 
+use crate::adapters::notify::webhook::Deliverer;
 use crate::admin::{AdminServer, AdminState};
 use crate::app::reload::Reloader;
 use crate::control::Controller;
@@ -16,6 +17,7 @@ use crate::runtime::shutdown::ShutdownTrigger;
 pub(crate) struct Control {
     pub(crate) controller: Controller,
     pub(crate) reloader: Option<Reloader>,
+    pub(crate) deliverer: Deliverer,
     pub(crate) admin: AdminServer,
     pub(crate) state: AdminState,
 }
@@ -56,14 +58,20 @@ impl Threads {
                 .build()?;
             runtime.block_on(async {
                 let admin = control.admin.run(control.state, stopping.clone());
+                let delivering = tokio::spawn(control.deliverer.run(stopping.clone()));
                 if let Some(reloader) = control.reloader {
                     tokio::spawn(reloader.run());
                 }
                 // The controller has no end of its own, so an early end is the admin API's.
-                tokio::select! {
+                let ended = tokio::select! {
                     served = admin => served.context("the admin API ended"),
                     () = control.controller.run(stopping.clone()) => Ok(()),
+                };
+                // It ends by itself once it is time to stop; messages left over are kept.
+                if stopping.is_requested() {
+                    delivering.await?;
                 }
+                ended
             })
         })?;
         Ok(Self {

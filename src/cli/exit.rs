@@ -6,6 +6,7 @@ use anyhow::Error;
 use http::StatusCode;
 
 use crate::adapters::config_file::ConfigFileError;
+use crate::adapters::store::OpenError;
 use crate::admin::client::ClientError;
 use crate::runtime::bind::BindError;
 
@@ -45,9 +46,10 @@ impl From<Exit> for ExitCode {
 
 /// How a command ends that could not be carried out.
 pub(crate) fn of_error(error: &Error) -> Exit {
+    let is_of_machine = error.is::<BindError>() || error.is::<OpenError>();
     if let Some(error) = error.downcast_ref() {
         of_client_error(error)
-    } else if error.is::<ConfigFileError>() || error.is::<BindError>() || error.is::<Unusable>() {
+    } else if error.is::<ConfigFileError>() || is_of_machine || error.is::<Unusable>() {
         Exit::Usage
     } else {
         Exit::Refused

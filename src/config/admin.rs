@@ -77,14 +77,28 @@ impl FromText for Secret {
 }
 
 /// Understands `admin`.
-pub(super) struct AdminReader<'a> {
-    pub(super) listeners: &'a [Listener],
-    pub(super) read_file: ReadFile<'a>,
-    pub(super) report: &'a Report,
+pub(super) fn admin(
+    section: Option<&Placed<AdminDocument>>,
+    listeners: &[Listener],
+    read_file: ReadFile<'_>,
+    report: &Report,
+) -> Admin {
+    let reader = AdminReader {
+        listeners,
+        read_file,
+        report,
+    };
+    reader.admin(section)
+}
+
+struct AdminReader<'a> {
+    listeners: &'a [Listener],
+    read_file: ReadFile<'a>,
+    report: &'a Report,
 }
 
 impl AdminReader<'_> {
-    pub(super) fn admin(&self, section: Option<&Placed<AdminDocument>>) -> Admin {
+    fn admin(&self, section: Option<&Placed<AdminDocument>>) -> Admin {
         let written = section.and_then(|section| section.value.address.as_ref());
         let is_refused = section.is_some_and(|section| self.has_problem(section.place));
         let address = written.map_or(defaults::ADMIN_ADDRESS, |written| written.value);

@@ -64,3 +64,12 @@ pub const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The most endpoints that may be asked of stable: more than any pool has is a slip of the pen.
 pub const ENDPOINTS_MAX: u64 = 10_000;
+/// How long a webhook may take: chats answer within a second, and nothing waits for it.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest that it may be given: whoever has not answered after a minute will not.
+pub const NOTIFY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The most targets of notifications: each has a queue and a connection of its own, and a list
+/// this long is a distribution list, which is somebody else's trade.
+pub const NOTIFY_TARGETS_MAX: usize = 16;

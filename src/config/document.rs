@@ -12,13 +12,15 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, TokenName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, TargetName, TokenName};
+use crate::domain::notify::WebhookUrl;
 use crate::domain::rollout::{Mode, NoData, OnDeadline, StartMode, Undecided};
 use crate::domain::route::HostPattern;
 use crate::domain::secret::Secret;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX, WORKERS_MAX};
+use crate::config::notify::{MessageHeader, PhaseWord, SecretValue};
 use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
@@ -47,6 +49,8 @@ pub(super) struct Document {
     pub(super) listeners: Option<Placed<Vec<ListenerDocument>>>,
     pub(super) admin: Option<Placed<AdminDocument>>,
     #[serde(default)]
+    pub(super) state: StateDocument,
+    #[serde(default)]
     pub(super) trusted_proxies: Vec<Written<IpNet>>,
     #[serde(default)]
     pub(super) identity: Vec<Placed<IdentityDocument>>,
@@ -57,6 +61,7 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) flags: Named<FlagName, FlagDocument>,
     pub(super) routes: Option<Placed<Vec<Placed<RouteDocument>>>>,
+    pub(super) notify: Option<Placed<Vec<Placed<NotifyDocument>>>>,
 }
 
 /// Where requests come in.
@@ -99,6 +104,16 @@ pub(super) struct TokenDocument {
 pub(super) enum RoleDocument {
     Viewer,
     Operator,
+}
+
+/// What outlives the process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ path: /var/lib/serin }`"
+)]
+pub(super) struct StateDocument {
+    pub(super) path: Option<Written<NonEmpty>>,
 }
 
 /// Where a caller's key comes from.
@@ -337,4 +352,31 @@ pub(super) struct RouteDocument {
 pub(super) enum PathDocument {
     Exact(Written<String>),
     Prefix(Written<String>),
+}
+
+/// Somebody who is told of changes.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ webhook: \"http://chat/hook\" }`"
+)]
+pub(super) struct NotifyDocument {
+    pub(super) webhook: Written<WebhookUrl>,
+    pub(super) name: Option<Written<TargetName>>,
+    pub(super) format: Option<FormatDocument>,
+    pub(super) on: Option<Placed<Vec<Written<PhaseWord>>>>,
+    pub(super) flags: Option<Placed<Vec<Written<String>>>>,
+    #[serde(default)]
+    pub(super) headers: Named<MessageHeader, Written<SecretValue>>,
+    pub(super) timeout: Option<Written<Span>>,
+    pub(super) ca: Option<Written<NonEmpty>>,
+}
+
+/// The shape of messages.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FormatDocument {
+    Json,
+    Slack,
+    Teams,
 }

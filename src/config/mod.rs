@@ -37,12 +37,14 @@ mod group;
 mod identity;
 mod listener;
 mod names;
+mod notify;
 mod objection;
 mod planned;
 mod reader;
 mod report;
 mod rollout;
 mod route;
+pub mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,7 @@ use crate::domain::group::GroupTable;
 use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::notify::NotifyTarget;
 use crate::domain::route::RouteTable;
 
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
@@ -67,12 +70,13 @@ pub use self::flag::FlagConfig;
 pub use self::listener::Listener;
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
+pub use self::state::StateConfig;
 
-use self::admin::AdminReader;
 use self::document::Document;
 use self::flag::FlagReader;
 use self::group::GroupReader;
 use self::names::Names;
+use self::notify::NotifyReader;
 use self::report::Report;
 use self::route::RouteReader;
 use self::tree::{Content, Node};
@@ -86,6 +90,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where operators come in.
     pub admin: Admin,
+    /// Where what outlives the process is kept.
+    pub state: StateConfig,
     /// Peers whose forwarding and identity headers are believed.
     pub trusted: AddressMatcher,
     /// Where a caller's key comes from, first source first.
@@ -98,12 +104,14 @@ pub struct Config {
     pub flags: Vec<FlagConfig>,
     /// The routes; at least one.
     pub routes: RouteTable,
+    /// Who is told of changes, in the file's order; no two of one name.
+    pub notify: Vec<NotifyTarget>,
 }
 
 /// Reads a configuration.
 ///
-/// Pure but for `read_file`, by which files that the configuration names (lists of callers) are
-/// read; their paths come as they are written, so relative ones are the caller's to resolve.
+/// Pure but for `read_file`, by which files that the configuration names (lists of callers,
+/// certificates) are read; their paths come as they are written, so relative ones are the caller's to resolve.
 ///
 /// # Errors
 /// Everything that is wrong with the text, in its order.
@@ -178,11 +186,6 @@ fn understand(
     let trusts_peers = !document.trusted_proxies.is_empty()
         || trusted_proxies.is_some_and(|written| report.has_problem_within(written.place));
     let networks = document.trusted_proxies.iter().map(|network| network.value);
-    let admin_reader = AdminReader {
-        listeners: &listeners,
-        read_file,
-        report,
-    };
     let group_reader = GroupReader {
         names: &group_names,
         read_file,
@@ -198,13 +201,20 @@ fn understand(
         backends: &backend_names,
         report,
     };
+    let notify_reader = NotifyReader {
+        flag_names: &flag_names,
+        flags: &document.flags,
+        read_file,
+        report,
+    };
     Config {
         workers: document
             .workers
             .and_then(|count| usize::try_from(count.0).ok())
             .and_then(NonZeroUsize::new),
-        admin: admin_reader.admin(document.admin.as_ref()),
+        admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
+        state: state::state(&document.state),
         identity: identity::identity(&document.identity, trusts_peers, report),
         trusted: AddressMatcher {
             networks: networks.collect(),
@@ -213,5 +223,6 @@ fn understand(
         backends: backend::backends(&document.backends, report),
         flags: flag_reader.flags(&document.flags),
         routes: route_reader.routes(document.routes.as_ref()),
+        notify: notify_reader.targets(document.notify.as_ref()),
     }
 }

@@ -9,18 +9,23 @@ use super::*;
 use crate::domain::flag::Stickiness;
 use crate::domain::identity::{AssignedCookie, IdentitySource};
 use crate::domain::ids::{BackendIndex, GroupIndex};
+use crate::domain::notify::NotifyFormat;
+use crate::domain::rollout::{Mode, StartMode};
 use crate::domain::weight::Weight;
 
 const SMALLEST: &str = include_str!("../../config/serin.yaml");
 const REFERENCE: &str = include_str!("../../config/reference.yaml");
 const BETA: &str = include_str!("../../config/beta.txt");
+const AUTHORITY: &str = include_str!("../../config/internal.pem");
 
-/// There are three files: callers, a token, and a token that is too short.
+/// There are three files that are right, and two that are not what their names say.
 fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("beta.txt") => Ok(BETA.to_owned()),
         Some("ci.token") => Ok("a-secret-of-24-bytes-abc\r\n".to_owned()),
         Some("short.token") => Ok("hunter2\n".to_owned()),
+        Some("internal.pem") => Ok(AUTHORITY.to_owned()),
+        Some("torn.pem") => Ok(AUTHORITY[..200].to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -69,6 +74,7 @@ fn the_smallest_file_relies_on_defaults() {
     assert_eq!(config.workers, None);
     assert_eq!(config.listeners[0].address, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(config.admin.address, defaults::ADMIN_ADDRESS);
+    assert_eq!(config.state.path, None);
     assert!(config.identity.is_empty() && config.trusted.networks.is_empty());
     assert_eq!(config.backends[1].endpoints[0].to_string(), "10.0.0.2:8000");
     assert_eq!(config.backends[1].timeouts, defaults::TIMEOUTS);
@@ -112,6 +118,8 @@ fn the_reference_means_what_it_says() {
     });
     assert_eq!(config.identity[2], cookie);
 
+    assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
+
     let orders = &config.flags[0];
     let exposed: Vec<_> = orders
         .flag
@@ -136,7 +144,16 @@ fn the_reference_means_what_it_says() {
     assert_eq!(judge.error_rate.max, Some(0.05));
     assert_eq!(judge.latency.mean_max, Some(Duration::from_secs(1)));
 
-    let checkout = &config.flags[1].flag;
+    let gated = plan.stages().iter().filter(|stage| stage.needs_approval);
+    let gated: Vec<_> = gated.map(|stage| stage.shape.weight.to_string()).collect();
+    assert_eq!(gated, ["25%"]);
+    assert_eq!(plan.policy().deadline, Duration::from_secs(86_400));
+    assert_eq!(plan.policy().stable_min_endpoints, 1);
+    let careful = config.flags[1].rollout.as_ref().unwrap().plan.policy();
+    assert_eq!(careful.start, StartMode::Manual);
+    assert_eq!(careful.mode, Mode::Observe);
+
+    let checkout = &config.flags[2].flag;
     let weights: Vec<_> = checkout
         .weights
         .groups
@@ -155,6 +172,55 @@ fn the_reference_means_what_it_says() {
         .map(|(_, route)| &*route.label)
         .collect();
     assert_eq!(labels, ["checkout", "=/status", "/orders"]);
+}
+
+#[test]
+fn a_gate_stands_before_a_stage_of_the_plan() {
+    let flag = |rollout: &str| with_flag(&format!("rollout: {{ revision: r, {rollout} }}"));
+    let found = |rollout: &str| problems(&flag(rollout)).join("\n");
+    let unknown = found("stages: [5%, 100%], gates: [{ before: 25%, approve: manual }]");
+    assert!(
+        unknown.contains("gates[0].before: no stage has a weight of 25%; write one of 5%, 100%"),
+        "{unknown}"
+    );
+    let nobody = found("stages: [5%], gates: [{ before: 5% }]");
+    assert!(nobody.contains("`approve` is missing"), "{nobody}");
+    let later = found("stages: [5%], gates: [{ before: 5%, webhook: http://ci }]");
+    assert!(
+        later.contains("`webhook` is not in this version"),
+        "{later}"
+    );
+    let slip = found("stages: [5%], undecided: promot");
+    assert!(slip.contains("did you mean `promote`?"), "{slip}");
+    let zero = found("stages: [5%], patience: 0");
+    assert!(zero.contains("a whole number from 1 to 1000"), "{zero}");
+}
+
+#[test]
+fn the_reference_tells_a_chat_a_team_and_a_pager() {
+    let config = parse(REFERENCE, &read_file).unwrap();
+    let [chat, team, pager] = config.notify.as_slice() else {
+        panic!("{:?}", config.notify);
+    };
+    assert_eq!(
+        (chat.name.as_str(), chat.format),
+        ("chat", NotifyFormat::Slack)
+    );
+    let phases = [
+        "waiting_for_approval",
+        "succeeded",
+        "rolled_back",
+        "aborted",
+    ];
+    assert_eq!(chat.phases, phases);
+    let flags: Vec<_> = chat.flags.iter().map(FlagName::as_str).collect();
+    assert_eq!(flags, ["orders", "checkout"]);
+    assert_eq!(team.format, NotifyFormat::Teams);
+    assert_eq!(pager.name.as_str(), "pager.internal");
+    assert_eq!(pager.format, NotifyFormat::Json);
+    assert!(pager.phases.is_empty() && pager.flags.is_empty());
+    assert_eq!(pager.headers["authorization"], "Bearer change-me");
+    assert_eq!(pager.authorities.len(), 1);
 }
 
 #[test]
@@ -184,6 +250,7 @@ fn the_reference_states_the_defaults() {
         ("hold", defaults::HOLD),
         ("watch", defaults::WATCH),
         ("max_age", defaults::ASSIGNED_COOKIE_MAX_AGE),
+        ("timeout", defaults::NOTIFY_TIMEOUT),
     ] {
         let is_stated = REFERENCE.lines().any(|line| {
             let (line, comment) = line.split_once('#').unwrap_or((line, ""));
@@ -538,6 +605,22 @@ fn tokens_that_protect_nothing_are_refused_without_being_shown() {
 }
 
 #[test]
+fn the_folder_of_the_state_is_a_path_and_nothing_else() {
+    let with = |state: &str| format!("{SMALLEST}state: {state}\n");
+    for state in ["{}", "{ path: data }"] {
+        assert!(parse(&with(state), &read_file).is_ok(), "{state}");
+    }
+    for (state, problem) in [
+        ("{ path: \"\" }", "state.path: is empty"),
+        ("{ paths: /x }", "did you mean `path`"),
+        ("/var/lib/serin", "a map such as `{ path: /var/lib/serin }`"),
+    ] {
+        let found = problems(&with(state));
+        assert!(found.len() == 1 && found[0].contains(problem), "{found:?}");
+    }
+}
+
+#[test]
 fn identity_sources_that_can_never_speak_are_refused() {
     let identity = |list: &str| problems(&format!("{}identity: {list}\n", with_groups("{}")));
     assert_eq!(
@@ -759,6 +842,167 @@ fn routes_without_a_name_are_called_by_what_they_fit() {
     assert_eq!(labels, ["/a", "/a#2", "=/a", "GET *.e.com/a", "/a#3"]);
 }
 
+fn with_notify(targets: &str) -> String {
+    format!("{}notify: [{targets}]\n", with_groups("{}"))
+}
+
+#[test]
+fn targets_of_notifications_say_where_what_and_how() {
+    for (targets, expected) in [
+        (
+            "{ webhook: http://chat/x, on: [rolled_bak, paused, paused], flags: [g] }",
+            &[
+                "f:6:41: notify[0].on[0]: no phase is called `rolled_bak`; did you mean \
+                 `rolled_back`?",
+                "f:6:61: notify[0].on[2]: `paused` is written twice; remove one of the two",
+                "f:6:78: notify[0].flags[0]: no flag is named `g`; expected `f`",
+            ][..],
+        ),
+        (
+            "{ webhook: http://chat/x, on: [done] }",
+            &[
+                "f:6:41: notify[0].on[0]: no phase is called `done`; expected one of `waiting`, \
+                 `progressing`, `waiting_for_approval`, `paused`, `watching`, `succeeded`, \
+                 `rolled_back`, `aborted`",
+            ],
+        ),
+        (
+            "{ webhook: http://chat/x, on: [], flags: [] }",
+            &[
+                "f:6:40: notify[0].on: is an empty list, by which nobody would ever be told; \
+                 remove it to be told of every change",
+                "f:6:51: notify[0].flags: is an empty list, by which nobody would ever be told; \
+                 remove it to be told of all flags",
+            ],
+        ),
+        (
+            "{ webhok: http://chat/x }, { url: \"http://chat\", format: discord }",
+            &[
+                "f:6:12: notify[0].webhok: unknown key `webhok`; did you mean `webhook`?",
+                "f:6:37: notify[1]: `webhook` is missing; add `webhook:`",
+                "f:6:39: notify[1].url: unknown key `url`; expected one of `webhook`, `name`, \
+                 `format`, `on`, `flags`, `headers`, `timeout`, `ca`",
+                "f:6:67: notify[1].format: unknown key `discord`; expected one of `json`, \
+                 `slack`, `teams`",
+            ],
+        ),
+        (
+            "{ webhook: http://chat, name: x, timeout: 2m }, { webhook: http://b, name: x }",
+            &[
+                "f:6:52: notify[0].timeout: `2m` is longer than `1m`; a message that fails is \
+                 sent again, so there is no need to wait for long",
+                "f:6:85: notify[1].name: another target is named `x`; choose another name",
+            ],
+        ),
+    ] {
+        assert_eq!(problems(&with_notify(targets)), expected);
+    }
+    let many = "{ webhook: http://a }, ".repeat(17);
+    assert_eq!(
+        problems(&with_notify(&many)),
+        ["f:6:9: notify: more than 16 targets; tell one, and let it tell the others"]
+    );
+}
+
+#[test]
+fn certificates_and_headers_of_a_target_are_what_they_are_called() {
+    for (targets, expected) in [
+        (
+            "{ webhook: http://chat, ca: internal.pem }, { webhook: https://a, ca: beta.txt }, \
+             { webhook: https://b, ca: torn.pem }, { webhook: https://c, ca: none.pem }",
+            &[
+                "f:6:38: notify[0].ca: `ca` beside a URL of http, where no certificate is shown; \
+                 remove it, or write `https://`",
+                "f:6:80: notify[1].ca: `beta.txt` has no certificate; give a PEM file that \
+                 begins with `-----BEGIN CERTIFICATE-----`",
+                "f:6:118: notify[2].ca: `torn.pem` is not PEM, or not all of it; give a PEM file that begins with \
+                 `-----BEGIN CERTIFICATE-----`",
+                "f:6:156: notify[3].ca: cannot read `none.pem`: entity not found; write a path \
+                 that is absolute or starts at this file",
+            ][..],
+        ),
+        (
+            "{ webhook: http://a, headers: { Content-Type: x, \"a b\": c } }",
+            &[
+                "f:6:42: notify[0].headers.Content-Type: `Content-Type` is set with each \
+                 message; remove it",
+                "f:6:59: notify[0].headers.\"a b\": `a b` is not the name of a header; write it \
+                 without `:` and spaces",
+            ],
+        ),
+    ] {
+        assert_eq!(problems(&with_notify(targets)), expected);
+    }
+}
+
+#[test]
+fn problems_with_a_secret_do_not_tell_it() {
+    for (target, expected) in [
+        (
+            "{ webhook: hooks/s3cret }",
+            "the URL has no scheme; write `https://` before it",
+        ),
+        (
+            "{ webhook: ftp://a/s3cret }",
+            "unknown scheme `ftp`; write `https://…` or `http://…`",
+        ),
+        (
+            "{ webhook: \"https://u:s3cret@a/\" }",
+            "a URL with user and password is not supported; send credentials in `headers`, such \
+             as `authorization`",
+        ),
+        (
+            "{ webhook: \"https://a:x/s3cret\" }",
+            "the URL has no valid port (`:x`); write 1 to 65535",
+        ),
+        (
+            "{ webhook: \"https://a/s3cret key\" }",
+            "the URL has characters that do not belong there; write others as `%20`",
+        ),
+        (
+            "{ webhook: 53237 }",
+            "expected a URL such as `https://chat.example.com/hook`, found a number",
+        ),
+        (
+            "{ webhook: http://a, headers: { x: \"s3cret\\n\" } }",
+            "has characters that a header cannot carry; write one line of ASCII",
+        ),
+        (
+            "{ webhook: http://a, headers: { x: 53237 } }",
+            "expected text, found a number; put it in quotes",
+        ),
+    ] {
+        let [problem] = &problems(&with_notify(target))[..] else {
+            panic!("{target}");
+        };
+        assert!(problem.ends_with(expected), "{problem}");
+        assert!(
+            !problem.contains("s3cret") && !problem.contains("53237"),
+            "{problem}"
+        );
+    }
+    let secret = "{ webhook: https://a/s3cret, headers: { x: s3cret } }";
+    let config = parse(&with_notify(secret), &read_file).unwrap();
+    assert!(!format!("{:?}", config.notify).contains("s3cret"));
+}
+
+#[test]
+fn targets_without_a_name_are_called_by_their_host() {
+    let targets = "{ webhook: http://chat/a }, { webhook: http://chat/b }, { webhook: \
+                   \"http://[2001:db8::1]\" }, { webhook: http://b, name: chat-2 }, \
+                   { webhook: \"http://[::]\" }";
+    let config = parse(&with_notify(targets), &read_file).unwrap();
+    let names: Vec<_> = config
+        .notify
+        .iter()
+        .map(|target| target.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["chat", "chat-3", "2001-db8--1", "chat-2", "webhook"]
+    );
+}
+
 #[test]
 fn a_report_stays_short_and_on_its_lines() {
     let many: String = (0..500).map(|n| format!("k{n}: 1\n")).collect();
@@ -792,7 +1036,6 @@ fn each_key_of_the_design_is_named_once() {
         "http3",
         "proxy_protocol",
         "limits",
-        "state",
         "fleet",
         "apps",
         "api_key",
@@ -815,7 +1058,6 @@ fn each_key_of_the_design_is_named_once() {
         "release_when",
         "variants",
         "off",
-        "notify",
         "access_log",
         "tracing",
     ] {

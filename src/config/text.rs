@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TokenName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TargetName, TokenName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
@@ -61,6 +61,7 @@ names! {
     FlagName: "the name of a flag",
     GroupName: "the name of a group",
     BackendName: "the name of a backend",
+    TargetName: "the name of a target",
     TokenName: "the name of a token"
 }
 
@@ -353,8 +354,8 @@ impl FromText for Endpoint {
     }
 }
 
-/// Reads `host`, `host:port` or `[ipv6]:port`.
-fn endpoint(authority: &str) -> Result<Endpoint, String> {
+/// Reads `host`, `host:port` or `[ipv6]:port`; without a port it is 80.
+pub(super) fn endpoint(authority: &str) -> Result<Endpoint, String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("has no closing `]`")?;

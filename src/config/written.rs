@@ -17,6 +17,8 @@ pub(super) trait FromText: Sized {
     const EXPECTED: &'static str;
     /// How to write it, where a number or boolean stands; [`AS_WRITTEN`] is that number.
     const INSTEAD_OF_NUMBER: &'static str = "";
+    /// Whether no problem may quote it.
+    const IS_SECRET: bool = false;
 
     /// Reads the text, or says what is wrong and, after `; `, what would have been right.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -86,7 +88,11 @@ struct TextVisitor<T>(PhantomData<T>);
 
 impl<T: FromText> TextVisitor<T> {
     fn found<E: Error>(kind: &str) -> E {
-        let problem = format!("expected {}, found the {kind} `{AS_WRITTEN}`", T::EXPECTED);
+        let problem = if T::IS_SECRET {
+            format!("expected {}, found a {kind}", T::EXPECTED)
+        } else {
+            format!("expected {}, found the {kind} `{AS_WRITTEN}`", T::EXPECTED)
+        };
         match T::INSTEAD_OF_NUMBER {
             "" => E::custom(problem),
             hint => E::custom(format_args!("{problem}; {hint}")),

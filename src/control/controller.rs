@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
-use crate::control::commands::{CommandError, CommandReceiver, InstallError, PendingCommand};
+use crate::control::commands::CommandReceiver;
 use crate::control::endpoints::{EndpointTotals, EndpointsUp};
 use crate::control::installation::{
     self, FlagRefusal, NewConfiguration, Records, carry_out, examine,
 };
-use crate::control::perform::{Performer, now_unix_ms};
+use crate::control::perform::Performer;
 use crate::control::ports::{
     EvidenceSource, JournalQuery, Notifier, SavedState, StateReader, StateWriter,
 };
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
-use crate::control::status::{RolloutStatus, Status};
+use crate::control::status::Status;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
-use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry, Moment};
+use crate::domain::rollout::{Freeze, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::Variant;
@@ -69,20 +69,20 @@ pub struct Parts {
 
 /// Runs all rollouts.
 pub struct Controller {
-    rollouts: Vec<RunningRollout>,
+    pub(super) rollouts: Vec<RunningRollout>,
     /// Every release that is known, those that are running as they were last installed.
     records: Records,
-    freeze: Option<Freeze>,
-    performer: Performer,
-    reader: Arc<dyn StateReader>,
+    pub(super) freeze: Option<Freeze>,
+    pub(super) performer: Performer,
+    pub(super) reader: Arc<dyn StateReader>,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
     collected: BTreeMap<FlagName, TickCounts>,
-    endpoints: EndpointsUp,
+    pub(super) endpoints: EndpointsUp,
     commands: CommandReceiver,
     inbox: Inbox,
     assignments: Arc<CallerAssignments>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// When assignments that had ended were last removed.
     expired: Timestamp,
     /// When messages of requests were last looked at.
@@ -101,8 +101,11 @@ impl Controller {
             publisher: parts.publisher,
             ledger: parts.ledger,
             writer: parts.writer,
+            reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
+            targets: Vec::new(),
             is_gathering: false,
+            unsaved: Vec::new(),
         };
         let mut records = Records::new();
         for record in parts.saved.records {
@@ -163,7 +166,7 @@ impl Controller {
     }
 
     /// Shows what was written into the journal before this process.
-    fn recall(&mut self) {
+    pub(super) fn recall(&mut self) {
         for rollout in &mut self.rollouts {
             let shown = rollout.journal.len();
             let wanted = JournalQuery {
@@ -183,7 +186,10 @@ impl Controller {
         }
     }
 
-    fn install(&mut self, configuration: NewConfiguration) -> Result<(), Vec<FlagRefusal>> {
+    pub(super) fn install(
+        &mut self,
+        configuration: NewConfiguration,
+    ) -> Result<(), Vec<FlagRefusal>> {
         for rollout in &self.rollouts {
             installation::remember(&mut self.records, rollout.record());
         }
@@ -199,12 +205,15 @@ impl Controller {
         Ok(())
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let now = self.clock.now();
         if now - self.expired >= EXPIRY_INTERVAL {
             self.expired = now;
             self.assignments.expire(now);
         }
+        let written = self.performer.retry_unsaved();
+        let rollouts = self.rollouts.iter_mut();
+        rollouts.for_each(|rollout| rollout.note_written(&written));
         self.collect();
         self.look_at_endpoints();
         let mut collected = std::mem::take(&mut self.collected);
@@ -257,95 +266,6 @@ impl Controller {
         self.publish_status();
     }
 
-    /// Carries a command out; who waits for the reply sees its effect everywhere.
-    ///
-    /// Whoever asked may have left; what was asked for is done all the same.
-    fn obey(&mut self, pending: PendingCommand) {
-        match pending {
-            PendingCommand::Rollout {
-                flag,
-                command,
-                by,
-                reply,
-            } => {
-                let answer = self.command(flag, command, by);
-                self.publish_status();
-                let _ = reply.send(answer);
-            }
-            PendingCommand::Freeze { on, by, reply } => {
-                let answer = self.set_freeze(on, by);
-                self.publish_status();
-                let _ = reply.send(answer);
-            }
-            PendingCommand::Install {
-                configuration,
-                reply,
-            } => {
-                let answer = self.install(*configuration).map_err(InstallError::Refused);
-                if answer.is_ok() {
-                    self.recall();
-                }
-                self.publish_status();
-                let _ = reply.send(answer);
-            }
-        }
-    }
-
-    fn command(
-        &mut self,
-        flag: String,
-        command: Command,
-        by: Author,
-    ) -> Result<RolloutStatus, CommandError> {
-        let now = self.clock.now();
-        let of_command = |rollout: &&mut RunningRollout| rollout.name.as_str() == flag;
-        let Some(rollout) = self.rollouts.iter_mut().find(of_command) else {
-            return Err(CommandError::NoRollout(flag));
-        };
-        let circumstances = (now, self.freeze.as_ref());
-        let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
-        let event = Event::Command { command, by };
-        rollout.advance(event, &moment, &mut self.performer)?;
-        Ok(rollout.status(&self.performer, &moment))
-    }
-
-    /// Freezes promotions, or lets them go on; again changes who wants it and why.
-    fn set_freeze(&mut self, on: bool, by: Author) -> Result<Option<Freeze>, CommandError> {
-        if !on && self.freeze.is_none() {
-            return Ok(None);
-        }
-        let what = if on {
-            "promotions frozen"
-        } else {
-            "promotions go on"
-        };
-        let entry = JournalEntry {
-            who: by.who.clone(),
-            what: what.to_owned(),
-            why: by.why.clone(),
-            findings: Vec::new(),
-        };
-        let freeze = on.then(|| Freeze {
-            who: by.who,
-            why: by.why,
-            at_unix_ms: now_unix_ms(),
-        });
-        let flags = self.rollouts.iter().map(|rollout| rollout.name.clone());
-        let entries = flags.map(|flag| (flag, entry.clone())).collect();
-        let saved = self.performer.save_freeze(freeze.clone(), entries);
-        // To stop promoting is safe even where it cannot be written down; to go on is not.
-        if let Err(error) = saved {
-            if !on {
-                return Err(CommandError::NotWritten(error.to_string()));
-            }
-            tracing::error!(%error, "the freeze is not written down, and holds until a restart");
-        }
-        tracing::warn!(who = entry.who, why = entry.why, "{what}");
-        self.freeze = freeze;
-        self.recall();
-        Ok(self.freeze.clone())
-    }
-
     fn collect(&mut self) {
         for (flag, counts) in self.evidence.collect() {
             self.collected.entry(flag).or_default().merge(&counts);
@@ -367,7 +287,7 @@ impl Controller {
         }
     }
 
-    fn publish_status(&mut self) {
+    pub(super) fn publish_status(&mut self) {
         let circumstances = (self.clock.now(), self.freeze.as_ref());
         let (performer, endpoints) = (&self.performer, &self.endpoints);
         let rollouts = self.rollouts.iter().map(|rollout| {
@@ -384,7 +304,7 @@ impl Controller {
 }
 
 /// The circumstances of one rollout.
-fn moment_of<'a>(
+pub(super) fn moment_of<'a>(
     rollout: &RunningRollout,
     (now, freeze): (Timestamp, Option<&'a Freeze>),
     performer: &Performer,

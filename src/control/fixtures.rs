@@ -224,6 +224,7 @@ pub(super) fn configuration(planned: PlannedRollout) -> NewConfiguration {
     NewConfiguration {
         routing: routing(),
         planned: vec![planned],
+        targets: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::flag::{Flag, FlagWeights};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
+use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     Admission, Author, Event, Moment, PauseCause, Phase, PlanBefore, ReleaseRefusal, RolloutPlan,
     RolloutRecord, RolloutState, Step, Wait, admit, start,
@@ -40,6 +41,8 @@ pub struct NewConfiguration {
     pub routing: RoutingSnapshot,
     /// The rollouts, in the file's order.
     pub planned: Vec<PlannedRollout>,
+    /// Who is told of changes by a message.
+    pub targets: Vec<NotifyTarget>,
 }
 
 /// Why a flag cannot be changed as the configuration wants it.
@@ -132,12 +135,14 @@ pub(crate) fn carry_out(
     let NewConfiguration {
         mut routing,
         planned,
+        targets,
     } = configuration;
+    performer.targets = targets;
     count_reweighted(&mut routing, &performer.routing);
     performer.replace(routing);
     let mut installed = Vec::new();
     for (planned, admission) in planned.into_iter().zip(admissions) {
-        if let Some(superseded) = &admission.superseded {
+        for superseded in &admission.superseded {
             let ended = performer.supersede(superseded, planned.plan.revision());
             remember(records, ended);
         }

@@ -11,6 +11,9 @@ mod endpoints;
 #[cfg(test)]
 mod fixtures;
 pub mod installation;
+#[cfg(test)]
+mod model_tests;
+mod orders;
 mod perform;
 pub mod ports;
 pub mod reload;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::control::ports::{JournalLine, Notifier, StateError, StateWriter, Transition};
+use crate::control::ports::{
+    JournalLine, Notifier, OutboxDraft, StateError, StateReader, StateWriter, Transition,
+};
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
+use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
-    Freeze, JournalEntry, Notice, Phase, RolloutRecord, RolloutState, StageWeights,
+    JournalEntry, Notice, Phase, RolloutRecord, RolloutState, StageWeights,
 };
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::weight::Weight;
@@ -15,21 +18,117 @@ use crate::runtime::clock;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher};
 
+/// When something is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// It is.
+    Now,
+    /// As soon as it can be.
+    Later,
+}
+
+/// The most lines of the journal that wait to be written for one release.
+const UNSAVED_LINES_MAX: usize = 100;
+
 /// What effects act upon.
 pub(crate) struct Performer {
     pub(crate) routing: RoutingSnapshot,
     pub(crate) publisher: Publisher,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) writer: Box<dyn StateWriter>,
+    /// Whether what is decided can be written down.
+    pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,
+    /// Who is told by a message.
+    pub(crate) targets: Vec<NotifyTarget>,
     /// While a configuration is being put in place, changes are gathered for one swap.
     pub(crate) is_gathering: bool,
+    /// What is done and could not be written down yet, oldest first; one for each release.
+    pub(crate) unsaved: Vec<Transition>,
+}
+
+/// Whether something may be done although it cannot be written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwritten {
+    /// It is done, and written down as soon as it can be: it takes canary from callers, or at
+    /// least gives it to none.
+    Allowed,
+    /// It is not done.
+    Refused,
 }
 
 impl Performer {
-    /// Writes a transition down.
-    pub(crate) fn save(&mut self, transition: &Transition) -> Result<(), StateError> {
-        self.writer.save(transition)
+    /// Writes a transition down, with what is still unwritten of the same release.
+    ///
+    /// # Errors
+    /// When it cannot be written, and may not be done without.
+    pub(crate) fn save(
+        &mut self,
+        transition: Transition,
+        unwritten: Unwritten,
+    ) -> Result<Saved, StateError> {
+        let place = transition.record.as_ref().and_then(|record| {
+            let is_same = |known: &Transition| {
+                known
+                    .record
+                    .as_ref()
+                    .is_some_and(|known| is_of_same(known, record))
+            };
+            self.unsaved.iter().position(is_same)
+        });
+        let mut whole = transition;
+        if let Some(place) = place {
+            let earlier = self.unsaved[place].clone();
+            whole.lines.splice(0..0, earlier.lines);
+            whole.messages.splice(0..0, earlier.messages);
+            let excess = whole.lines.len().saturating_sub(UNSAVED_LINES_MAX);
+            whole.lines.drain(..excess);
+        }
+        if unwritten == Unwritten::Refused
+            && let Some(reason) = self.reader.health().problem
+        {
+            // What is left of the room is for taking canary back.
+            return Err(StateError { reason });
+        }
+        match self.writer.save(&whole) {
+            Ok(()) => {
+                place.map(|place| self.unsaved.remove(place));
+                Ok(Saved::Now)
+            }
+            Err(error) if unwritten == Unwritten::Allowed => {
+                tracing::error!(%error, "not written down yet, done all the same");
+                match place {
+                    Some(place) => self.unsaved[place] = whole,
+                    None => self.unsaved.push(whole),
+                }
+                Ok(Saved::Later)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries again what could not be written down; gives the records that are written now.
+    pub(crate) fn retry_unsaved(&mut self) -> Vec<RolloutRecord> {
+        let mut written = Vec::new();
+        while let Some(first) = self.unsaved.first() {
+            if self.writer.save(first).is_err() {
+                break;
+            }
+            let transition = self.unsaved.remove(0);
+            tracing::info!("written down at last");
+            written.extend(transition.record);
+        }
+        written
+    }
+
+    /// The messages about a change, to whoever wants to know of it.
+    pub(crate) fn messages(&self, notice: &Notice) -> Vec<OutboxDraft> {
+        let targets = self.targets.iter().filter(|target| target.wants(notice));
+        let drafts = targets.map(|target| OutboxDraft {
+            target: target.name.to_string(),
+            notice: notice.clone(),
+        });
+        drafts.collect()
     }
 
     /// Tells whoever is told at once.
@@ -91,25 +190,14 @@ impl Performer {
             record: Some(record.clone()),
             ..Transition::default()
         };
-        if let Err(error) = self.save(&transition) {
-            tracing::error!(%error, "the end of a superseded rollout is not written down");
-        }
+        // It is allowed, so there is no error.
+        let _ = self.save(transition, Unwritten::Allowed);
         record
     }
+}
 
-    /// Writes an order to promote nothing, or its end.
-    pub(crate) fn save_freeze(
-        &mut self,
-        freeze: Option<Freeze>,
-        entries: Vec<(FlagName, JournalEntry)>,
-    ) -> Result<(), StateError> {
-        let entries = entries.into_iter();
-        self.save(&Transition {
-            freeze: Some(freeze),
-            lines: entries.map(|(flag, entry)| line(&flag, entry)).collect(),
-            ..Transition::default()
-        })
-    }
+fn is_of_same(one: &RolloutRecord, other: &RolloutRecord) -> bool {
+    one.flag == other.flag && one.release == other.release
 }
 
 /// A line of the journal, written now.

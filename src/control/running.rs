@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::control::commands::CommandError;
 use crate::control::installation::{PlannedRollout, tells_off};
-use crate::control::perform::{Performer, line, now_unix_ms};
-use crate::control::ports::{HistoryPoint, JournalLine, StateError, Transition};
+use crate::control::perform::{Performer, Saved, Unwritten, line, now_unix_ms};
+use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
@@ -34,8 +34,6 @@ pub(crate) struct RunningRollout {
     pub(super) verdict: Verdict,
     /// The weights that were written down last: with no more than these it may go on unwritten.
     written: StageWeights,
-    /// What could not be written down yet.
-    unsaved: Option<Transition>,
     /// The last lines of the journal, newest first.
     pub(super) journal: VecDeque<JournalLine>,
 }
@@ -54,7 +52,6 @@ impl RunningRollout {
             settings: judge,
             judged_since: Timestamp::default(),
             verdict: undecided(),
-            unsaved: None,
             journal: VecDeque::new(),
         }
     }
@@ -143,7 +140,6 @@ impl RunningRollout {
         moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
-        self.save_unsaved(performer);
         if self.is_judged() {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
             self.verdict = self.judge.observe(counts, &stage, moment.now);
@@ -255,7 +251,8 @@ impl RunningRollout {
                         weights: self.plan.weights_at(&record.state),
                         ..record
                     };
-                    self.persist(record, line, performer)?;
+                    let messages = notice.as_deref().map(|notice| performer.messages(notice));
+                    self.persist(record, line, messages.unwrap_or_default(), performer)?;
                     notice.iter().for_each(|notice| performer.tell(notice));
                 }
                 Effect::PublishWeights { weights, .. } => {
@@ -276,22 +273,22 @@ impl RunningRollout {
         &mut self,
         record: RolloutRecord,
         line: JournalLine,
+        messages: Vec<OutboxDraft>,
         performer: &mut Performer,
     ) -> Result<(), StateError> {
-        // What is still unwritten comes first; the record itself is the newer one.
-        let mut transition = self.unsaved.clone().unwrap_or_default();
-        transition.record = Some(record.clone());
-        transition.lines.push(line.clone());
-        match performer.save(&transition) {
-            Ok(()) => {
-                self.unsaved = None;
-                self.written = record.weights;
-            }
-            Err(error) if record.weights.is_at_most(&self.written) => {
-                tracing::error!(flag = %self.name, %error, "not written down, done all the same");
-                self.unsaved = Some(transition);
-            }
-            Err(error) => return Err(error),
+        let unwritten = if record.weights.is_at_most(&self.written) {
+            Unwritten::Allowed
+        } else {
+            Unwritten::Refused
+        };
+        let transition = Transition {
+            record: Some(record.clone()),
+            lines: vec![line.clone()],
+            messages,
+            ..Transition::default()
+        };
+        if performer.save(transition, unwritten)? == Saved::Now {
+            self.written = record.weights;
         }
         self.state = record.state;
         self.journal.push_front(line);
@@ -299,15 +296,13 @@ impl RunningRollout {
         Ok(())
     }
 
-    /// Writes down what could not be written before.
-    fn save_unsaved(&mut self, performer: &mut Performer) {
-        let Some(unsaved) = &self.unsaved else {
-            return;
+    /// Takes note of what was written down late.
+    pub(crate) fn note_written(&mut self, records: &[RolloutRecord]) {
+        let own = |record: &&RolloutRecord| {
+            record.flag == self.name && record.release == *self.plan.release()
         };
-        if performer.save(unsaved).is_ok() {
-            tracing::info!(flag = %self.name, "written down at last");
-            self.written = self.plan.weights_at(&self.state);
-            self.unsaved = None;
+        if let Some(record) = records.iter().rfind(own) {
+            self.written = record.weights.clone();
         }
     }
 }

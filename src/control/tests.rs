@@ -254,6 +254,7 @@ async fn a_configuration_that_moves_callers_by_mistake_changes_nothing() {
     let swapped = crate::control::installation::NewConfiguration {
         routing,
         planned: vec![other],
+        targets: Vec::new(),
     };
     let refused = world.commands.install(swapped).await;
     let Err(InstallError::Refused(refusals)) = refused else {

@@ -86,6 +86,8 @@ names! {
     BackendName;
     /// The name of an operator's token: who did what, in the journal.
     TokenName;
+    /// The name of a target: someone who is told of changes.
+    TargetName;
 }
 
 macro_rules! indexes {

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod ids;
 pub mod judge;
 pub mod matcher;
+pub mod notify;
 pub mod rollout;
 pub mod route;
 pub mod routing;

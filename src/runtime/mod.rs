@@ -6,6 +6,7 @@
 pub mod assignments;
 pub mod bind;
 pub mod clock;
+pub mod delivery;
 pub mod inbox;
 pub mod key_hash;
 pub mod ledger;

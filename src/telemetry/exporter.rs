@@ -8,7 +8,9 @@ use prometheus::{Registry, TextEncoder};
 
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
-use crate::telemetry::{control_metrics, process, request_metrics, rollout_metrics};
+use crate::telemetry::{
+    control_metrics, notification_metrics, process, request_metrics, rollout_metrics,
+};
 
 /// Reads all samples at the moment of a scrape.
 type ReadSamples = Box<dyn Fn() -> Samples + Send + Sync>;
@@ -50,6 +52,7 @@ impl SampleCollector {
         families.extend(rollout_metrics::rollouts(&samples.rollouts));
         families.extend(control_metrics::config(samples.config.as_ref()));
         families.extend(control_metrics::store(&samples.store, samples.is_frozen));
+        families.extend(notification_metrics::notifications(&samples.notifications));
         families.extend(process::families(self.started));
         families
     }
@@ -115,7 +118,9 @@ impl Exporter {
 mod tests {
     use super::*;
     use crate::domain::evidence::LatencyHistogram;
-    use crate::telemetry::samples::{ArmSample, RequestSample, RolloutSample, WeightSample};
+    use crate::telemetry::samples::{
+        ArmSample, NotificationSample, RequestSample, RolloutSample, WeightSample,
+    };
 
     fn samples() -> Samples {
         let mut duration = LatencyHistogram::default();
@@ -152,6 +157,11 @@ mod tests {
                 stage: 5,
                 evidence: vec![("error_rate", 0.5)],
             }],
+            notifications: vec![NotificationSample {
+                target: "chat".to_owned(),
+                results: vec![("delivered", 3), ("given_up", 0)],
+                pending: 2,
+            }],
             ..Samples::default()
         }
     }
@@ -176,6 +186,9 @@ mod tests {
             r#"serin_rollout_stage{flag="orders"} 5"#,
             r#"serin_judge_evidence{flag="orders",check="error_rate"} 0.5"#,
             r#"serin_outcomes_total{flag="orders",variant="canary",group="default",fault="backend"} 2"#,
+            r#"serin_notifications_total{target="chat",result="delivered"} 3"#,
+            r#"serin_notifications_total{target="chat",result="given_up"} 0"#,
+            r#"serin_notifications_pending{target="chat"} 2"#,
             "process_start_time_seconds 7",
         ] {
             assert!(

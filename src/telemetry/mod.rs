@@ -7,6 +7,7 @@ mod control_metrics;
 mod exporter;
 mod family;
 pub mod logs;
+mod notification_metrics;
 mod process;
 mod request_metrics;
 mod rollout_metrics;

@@ -27,6 +27,8 @@ pub struct Samples {
     pub store: StoreSample,
     /// Whether an operator wants nothing promoted.
     pub is_frozen: bool,
+    /// Notifications, by whom they are for.
+    pub notifications: Vec<NotificationSample>,
 }
 
 /// What came of reading the configuration again.
@@ -128,4 +130,16 @@ pub struct RolloutSample {
     pub stage: usize,
     /// By check, how much of the evidence that a rollback needs is there.
     pub evidence: Vec<(&'static str, f64)>,
+}
+
+/// Notifications of one target.
+#[derive(Clone, Debug)]
+pub struct NotificationSample {
+    /// The target's name.
+    pub target: String,
+    /// Attempts to deliver, by what they came to: `delivered`, `failed` (and made again) or
+    /// `given_up`.
+    pub results: Vec<(&'static str, u64)>,
+    /// Messages that wait.
+    pub pending: u64,
 }

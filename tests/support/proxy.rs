@@ -32,7 +32,7 @@ pub(crate) struct TestProxy {
 
 impl TestProxy {
     /// Starts with a configuration that lacks listeners and the admin address; those are added,
-    /// on free ports.
+    /// on free ports, and so is a state folder of its own.
     pub(crate) fn start(config: &str) -> Self {
         Self::with_files(config, &[])
     }
@@ -49,8 +49,9 @@ impl TestProxy {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let text = format!(
-            "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
-             {config}"
+            "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+             admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
+             state: {{ path: state }}\n{config}"
         );
         std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
         let mut child = Command::new(SERIN)

@@ -1,3 +1,4 @@
 //! Who is told of changes.
 
 pub mod log;
+pub mod webhook;

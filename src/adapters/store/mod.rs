@@ -1,3 +1,12 @@
-//! Where state is remembered.
+//! Where state is remembered: in a file ([`embedded`]), or as long as the process lives
+//! ([`volatile`]).
 
-pub mod memory;
+pub mod embedded;
+mod limits;
+mod points;
+#[cfg(test)]
+mod samples;
+pub mod volatile;
+
+pub use embedded::{EmbeddedStore, OpenError, Opened};
+pub use volatile::{MemoryState, UnusableStore};

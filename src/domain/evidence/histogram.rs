@@ -166,6 +166,12 @@ impl LatencyHistogram {
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
     }
 
+    /// The buckets that hold something, in order, each with its count.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, u64)> {
+        let buckets = self.counts.iter().copied().enumerate();
+        buckets.filter(|(_, count)| *count > 0)
+    }
+
     /// How many latencies were counted.
     pub const fn count(&self) -> u64 {
         self.count
@@ -242,9 +248,8 @@ struct SparseHistogram {
 
 impl From<LatencyHistogram> for SparseHistogram {
     fn from(dense: LatencyHistogram) -> Self {
-        let filled = dense.counts.iter().copied().enumerate();
         Self {
-            counts: filled.filter(|(_, count)| *count > 0).collect(),
+            counts: dense.filled().collect(),
             sum_micros: dense.sum_micros,
         }
     }

@@ -126,6 +126,16 @@ impl ArmCounts {
         }
     }
 
+    /// The same without who the callers were, which is of use only while they come.
+    #[must_use]
+    pub fn without_callers(self) -> Self {
+        Self {
+            callers: CallerSketch::default(),
+            failed_callers: CallerSketch::default(),
+            ..self
+        }
+    }
+
     /// Whether nothing was counted.
     pub const fn is_empty(&self) -> bool {
         self.requests == 0 && self.refused_connects == 0
@@ -233,6 +243,23 @@ impl TickCounts {
         })
     }
 
+    /// The same counts without who the callers were.
+    #[must_use]
+    pub fn without_callers(mut self) -> Self {
+        for stratum in &mut self.strata {
+            let arms = std::mem::take(&mut stratum.arms);
+            stratum.arms = arms.map(ArmCounts::without_callers);
+        }
+        self
+    }
+
+    /// Whether nothing was counted in any stratum.
+    pub fn is_empty(&self) -> bool {
+        let arms =
+            |stratum: &Stratum| stratum.arms.stable.is_empty() && stratum.arms.canary.is_empty();
+        self.strata.iter().all(arms)
+    }
+
     fn merge_where(&mut self, other: &Self, wanted: impl Fn(&Stratum) -> bool) {
         for stratum in other.strata.iter().filter(|stratum| wanted(stratum)) {
             match self
@@ -332,6 +359,21 @@ mod tests {
         assert_eq!(arm.latency.count(), 1, "good answers only");
         assert_eq!(arm.callers.estimate(), 4);
         assert_eq!(arm.failed_callers.estimate(), 1);
+    }
+
+    #[test]
+    fn counts_without_callers_are_the_same_counts() {
+        let mut stratum = Stratum::empty(None, 1, Weight::ZERO);
+        stratum.arms.canary.record(&outcome(2), 7);
+        let tick = TickCounts::from_iter([stratum]);
+        assert!(!tick.is_empty() && TickCounts::default().is_empty());
+        let stripped = tick.clone().without_callers();
+        assert_eq!(stripped.failures(), tick.failures());
+        let canary = stripped.total(Variant::Canary);
+        assert_eq!(
+            canary.callers.estimate() + canary.failed_callers.estimate(),
+            0
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::domain::weight::Weight;
 pub struct Admission {
     /// Where it was before; none for one that is new.
     pub known: Option<RolloutRecord>,
-    /// The release that ends for it, while canary still had callers.
-    pub superseded: Option<RolloutRecord>,
+    /// The releases that end for it: those that had not ended.
+    pub superseded: Vec<RolloutRecord>,
     /// The last epoch of the flag, of whatever release.
     pub epoch_before: u64,
 }
@@ -83,10 +83,10 @@ pub fn admit(plan: &RolloutPlan, records: &[RolloutRecord]) -> Result<Admission,
         refuse_other_holder(current, release)?;
     }
     let is_superseded =
-        |current: &&RolloutRecord| current.release != *release && !current.state.phase.has_ended();
+        |other: &&RolloutRecord| other.release != *release && !other.state.phase.has_ended();
     Ok(Admission {
         known: known.cloned(),
-        superseded: current.filter(is_superseded).cloned(),
+        superseded: records.iter().filter(is_superseded).cloned().collect(),
         epoch_before: epoch_before.unwrap_or_default(),
     })
 }
@@ -113,4 +113,70 @@ fn refuse_other_holder(before: &RolloutRecord, release: &Release) -> Result<(), 
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rollout::fixtures::{POLICY, plan_of, release, stage, state};
+
+    fn record(revision: &str, (stable, canary): (&str, &str), phase: &str) -> RolloutRecord {
+        let plan = plan_of(vec![stage(&[], "5%"), stage(&[], "100%")], POLICY);
+        let state = state(phase, 1);
+        RolloutRecord {
+            flag: "orders".parse().unwrap(),
+            release: Release {
+                stable: stable.parse().unwrap(),
+                canary: canary.parse().unwrap(),
+                ..release(revision)
+            },
+            stages: plan.shapes(),
+            weights: plan.weights_at(&state),
+            state,
+        }
+    }
+
+    /// The answer to the plan of revision 2 from `v1` to `v2`.
+    fn admitted(records: &[RolloutRecord]) -> Result<Admission, ReleaseRefusal> {
+        let plan = plan_of(vec![stage(&[], "5%"), stage(&[], "100%")], POLICY);
+        admit(&plan, records)
+    }
+
+    #[test]
+    fn a_release_that_was_known_goes_on_and_all_others_end() {
+        let known = record("2", ("v1", "v2"), "progressing");
+        let other = record("1", ("v1", "v2"), "paused");
+        let ended = record("0", ("v1", "v2"), "rolled_back");
+        let admission = admitted(&[ended, other.clone(), known.clone()]).unwrap();
+        assert_eq!(admission.known, Some(known));
+        assert_eq!(admission.superseded, [other]);
+        assert_eq!(admission.epoch_before, 7);
+        let new = admitted(&[]).unwrap();
+        assert_eq!((new.known, new.epoch_before), (None, 0));
+    }
+
+    #[test]
+    fn another_canary_needs_another_revision() {
+        let refusal = admitted(&[record("2", ("v1", "v3"), "progressing")]).unwrap_err();
+        assert_eq!(refusal.key(), "canary");
+        assert_eq!(
+            refusal.to_string(),
+            "canary is `v2` and was `v3` under the same revision `2`"
+        );
+        // Where it was is as far as it goes: it may come back under its own name.
+        assert!(admitted(&[record("1", ("v1", "v3"), "rolled_back")]).is_ok());
+    }
+
+    #[test]
+    fn after_success_stable_has_to_name_who_has_everyone() {
+        let refusal = admitted(&[record("1", ("v0", "v7"), "succeeded")]).unwrap_err();
+        assert_eq!(refusal.key(), "stable");
+        assert_eq!(
+            refusal.hint(),
+            "write `stable: v7` before another revision starts"
+        );
+        assert!(admitted(&[record("1", ("v0", "v1"), "succeeded")]).is_ok());
+        let watching = admitted(&[record("1", ("v0", "v7"), "watching")]);
+        assert!(watching.is_ok(), "nobody has all");
+    }
 }

@@ -9,7 +9,7 @@ use crate::domain::rollout::cause::Cause;
 use crate::domain::rollout::effect::Effect;
 use crate::domain::rollout::event::PlanBefore;
 use crate::domain::rollout::state::{Phase, Resumption, Wait};
-use crate::domain::rollout::step::{Rollout, Step, Target};
+use crate::domain::rollout::transition::{Rollout, Step, Target};
 use crate::domain::rollout::weights::StageWeights;
 use crate::domain::stopwatch::Stopwatch;
 

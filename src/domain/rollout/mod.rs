@@ -10,12 +10,14 @@ mod adopt;
 mod cause;
 mod effect;
 mod event;
+mod judged;
 mod plan;
 mod policy;
 mod record;
 mod refusal;
 mod state;
 mod step;
+mod transition;
 mod verbs;
 mod weights;
 
@@ -27,7 +29,8 @@ pub use policy::{Mode, NoData, OnDeadline, RolloutPolicy, StartMode, Undecided};
 pub use record::{Freeze, Release, RolloutRecord};
 pub use refusal::Refusal;
 pub use state::{PauseCause, Phase, Resumption, RolloutState, Wait};
-pub use step::{Step, obstacle, start, step};
+pub use step::{start, step};
+pub use transition::{Step, obstacle};
 pub use weights::{StageShape, StageWeights};
 
 #[cfg(test)]
@@ -35,7 +38,11 @@ mod adopt_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod plan_tests;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

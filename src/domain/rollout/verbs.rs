@@ -19,7 +19,7 @@ use crate::domain::rollout::event::{Author, Command};
 use crate::domain::rollout::policy::StartMode;
 use crate::domain::rollout::refusal::Refusal;
 use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState, Wait};
-use crate::domain::rollout::step::{Rollout, Step, Target};
+use crate::domain::rollout::transition::{Rollout, Step, Target};
 use crate::domain::stopwatch::Stopwatch;
 
 impl Rollout<'_> {

@@ -1,0 +1,264 @@
+//! Writes a batch of changes as one transaction: all of it or nothing.
+//!
+//! After a transaction that changes where a rollout is comes a *seal*, a second one that changes
+//! nothing of it; points of history ride along. The file always holds its last two commits and
+//! one bit that says which counts; with the seal both tell the same of every rollout, so no damage
+//! to that bit brings back a state that was left. The seal is set when the writer has its answer
+//! already, and costs it nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+
+use crate::adapters::store::limits::{
+    JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX, RELEASES_MAX,
+    millis,
+};
+use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, OutboxMessage};
+use crate::domain::rollout::{Freeze, RolloutRecord};
+
+use super::fault::Fault;
+use super::history;
+use super::schema::{
+    FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE, META_SEAL, META_WRITTEN,
+    OUTBOX, RECORDS, ReleaseKey, begin,
+};
+
+/// What is to be written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Batch {
+    /// Where rollouts are, each release once, the one decided last at the end.
+    pub(super) records: Vec<RolloutRecord>,
+    /// A change of the freeze.
+    pub(super) freeze: Option<Option<Freeze>>,
+    /// Lines for the journal, oldest first.
+    pub(super) lines: VecDeque<JournalLine>,
+    /// Messages to be delivered, oldest first, each with when it was written.
+    pub(super) messages: VecDeque<(u64, OutboxDraft)>,
+    /// What became of messages, by number.
+    pub(super) deliveries: BTreeMap<u64, Delivery>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// It is to be forgotten.
+    Settled,
+    /// It is to be tried again.
+    PutOff {
+        /// When, in milliseconds since 1970.
+        due_unix_ms: u64,
+        /// How many more attempts have failed.
+        attempts: u32,
+    },
+}
+
+/// Points of history to be written along.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Points<'a> {
+    /// The points.
+    pub(super) new: &'a [HistoryPoint],
+    /// Whether the whole history is to be looked through.
+    pub(super) is_checked: bool,
+}
+
+/// Writes it all; says how many messages had to be dropped for it.
+pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Result<u64, Fault> {
+    let transaction = begin(database)?;
+    let dropped = {
+        let mut meta = transaction.open_table(META)?;
+        write_records(&transaction, &mut meta, &batch.records)?;
+        write_freeze(&transaction, batch.freeze.as_ref())?;
+        write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
+        write_outbox(&transaction, &mut meta, batch)?
+    };
+    transaction.commit()?;
+    Ok(dropped)
+}
+
+/// Sets the seal, and writes points.
+pub(super) fn seal(database: &Database, points: Points<'_>) -> Result<(), Fault> {
+    let transaction = begin(database)?;
+    next(&mut transaction.open_table(META)?, META_SEAL)?;
+    write_points(&transaction, points)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+type Meta<'txn> = Table<'txn, &'static str, u64>;
+
+/// Counts a number up.
+fn next(meta: &mut Meta<'_>, name: &str) -> Result<u64, Fault> {
+    let number = meta.get(name)?.map_or(0, |number| number.value()) + 1;
+    meta.insert(name, number)?;
+    Ok(number)
+}
+
+fn write_records(
+    transaction: &WriteTransaction,
+    meta: &mut Meta<'_>,
+    records: &[RolloutRecord],
+) -> Result<(), Fault> {
+    let mut table = transaction.open_table(RECORDS)?;
+    for record in records {
+        let written = next(meta, META_WRITTEN)?;
+        let bytes = serde_json::to_vec(record)?;
+        table.insert(key(record), (written, bytes.as_slice()))?;
+        forget_oldest(&mut table, record.flag.as_str())?;
+    }
+    Ok(())
+}
+
+fn key(record: &RolloutRecord) -> ReleaseKey<'_> {
+    let release = &record.release;
+    (
+        record.flag.as_str(),
+        &release.revision,
+        release.stable.as_str(),
+        release.canary.as_str(),
+    )
+}
+
+/// Forgets the releases of a flag written longest ago, where there are too many.
+fn forget_oldest(
+    table: &mut Table<'_, ReleaseKey<'static>, (u64, &'static [u8])>,
+    flag: &str,
+) -> Result<(), Fault> {
+    let mut of_flag = Vec::new();
+    for entry in table.range((flag, "", "", "")..)? {
+        let (key, value) = entry?;
+        let (name, revision, stable, canary) = key.value();
+        if name != flag {
+            break;
+        }
+        let release = [revision, stable, canary].map(str::to_owned);
+        of_flag.push((value.value().0, release));
+    }
+    of_flag.sort();
+    let excess = of_flag.len().saturating_sub(RELEASES_MAX);
+    for (_, [revision, stable, canary]) in of_flag.drain(..excess) {
+        table.remove((flag, revision.as_str(), stable.as_str(), canary.as_str()))?;
+    }
+    Ok(())
+}
+
+fn write_freeze(
+    transaction: &WriteTransaction,
+    change: Option<&Option<Freeze>>,
+) -> Result<(), Fault> {
+    let mut table = transaction.open_table(FREEZE)?;
+    match change {
+        Some(Some(freeze)) => {
+            table.insert(FREEZE_KEY, serde_json::to_vec(freeze)?.as_slice())?;
+        }
+        Some(None) => {
+            table.remove(FREEZE_KEY)?;
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn write_lines(
+    transaction: &WriteTransaction,
+    meta: &mut Meta<'_>,
+    lines: &VecDeque<JournalLine>,
+    now_unix_ms: u64,
+) -> Result<(), Fault> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(JOURNAL)?;
+    for line in lines {
+        let sequence = next(meta, META_LINE)?;
+        let bytes = serde_json::to_vec(line)?;
+        table.insert(
+            sequence,
+            (line.flag.as_str(), line.at_unix_ms, bytes.as_slice()),
+        )?;
+    }
+    while table.len()? > JOURNAL_LINES_MAX as u64 {
+        table.pop_first()?;
+    }
+    let oldest_kept = now_unix_ms.saturating_sub(millis(JOURNAL_AGE_MAX));
+    while table.len()? > JOURNAL_LINES_KEPT as u64 {
+        let first = table.first()?.map(|(_, line)| line.value().1);
+        if first.is_none_or(|at_unix_ms| at_unix_ms >= oldest_kept) {
+            break;
+        }
+        table.pop_first()?;
+    }
+    Ok(())
+}
+
+fn write_outbox(
+    transaction: &WriteTransaction,
+    meta: &mut Meta<'_>,
+    batch: &Batch,
+) -> Result<u64, Fault> {
+    let mut table = transaction.open_table(OUTBOX)?;
+    for (id, delivery) in &batch.deliveries {
+        let stored = match table.remove(id)? {
+            Some(stored) => serde_json::from_slice::<OutboxMessage>(stored.value().1)?,
+            None => continue,
+        };
+        if let Some((due_unix_ms, message)) = after(*delivery, stored) {
+            let bytes = serde_json::to_vec(&message)?;
+            table.insert(id, (due_unix_ms, bytes.as_slice()))?;
+        }
+    }
+    for (written_unix_ms, draft) in &batch.messages {
+        let message = OutboxMessage {
+            id: next(meta, META_MESSAGE)?,
+            written_unix_ms: *written_unix_ms,
+            attempts: 0,
+            draft: draft.clone(),
+        };
+        let bytes = serde_json::to_vec(&message)?;
+        table.insert(message.id, (0, bytes.as_slice()))?;
+    }
+    let mut dropped = 0;
+    while table.len()? > OUTBOX_MESSAGES_MAX as u64 {
+        table.pop_first()?;
+        dropped += 1;
+    }
+    Ok(dropped)
+}
+
+/// A message after what became of it, with when it is due; `None` when it is to be forgotten.
+pub(super) fn after(
+    delivery: Delivery,
+    mut message: OutboxMessage,
+) -> Option<(u64, OutboxMessage)> {
+    match delivery {
+        Delivery::Settled => None,
+        Delivery::PutOff {
+            due_unix_ms,
+            attempts,
+        } => {
+            message.attempts = message.attempts.saturating_add(attempts);
+            Some((due_unix_ms, message))
+        }
+    }
+}
+
+/// Writes points, and ages what is there by the newest of them: a clock that is set back makes
+/// nothing old.
+fn write_points(transaction: &WriteTransaction, points: Points<'_>) -> Result<(), Fault> {
+    let mut table = transaction.open_table(HISTORY)?;
+    let moments = points.new.iter().map(|point| point.at_unix_ms);
+    let now_unix_ms = moments.max().unwrap_or(0);
+    let mut aged = None;
+    for point in points.new {
+        history::write(&mut table, point)?;
+        // The points of a flag come together.
+        if aged != Some(&point.flag) {
+            history::age(&mut table, point.flag.as_str(), now_unix_ms)?;
+            aged = Some(&point.flag);
+        }
+    }
+    if points.is_checked {
+        history::check_bounds(&mut table, now_unix_ms)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! What the writer's thread shares with those who ask and those who read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redb::{Database, ReadTransaction, ReadableDatabase};
+
+use crate::adapters::store::limits::{JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX};
+use crate::adapters::store::points::Collector;
+use crate::control::ports::{StateError, StoreHealth, Transition};
+
+use super::commit::{Batch, Delivery};
+
+/// What is wrong while only what was held in reserve is left.
+const SHORTAGE: &str = "the disk is full; what was held in reserve is left for rollbacks";
+
+/// Shared by the writer's thread, the writer and the readers.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// What to call the file in a message.
+    name: String,
+    /// `None` while it is opened anew, and after the end.
+    database: RwLock<Option<Database>>,
+    queue: Mutex<Queue>,
+    /// Rung when there is something to write, and when something was written.
+    bell: Condvar,
+    pub(super) collector: Mutex<Collector>,
+    problem: Mutex<Option<String>>,
+    /// Whether the room held in reserve is in use, or could not be had.
+    has_shortage: AtomicBool,
+    failed_writes: AtomicU64,
+    dropped: AtomicU64,
+    file_bytes: AtomicU64,
+}
+
+/// What waits to be written, and what became of what was.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) batch: Batch,
+    /// Deliveries of the batch that is being written.
+    pub(super) delivering: BTreeMap<u64, Delivery>,
+    /// The number of the last transition asked for.
+    pub(super) asked: u64,
+    /// The last transition asked for, until it has failed or was told to be written.
+    last: Option<Transition>,
+    /// The number of the last transition whose end is known, and how its batch ended.
+    pub(super) ended: (u64, Option<StateError>),
+    pub(super) is_stopping: bool,
+    pub(super) has_stopped: bool,
+}
+
+impl Queue {
+    /// Queues a transition; gives its number, and how many lines or messages were dropped for it.
+    ///
+    /// What is newer takes the place of what is older of the same release, so a disk that hangs
+    /// finds the last decision when it wakes up, and no other. A transition that is asked for
+    /// again before its end was told keeps its number, and is written once.
+    pub(super) fn push(&mut self, transition: &Transition, now_unix_ms: u64) -> (u64, u64) {
+        if self.last.as_ref() == Some(transition) {
+            return (self.asked, 0);
+        }
+        self.last = Some(transition.clone());
+        self.asked += 1;
+        let batch = &mut self.batch;
+        if let Some(record) = &transition.record {
+            batch
+                .records
+                .retain(|older| older.flag != record.flag || older.release != record.release);
+            batch.records.push(record.clone());
+        }
+        if let Some(change) = &transition.freeze {
+            batch.freeze = Some(change.clone());
+        }
+        batch.lines.extend(transition.lines.iter().cloned());
+        let messages = transition.messages.iter().cloned();
+        batch
+            .messages
+            .extend(messages.map(|draft| (now_unix_ms, draft)));
+        let dropped = trim(&mut batch.lines, JOURNAL_LINES_MAX)
+            + trim(&mut batch.messages, OUTBOX_MESSAGES_MAX);
+        (self.asked, dropped)
+    }
+
+    /// Whether a transition waits to be written.
+    pub(super) fn has_transition(&self) -> bool {
+        self.ended.0 < self.asked
+    }
+
+    /// Whether it waits to be written what became of a message.
+    pub(super) fn has_delivery(&self) -> bool {
+        !self.batch.deliveries.is_empty()
+    }
+
+    /// Notes how the transitions up to a number ended.
+    pub(super) fn end(&mut self, number: u64, error: Option<StateError>) {
+        if self.asked == number && error.is_some() {
+            self.last = None;
+        }
+        self.ended = (number, error);
+    }
+
+    /// How a transition ended, as it is told to whoever asked for it; `None` when it has not.
+    pub(super) fn told(&mut self, number: u64) -> Option<Result<(), StateError>> {
+        if self.ended.0 < number {
+            return None;
+        }
+        self.last = None;
+        Some(self.ended.1.clone().map_or(Ok(()), Err))
+    }
+}
+
+/// Drops the oldest entries of what has grown too long; says how many.
+fn trim<T>(list: &mut VecDeque<T>, max: usize) -> u64 {
+    let excess = list.len().saturating_sub(max);
+    list.drain(..excess);
+    excess as u64
+}
+
+impl Shared {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            database: RwLock::default(),
+            queue: Mutex::default(),
+            bell: Condvar::new(),
+            collector: Mutex::default(),
+            problem: Mutex::default(),
+            has_shortage: AtomicBool::new(false),
+            failed_writes: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The queue. Nobody panics half way through changing it.
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    /// The points that wait.
+    pub(super) fn collector(&self) -> MutexGuard<'_, Collector> {
+        lock(&self.collector)
+    }
+
+    /// Rings for whoever waits for the queue.
+    pub(super) fn ring(&self) {
+        self.bell.notify_all();
+    }
+
+    /// Waits for a ring while a condition holds, at most so long.
+    pub(super) fn wait_while<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        limit: std::time::Duration,
+        condition: impl FnMut(&mut Queue) -> bool,
+    ) -> MutexGuard<'a, Queue> {
+        let waited = self.bell.wait_timeout_while(queue, limit, condition);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Puts a database in the place of another, which is given back.
+    pub(super) fn swap(&self, database: Option<Database>) -> Option<Database> {
+        let mut place = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut place, database)
+    }
+
+    /// Does something with the database; `None` where there is none.
+    pub(super) fn with_database<T>(&self, act: impl FnOnce(&Database) -> T) -> Option<T> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        database.as_ref().map(act)
+    }
+
+    /// Begins to read. The writer is never waited for, nor does it wait for whoever reads.
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, StateError> {
+        let begun = self.with_database(ReadableDatabase::begin_read);
+        match begun {
+            Some(Ok(transaction)) => Ok(transaction),
+            Some(Err(error)) => Err(self.error(&error)),
+            None => Err(self.error(&"it is closed after an error, or for good")),
+        }
+    }
+
+    /// An error that names the file.
+    pub(super) fn error(&self, reason: &dyn std::fmt::Display) -> StateError {
+        StateError {
+            reason: format!("{}: {reason}", self.name),
+        }
+    }
+
+    pub(super) fn note_failure(&self, error: &StateError) {
+        self.failed_writes.fetch_add(1, Ordering::Relaxed);
+        let mut problem = lock(&self.problem);
+        if problem.as_ref() != Some(&error.reason) {
+            tracing::error!(reason = error.reason, "state could not be written down");
+            *problem = Some(error.reason.clone());
+        }
+    }
+
+    pub(super) fn note_success(&self, file_bytes: u64) {
+        self.file_bytes.store(file_bytes, Ordering::Relaxed);
+        if lock(&self.problem).take().is_some() {
+            tracing::info!("state can be written down again");
+        }
+    }
+
+    pub(super) fn note_shortage(&self, has_shortage: bool) {
+        let had_shortage = self.has_shortage.swap(has_shortage, Ordering::Relaxed);
+        match (had_shortage, has_shortage) {
+            (false, true) => tracing::error!("{}: {SHORTAGE}", self.name),
+            (true, false) => tracing::info!("{}: there is room on the disk again", self.name),
+            _ => {}
+        }
+    }
+
+    pub(super) fn has_shortage(&self) -> bool {
+        self.has_shortage.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_dropped(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn health(&self) -> StoreHealth {
+        StoreHealth {
+            problem: lock(&self.problem).clone().or_else(|| {
+                let shortage = || format!("{}: {SHORTAGE}", self.name);
+                self.has_shortage().then(shortage)
+            }),
+            failed_writes: self.failed_writes.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            file_bytes: self.file_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Locks what is whole between any two statements, so that a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

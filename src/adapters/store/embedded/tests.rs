@@ -1,0 +1,1058 @@
+//! What the store promises, on good disks and on bad ones.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use redb::{ReadableDatabase, ReadableTableMetadata};
+use tempfile::TempDir;
+
+use super::commit::{self, Batch};
+use super::faulty::{FaultyDisk, FaultyMedium};
+use super::writer::Pace;
+use super::*;
+use crate::adapters::store::UnusableStore;
+use crate::adapters::store::limits::{
+    JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX, RELEASES_MAX,
+    millis,
+};
+use crate::adapters::store::samples::{busy_point, line, message, record, transition};
+use crate::adapters::store::volatile::MemoryState;
+use crate::control::ports::{
+    HISTORY_POINTS_MAX, HistoryPoint, JournalQuery, StateError, Transition,
+};
+use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::runtime::clock;
+
+const FILE: &str = "state.redb";
+
+fn open(folder: &Path) -> Opened {
+    EmbeddedStore::open(folder).unwrap()
+}
+
+/// Opens what is on a disk.
+fn open_disk(disk: &FaultyDisk, wait_max: Duration) -> Result<Opened, Fault> {
+    let mut medium = FaultyMedium(disk.clone());
+    let (database, saved) = medium::open(&mut medium)?;
+    let pace = Pace {
+        wait_max,
+        ..Pace::default()
+    };
+    Ok(start(Box::new(medium), database, saved, pace).unwrap())
+}
+
+/// More than any disk in memory takes.
+const PATIENT: Duration = Duration::from_secs(20);
+
+/// Waits for something to become true, for a bounded time.
+fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
+    let start = clock::monotonic();
+    while !look() {
+        assert!(start.elapsed() < PATIENT, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn freeze() -> Freeze {
+    Freeze {
+        who: "op".to_owned(),
+        why: "fair".to_owned(),
+        at_unix_ms: 5,
+    }
+}
+
+fn all_lines(reader: &dyn StateReader) -> Vec<String> {
+    let wanted = JournalQuery {
+        limit: usize::MAX,
+        ..JournalQuery::default()
+    };
+    let lines = reader.journal(&wanted).unwrap();
+    lines.into_iter().map(|line| line.entry.what).collect()
+}
+
+fn texts(outbox: &dyn Outbox) -> Vec<String> {
+    let due = outbox.due(u64::MAX, usize::MAX).unwrap();
+    let texts = due.into_iter().map(|message| message.draft.notice.what);
+    texts.collect()
+}
+
+/// Steps of the records, in the order they were written.
+fn steps(records: &[RolloutRecord]) -> Vec<u64> {
+    records.iter().map(|record| record.state.epoch).collect()
+}
+
+#[test]
+fn what_was_saved_is_there_when_it_is_opened_again() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path().join("made/on/the/way");
+    let mut store = open(&place);
+    assert_eq!(store.saved, SavedState::default());
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    store.writer.save(&transition("cart", "1", 2)).unwrap();
+    store.writer.save(&transition("orders", "1", 3)).unwrap();
+    let frozen = Transition {
+        freeze: Some(Some(freeze())),
+        ..Transition::default()
+    };
+    store.writer.save(&frozen).unwrap();
+    store.writer.keep(vec![busy_point("orders", 1_000, 100)]);
+    drop(store);
+
+    let mut store = open(&place);
+    assert_eq!(steps(&store.saved.records), [2, 3]);
+    assert_eq!(store.saved.records[1], record("orders", "1", 3));
+    assert_eq!(store.saved.freeze, Some(freeze()));
+    assert_eq!(
+        all_lines(&*store.reader),
+        ["orders 1 3", "cart 1 2", "orders 1 1"]
+    );
+    assert_eq!(
+        texts(&*store.outbox),
+        ["orders 1 1", "cart 1 2", "orders 1 3"]
+    );
+    let flag = "orders".parse().unwrap();
+    assert_eq!(store.reader.history(&flag, 0, u64::MAX).unwrap().len(), 1);
+
+    store.writer.save(&transition("orders", "1", 4)).unwrap();
+    let lifted = Transition {
+        freeze: Some(None),
+        ..Transition::default()
+    };
+    store.writer.save(&lifted).unwrap();
+    let newest = JournalQuery {
+        limit: 1,
+        ..JournalQuery::default()
+    };
+    assert_eq!(store.reader.journal(&newest).unwrap()[0].sequence, 4);
+    assert_eq!(store.outbox.due(0, 9).unwrap()[3].id, 4);
+    assert!(store.reader.health().file_bytes > 0);
+    drop(store);
+    assert_eq!(open(&place).saved.freeze, None);
+}
+
+#[test]
+fn the_journal_is_read_by_flag_time_and_page() {
+    let folder = TempDir::new().unwrap();
+    let stores: [(Box<dyn StateWriter>, Arc<dyn StateReader>); 2] = {
+        let embedded = open(folder.path());
+        let memory = MemoryState::default();
+        [
+            (embedded.writer, embedded.reader),
+            (Box::new(memory.clone()), Arc::new(memory)),
+        ]
+    };
+    for (mut writer, reader) in stores {
+        let lines = (1..=6).map(|at| line(["orders", "cart"][at % 2], at as u64, &at.to_string()));
+        let transition = Transition {
+            lines: lines.collect(),
+            ..Transition::default()
+        };
+        writer.save(&transition).unwrap();
+        let read = |flag: Option<&str>, before, since_unix_ms, limit| {
+            let wanted = JournalQuery {
+                flag: flag.map(|flag| flag.parse().unwrap()),
+                before,
+                since_unix_ms,
+                limit,
+            };
+            let lines = reader.journal(&wanted).unwrap();
+            lines
+                .into_iter()
+                .map(|line| line.sequence)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(read(None, None, None, 2), [6, 5]);
+        assert_eq!(read(None, Some(5), None, 2), [4, 3]);
+        assert_eq!(read(Some("orders"), None, None, 9), [6, 4, 2]);
+        assert_eq!(read(Some("orders"), Some(6), Some(3), 9), [4]);
+        assert_eq!(read(Some("other"), None, None, 9), [0; 0]);
+    }
+}
+
+#[test]
+fn a_folder_belongs_to_one_store_at_a_time() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        return another_process_finds_it_taken(Path::new(&folder));
+    }
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    let expected = OpenError::Locked {
+        path: folder.path().to_owned(),
+        process: Some(std::process::id()),
+    };
+    assert_eq!(error, expected);
+    let said = error.to_string();
+    assert!(
+        said.contains(&folder.path().display().to_string()),
+        "{said}"
+    );
+
+    let mut child = child("a_folder_belongs_to_one_store_at_a_time", folder.path());
+    let child = child.output().unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+    drop(store);
+    open(folder.path());
+}
+
+/// Tells a test that it is run by itself in a process of its own, and where.
+const CHILD: &str = "SERIN_TEST_STATE";
+
+/// One of these very tests, in a process of its own.
+fn child(test: &str, folder: &Path) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "--nocapture"]);
+    child.arg(format!("adapters::store::embedded::tests::{test}"));
+    child.env(CHILD, folder);
+    child
+}
+
+fn another_process_finds_it_taken(folder: &Path) {
+    let error = EmbeddedStore::open(folder).unwrap_err();
+    let OpenError::Locked { process, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(process, Some(std::os::unix::process::parent_id()));
+}
+
+/// Saves one step after the other, and says so, until it is killed.
+fn save_for_ever(folder: &Path) {
+    let mut store = open(folder);
+    let last = store.saved.records.last();
+    let first = last.map_or(0, |record| record.state.epoch) + 1;
+    for step in first.. {
+        store.writer.keep(vec![busy_point("orders", step, 600)]);
+        store
+            .writer
+            .save(&transition("orders", &(step % 5).to_string(), step))
+            .unwrap();
+        println!("safe {step}");
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_what_it_said_to_be_safe() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        return save_for_ever(Path::new(&folder));
+    }
+    let folder = TempDir::new().unwrap();
+    let mut safe = 0;
+    for round in 0..30 {
+        let test = "a_process_killed_at_any_moment_leaves_what_it_said_to_be_safe";
+        let mut child = child(test, folder.path());
+        let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || said.next().map(Result::unwrap);
+        let step = |line: String| line.rsplit_once("safe ")?.1.parse().ok();
+        let mut seen = 0;
+        while seen < round {
+            if let Some(step) = step(next().unwrap()) {
+                (safe, seen) = (step, seen + 1);
+            }
+        }
+        // Somewhere in the next save or two.
+        for _ in 0..round * 10_000 {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        while let Some(line) = next() {
+            safe = step(line).unwrap_or(safe);
+        }
+        let store = open(folder.path());
+        let last = store.saved.records.last();
+        let last = last.map_or(0, |record| record.state.epoch);
+        assert!(last == safe || last == safe + 1, "{last}, not {safe}");
+        safe = last;
+    }
+}
+
+/// The error of opening a folder whose file has these bytes, or what it finds there.
+fn found_in(bytes: &[u8]) -> Result<SavedState, OpenError> {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(FILE), bytes).unwrap();
+    let opened = EmbeddedStore::open(folder.path());
+    if let Err(OpenError::Unusable { path, .. }) = &opened {
+        assert_eq!(*path, folder.path().join(FILE));
+        assert_eq!(
+            fs::read(path).unwrap().len(),
+            bytes.len(),
+            "it is left as it is"
+        );
+    }
+    opened.map(|opened| opened.saved.clone())
+}
+
+/// How many seals a file has; none while it is being written.
+fn seals(bytes: &[u8]) -> Option<u64> {
+    let disk = FaultyDisk::with_bytes(bytes.to_vec());
+    let (database, _) = medium::open(&mut FaultyMedium(disk)).ok()?;
+    let meta = database.begin_read().ok()?.open_table(schema::META).ok()?;
+    Some(meta.get(schema::META_SEAL).ok()??.value())
+}
+
+/// The file of a store with a few transitions, as a `kill -9` leaves it, and what is in it.
+fn good_file() -> (Vec<u8>, SavedState) {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    for step in 0..20 {
+        store.writer.save(&transition("orders", "1", step)).unwrap();
+        store
+            .writer
+            .save(&transition("cart", "1", 100 + step))
+            .unwrap();
+        store
+            .writer
+            .keep(vec![busy_point("orders", step * 10_000, 600)]);
+    }
+    let mut bytes = Vec::new();
+    wait_until("the last save is sealed", || {
+        bytes = fs::read(folder.path().join(FILE)).unwrap();
+        seals(&bytes) == Some(40)
+    });
+    let saved = found_in(&bytes).unwrap();
+    assert_eq!(steps(&saved.records), [19, 119]);
+    (bytes, saved)
+}
+
+#[test]
+fn a_file_that_is_no_state_is_refused_and_left_alone() {
+    for bytes in [&b""[..], b"x", b"not a database", &[0; 100_000]] {
+        let error = found_in(bytes).unwrap_err();
+        assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(FILE);
+    drop(redb::Database::create(&path).unwrap());
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("not one of Serin's"), "{error}");
+
+    fs::remove_file(&path).unwrap();
+    drop(open(folder.path()));
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(schema::META)
+        .unwrap()
+        .insert(schema::META_FORMAT, 2)
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let error = EmbeddedStore::open(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("its format is 2"), "{error}");
+
+    let error = EmbeddedStore::open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::Folder { .. }), "{error}");
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_refused_or_whole() {
+    let (bytes, saved) = good_file();
+    let mut refused = 0;
+    for cut in 0..100 {
+        let kept = &bytes[..bytes.len() * cut / 100];
+        match found_in(kept) {
+            Ok(found) => assert_eq!(found, saved, "cut to {} bytes", kept.len()),
+            Err(OpenError::Unusable { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 50, "{refused} were refused");
+}
+
+#[test]
+fn a_file_damaged_anywhere_is_refused_or_whole() {
+    let (bytes, saved) = good_file();
+    // Each byte of the header, with its slots and the bit that says which one counts; and one in
+    // some hundreds of the rest.
+    let header = (0..320).flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)));
+    let rest = (320..bytes.len()).step_by(467).map(|at| (at, 0x10));
+    let mut refused = 0;
+    for (at, bits) in header.chain(rest) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= bits;
+        let disk = FaultyDisk::with_bytes(damaged);
+        match medium::open(&mut FaultyMedium(disk)) {
+            Ok((_, found)) => assert_eq!(found, saved, "{bits:#x} at {at}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 50, "{refused} were refused");
+}
+
+#[test]
+fn a_hanging_disk_delays_nobody_and_finds_the_last_decision() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, Duration::from_millis(20)).unwrap();
+    disk.state().hangs = true;
+    let started = clock::monotonic();
+    for step in 0..5 {
+        let error = store
+            .writer
+            .save(&transition("orders", "1", step))
+            .unwrap_err();
+        assert!(error.reason.contains("has not answered"), "{error}");
+        // Asked for again while it waits, it waits once.
+        store
+            .writer
+            .save(&transition("orders", "1", step))
+            .unwrap_err();
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(store.reader.health().problem.is_some());
+    assert_eq!(store.reader.health().failed_writes, 10);
+    assert_eq!(all_lines(&*store.reader), [""; 0]);
+    disk.wake();
+    wait_until("all is written", || all_lines(&*store.reader).len() == 5);
+    assert_eq!(store.reader.health().problem, None);
+    drop(store);
+    let store = open_disk(&disk, PATIENT).unwrap();
+    assert_eq!(steps(&store.saved.records), [4]);
+    assert_eq!(texts(&*store.outbox).len(), 5);
+}
+
+#[test]
+fn a_slow_write_that_is_asked_for_again_is_written_once() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, Duration::from_millis(1)).unwrap();
+    disk.state().hangs = true;
+    let wanted = transition("orders", "1", 1);
+    store.writer.save(&wanted).unwrap_err();
+    disk.wake();
+    wait_until("it is written", || all_lines(&*store.reader).len() == 1);
+    wait_until("that is told", || store.writer.save(&wanted).is_ok());
+    assert_eq!(all_lines(&*store.reader).len(), 1);
+    assert_eq!(texts(&*store.outbox).len(), 1);
+}
+
+#[test]
+fn points_are_written_without_an_occasion_as_well() {
+    let disk = FaultyDisk::new();
+    let mut medium = FaultyMedium(disk.clone());
+    let (database, saved) = medium::open(&mut medium).unwrap();
+    let pace = Pace {
+        points_wait_max: Duration::from_millis(5),
+        ..Pace::default()
+    };
+    let mut store = start(Box::new(medium), database, saved, pace).unwrap();
+    store.writer.keep(vec![busy_point("orders", 1_000, 100)]);
+    wait_until("the point is in the file", || {
+        let copy = FaultyDisk::with_bytes(disk.bytes());
+        let opened = medium::open(&mut FaultyMedium(copy));
+        opened.is_ok_and(|(database, _)| points_by_grade(&database, "orders")[0] == 1)
+    });
+}
+
+#[test]
+fn the_end_does_not_wait_for_ever() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, Duration::from_millis(1)).unwrap();
+    disk.state().hangs = true;
+    store
+        .writer
+        .save(&transition("orders", "1", 1))
+        .unwrap_err();
+    let started = clock::monotonic();
+    drop(store.writer);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    disk.wake();
+}
+
+#[test]
+fn a_disk_that_failed_once_is_opened_anew() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, PATIENT).unwrap();
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    for at in 0..12 {
+        {
+            let mut state = disk.state();
+            (state.fails_after, state.fails_for) = (Some(at), Some(1));
+        }
+        let saved = store.writer.save(&transition("orders", "1", 2));
+        // A second failure right after the first is told; then it is asked for again.
+        if saved.is_err() {
+            assert!(store.reader.health().problem.is_some());
+            store.writer.save(&transition("orders", "1", 2)).unwrap();
+        }
+        assert_eq!(store.reader.health().problem, None);
+        assert!(!all_lines(&*store.reader).is_empty(), "it can be read");
+    }
+}
+
+#[test]
+fn a_dead_disk_is_told_and_what_was_written_can_be_read_once_it_lives() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, PATIENT).unwrap();
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    disk.state().fails_after = Some(0);
+    let error = store
+        .writer
+        .save(&transition("orders", "1", 2))
+        .unwrap_err();
+    assert!(
+        error.reason.starts_with("the state file `disk`: "),
+        "{error}"
+    );
+    store.outbox.settle(1);
+    let health = store.reader.health();
+    assert_eq!(health.problem, Some(error.reason));
+    assert!(health.failed_writes >= 1);
+    disk.state().fails_after = None;
+    store.writer.save(&transition("orders", "1", 2)).unwrap();
+    assert_eq!(store.reader.health().problem, None);
+    assert_eq!(all_lines(&*store.reader), ["orders 1 2", "orders 1 1"]);
+    assert_eq!(texts(&*store.outbox), ["orders 1 2"], "it stays settled");
+}
+
+#[test]
+fn a_rollback_is_written_on_a_full_disk() {
+    let disk = FaultyDisk::new();
+    disk.state().room_blocks = Some(300);
+    let mut store = open_disk(&disk, PATIENT).unwrap();
+    let mut step = 0;
+    let long = "x".repeat(20_000);
+    // Lines fill the disk, until only the reserve is left.
+    while store.reader.health().problem.is_none() {
+        step += 1;
+        let mut transition = transition("orders", "1", step);
+        transition.lines.push(line("orders", step, &long));
+        store.writer.save(&transition).unwrap();
+        assert!(step < 1_000, "the disk never fills");
+    }
+    let problem = store.reader.health().problem.unwrap();
+    assert!(problem.contains("the disk is full"), "{problem}");
+    assert_eq!(all_lines(&*store.reader)[1], format!("orders 1 {step}"));
+    store
+        .writer
+        .save(&transition("orders", "1", step + 1))
+        .unwrap();
+    drop(store);
+
+    disk.state().room_blocks = None;
+    let store = open_disk(&disk, PATIENT).unwrap();
+    assert_eq!(steps(&store.saved.records), [step + 1]);
+    assert_eq!(store.reader.health().problem, None);
+}
+
+#[test]
+fn tables_are_bounded() {
+    let disk = FaultyDisk::new();
+    let (database, _) = medium::open(&mut FaultyMedium(disk.clone())).unwrap();
+    let now_unix_ms = millis(clock::wall());
+    let mut batch = Batch::default();
+    for number in 0..RELEASES_MAX + 3 {
+        batch.records.push(record("orders", &number.to_string(), 0));
+        batch
+            .records
+            .push(record("orders-next", "1", number as u64));
+    }
+    for number in 0..JOURNAL_LINES_MAX as u64 + 10 {
+        batch
+            .lines
+            .push_back(line("orders", now_unix_ms + number, "x"));
+    }
+    for _ in 0..OUTBOX_MESSAGES_MAX + 4 {
+        batch.messages.push_back((0, message("x")));
+    }
+    assert_eq!(commit::write(&database, &batch, now_unix_ms).unwrap(), 4);
+    drop(database);
+
+    let mut store = open_disk(&disk, PATIENT).unwrap();
+    assert_eq!(store.saved.records.len(), RELEASES_MAX + 1);
+    let of_orders = store
+        .saved
+        .records
+        .iter()
+        .filter(|r| r.flag.as_str() == "orders");
+    let revisions: Vec<_> = of_orders.map(|record| &*record.release.revision).collect();
+    assert_eq!((revisions[0], *revisions.last().unwrap()), ("3", "66"));
+    assert_eq!(all_lines(&*store.reader).len(), JOURNAL_LINES_MAX);
+    assert_eq!(store.outbox.due(0, 1).unwrap()[0].id, 5);
+    // An old release becomes the newest when it is written again.
+    store.writer.save(&transition("orders", "3", 9)).unwrap();
+    store.writer.save(&transition("orders", "new", 10)).unwrap();
+    drop(store);
+    let (_, saved) = medium::open(&mut FaultyMedium(disk)).unwrap();
+    assert!(
+        saved
+            .records
+            .iter()
+            .any(|record| record.release.revision == "3")
+    );
+    assert!(
+        saved
+            .records
+            .iter()
+            .all(|record| record.release.revision != "4")
+    );
+}
+
+#[test]
+fn old_lines_are_forgotten_but_for_the_last() {
+    let (database, _) = medium::open(&mut FaultyMedium(FaultyDisk::new())).unwrap();
+    let write = |moments: std::ops::Range<u64>, now_unix_ms| {
+        let lines = moments.map(|at| line("orders", at, "x"));
+        let batch = Batch {
+            lines: lines.collect(),
+            ..Batch::default()
+        };
+        commit::write(&database, &batch, now_unix_ms).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let journal = transaction.open_table(schema::JOURNAL).unwrap();
+        journal.len().unwrap()
+    };
+    assert_eq!(write(1_000..2_000, 2_000), 1_000);
+    let quarter = millis(JOURNAL_AGE_MAX);
+    assert_eq!(write(2_000..2_001, quarter + 1_400), 601);
+    // A clock that leaps a century ahead takes all but the last.
+    assert_eq!(
+        write(2_001..2_002, quarter * 400),
+        JOURNAL_LINES_KEPT as u64
+    );
+}
+
+#[test]
+fn messages_are_delivered_in_order_put_off_and_forgotten() {
+    let folder = TempDir::new().unwrap();
+    let embedded = open(folder.path());
+    let memory = MemoryState::default();
+    let unusable = UnusableStore::new("no disk".to_owned());
+    let stores: [(Box<dyn StateWriter>, Arc<dyn Outbox>); 3] = [
+        (embedded.writer, embedded.outbox),
+        (Box::new(memory.clone()), Arc::new(memory)),
+        (Box::new(unusable.clone()), Arc::new(unusable)),
+    ];
+    for (mut writer, outbox) in stores {
+        let transition = Transition {
+            messages: ["a", "b", "c"].map(message).to_vec(),
+            ..Transition::default()
+        };
+        let _ = writer.save(&transition);
+        assert_eq!(outbox.due(0, 2).unwrap().len(), 2);
+        outbox.put_off(1, 500);
+        outbox.put_off(1, 1_000);
+        outbox.settle(2);
+        let ids = |now_unix_ms| {
+            let due = outbox.due(now_unix_ms, 9).unwrap();
+            due.iter().map(|message| message.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(999), [3]);
+        assert_eq!(ids(1_000), [1, 3]);
+        let _ = writer.save(&Transition::default());
+        let due = outbox.due(1_000, 9).unwrap();
+        assert_eq!((due[0].attempts, due.len()), (2, 2));
+        drop(writer);
+    }
+    let store = open(folder.path());
+    assert_eq!(texts(&*store.outbox), ["a", "c"]);
+    assert_eq!(
+        store.outbox.due(999, 9).unwrap().len(),
+        1,
+        "it stays put off"
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_used_says_so_and_remembers_what_happened() {
+    let mut store = UnusableStore::new("the disk is gone".to_owned());
+    for _ in 0..3 {
+        let error = store.save(&transition("orders", "1", 1)).unwrap_err();
+        assert_eq!(error.reason, "the disk is gone");
+    }
+    store.save(&transition("orders", "1", 2)).unwrap_err();
+    assert_eq!(all_lines(&store), ["orders 1 2", "orders 1 1"], "each once");
+    let health = store.health();
+    assert_eq!(health.problem.as_deref(), Some("the disk is gone"));
+    assert_eq!(health.failed_writes, 4);
+}
+
+/// A file system of its own, of a few MiB.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn new(mib: u32) -> Self {
+        let folder = TempDir::new().unwrap();
+        let size = format!("size={mib}m");
+        mount(&["-t", "tmpfs", "-o", &size, "tmpfs"], folder.path());
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self, name: &str) {
+        let mut file = fs::File::create(self.path().join(name)).unwrap();
+        while io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) {
+    let done = Command::new("mount")
+        .args(arguments)
+        .arg(at)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success(),
+        "this test must be allowed to mount a tmpfs (root, or CAP_SYS_ADMIN): {said}"
+    );
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.path())
+            .status();
+    }
+}
+
+#[test]
+fn a_real_disk_that_is_full_still_takes_a_rollback_and_recovers() {
+    let disk = SmallDisk::new(8);
+    let mut store = open(disk.path());
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    disk.fill("ballast");
+    let long = "x".repeat(100_000);
+    let mut step = 1;
+    while store.reader.health().problem.is_none() {
+        step += 1;
+        let mut transition = transition("orders", "1", step);
+        transition.lines.push(line("orders", step, &long));
+        store.writer.save(&transition).unwrap();
+        assert!(step < 100, "the disk never fills");
+    }
+    // Somebody else takes the rest as well: then it is refused, and told.
+    disk.fill("more");
+    let failed = (0..100).find_map(|_| {
+        let mut transition = transition("orders", "1", 1_000);
+        transition.lines.push(line("orders", step, &long));
+        store.writer.save(&transition).err()
+    });
+    let StateError { reason } = failed.expect("a full disk is told");
+    assert!(reason.contains("No space left"), "{reason}");
+    assert!(!all_lines(&*store.reader).is_empty(), "it can be read");
+
+    // A start finds the last state on a full disk as well, and says that it is full.
+    let before = all_lines(&*store.reader);
+    drop(store);
+    let mut store = open(disk.path());
+    assert_eq!(all_lines(&*store.reader), before);
+    let problem = store.reader.health().problem.unwrap();
+    assert!(problem.contains("the disk is full"), "{problem}");
+
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    store
+        .writer
+        .save(&transition("orders", "1", 2_000))
+        .unwrap();
+    drop(store);
+    fs::remove_file(disk.path().join("more")).unwrap();
+    let store = open(disk.path());
+    assert_eq!(steps(&store.saved.records), [2_000]);
+    assert_eq!(store.reader.health().problem, None);
+    assert_eq!(
+        fs::metadata(disk.path().join("state.reserve"))
+            .unwrap()
+            .len(),
+        4 << 20
+    );
+}
+
+#[test]
+fn a_read_only_folder_is_refused() {
+    let disk = SmallDisk::new(8);
+    drop(open(disk.path()));
+    mount(&["-o", "remount,ro"], disk.path());
+    let error = EmbeddedStore::open(disk.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Folder { .. }), "{error}");
+    assert!(
+        error.to_string().contains("Read-only file system"),
+        "{error}"
+    );
+    let error = EmbeddedStore::open(&disk.path().join("new")).unwrap_err();
+    assert!(
+        error.to_string().contains("Read-only file system"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_told() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    let path = folder.path().join(FILE);
+    fs::rename(&path, folder.path().join("away")).unwrap();
+    let error = store
+        .writer
+        .save(&transition("orders", "1", 1))
+        .unwrap_err();
+    assert!(error.reason.contains("state.redb"), "{error}");
+    fs::rename(folder.path().join("away"), &path).unwrap();
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+}
+
+/// What is done to a store in a random run.
+#[derive(Clone, Debug)]
+enum Act {
+    Save {
+        flag: bool,
+        release: u8,
+    },
+    Points,
+    Fail {
+        after: u32,
+        times: Option<u32>,
+    },
+    Heal,
+    /// A `kill -9`: the file stays as it is.
+    Kill,
+    /// A power cut: of what was not synced, only some is there.
+    PowerCut {
+        kept: u64,
+    },
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        6 => (any::<bool>(), 0..3_u8).prop_map(|(flag, release)| Act::Save { flag, release }),
+        1 => Just(Act::Points),
+        2 => (0..40_u32, prop::option::of(1..4_u32))
+            .prop_map(|(after, times)| Act::Fail { after, times }),
+        1 => Just(Act::Heal),
+        1 => Just(Act::Kill),
+        2 => any::<u64>().prop_map(|kept| Act::PowerCut { kept }),
+    ];
+    prop::collection::vec(act, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Each save writes a larger step. Whatever the disk does, what is found has at least the
+    /// step of the last save that was said to be safe, and none that was never asked for.
+    #[test]
+    fn what_was_said_to_be_safe_is_never_lost(acts in acts()) {
+        let mut disk = FaultyDisk::new();
+        let mut store = open_disk(&disk, PATIENT).unwrap();
+        let mut safe = 0;
+        let mut asked = 0;
+        for act in acts {
+            let image = match act {
+                Act::Save { flag, release } => {
+                    asked += 1;
+                    let flag = if flag { "orders" } else { "cart" };
+                    let wanted = transition(flag, &release.to_string(), asked);
+                    if store.writer.save(&wanted).is_ok() {
+                        safe = asked;
+                    }
+                    continue;
+                }
+                Act::Points => {
+                    store.writer.keep(vec![busy_point("orders", asked * 7_000, 50)]);
+                    continue;
+                }
+                Act::Fail { after, times } => {
+                    let mut state = disk.state();
+                    (state.fails_after, state.fails_for) = (Some(after), times);
+                    continue;
+                }
+                Act::Heal => {
+                    let mut state = disk.state();
+                    (state.fails_after, state.fails_for) = (None, None);
+                    continue;
+                }
+                Act::Kill => disk.bytes(),
+                Act::PowerCut { kept } => {
+                    let mut bits = kept | 1;
+                    disk.after_power_cut(|| {
+                        bits ^= bits << 13;
+                        bits ^= bits >> 7;
+                        bits ^= bits << 17;
+                        bits & 1 == 1
+                    })
+                }
+            };
+            disk.state().fails_after = Some(0);
+            drop(store);
+            disk = FaultyDisk::with_bytes(image);
+            store = open_disk(&disk, PATIENT).unwrap();
+            let last = store.saved.records.last().map_or(0, |record| record.state.epoch);
+            prop_assert!((safe..=asked).contains(&last), "{safe}..={asked}: {last}");
+            let lines = all_lines(&*store.reader);
+            if let Some(record) = store.saved.records.last() {
+                let expected = format!("{} {} {last}", record.flag, record.release.revision);
+                prop_assert_eq!(&lines[0], &expected, "the line came with the record");
+                let told = texts(&*store.outbox);
+                prop_assert_eq!(told.last(), Some(&expected));
+            }
+            safe = last;
+            asked = asked.max(last);
+        }
+    }
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+/// Some moment after 1970.
+const BEGIN_MS: u64 = 20_000 * DAY_MS;
+
+/// Writes points of some flags, every so often from one moment to another, in batches of six.
+fn write_history(
+    database: &redb::Database,
+    flags: &[&str],
+    (from_unix_ms, to_unix_ms): (u64, u64),
+    every_ms: u64,
+) {
+    let step = usize::try_from(every_ms).unwrap();
+    let moments: Vec<u64> = (from_unix_ms..to_unix_ms).step_by(step).collect();
+    for moments in moments.chunks(6) {
+        let of_flag = |flag: &&str| {
+            let flag = (*flag).to_owned();
+            moments.iter().map(move |at| busy_point(&flag, *at, 600))
+        };
+        let points: Vec<_> = flags.iter().flat_map(of_flag).collect();
+        let points = commit::Points {
+            new: &points,
+            is_checked: false,
+        };
+        commit::seal(database, points).unwrap();
+    }
+}
+
+fn read_history(
+    database: &redb::Database,
+    flag: &str,
+    (from_unix_ms, to_unix_ms): (u64, u64),
+) -> Vec<HistoryPoint> {
+    let flag = flag.parse().unwrap();
+    let transaction = database.begin_read().unwrap();
+    history::read(&transaction, &flag, (from_unix_ms, to_unix_ms), Vec::new()).unwrap()
+}
+
+/// How many points of a flag there are of each grade.
+fn points_by_grade(database: &redb::Database, flag: &str) -> [usize; 3] {
+    let transaction = database.begin_read().unwrap();
+    let table = transaction.open_table(schema::HISTORY).unwrap();
+    [0, 1, 2].map(|grade| {
+        let of_grade = (flag, grade, 0)..=(flag, grade, u64::MAX);
+        table.range(of_grade).unwrap().count()
+    })
+}
+
+#[test]
+fn history_grows_coarser_and_loses_nothing_until_it_is_forgotten() {
+    let disk = FaultyDisk::new();
+    let (database, _) = medium::open(&mut FaultyMedium(disk)).unwrap();
+    // A day of minutes, then twelve hours of tens of seconds.
+    let (morning, evening) = (BEGIN_MS + DAY_MS, BEGIN_MS + DAY_MS + DAY_MS / 2);
+    write_history(&database, &["orders"], (BEGIN_MS, morning), 60_000);
+    write_history(&database, &["orders"], (morning, evening), 10_000);
+    let [fine, minutes, coarse] = points_by_grade(&database, "orders");
+    assert!((2_160..2_170).contains(&fine), "{fine}");
+    assert!((30 * 60 - 2..=30 * 60 + 2).contains(&minutes), "{minutes}");
+    assert_eq!(coarse, 0);
+    let all = read_history(&database, "orders", (0, u64::MAX));
+    assert!(
+        all.len() <= HISTORY_POINTS_MAX && all.len() > 1_000,
+        "{}",
+        all.len()
+    );
+    assert!(all.is_sorted_by_key(|point| point.at_unix_ms));
+    let requests: u64 = all.iter().map(|point| point.counts.requests().stable).sum();
+    assert_eq!(requests, (24 * 60 + 12 * 360) * 570);
+    let hour = read_history(&database, "orders", (evening - HOUR_MS, evening));
+    assert_eq!(hour.len(), 360, "the last hours are as fine as they were");
+
+    // A week later there are minutes no more, and a quarter later nothing is left of it.
+    let week = evening + 8 * DAY_MS;
+    for _ in 0..5 {
+        write_history(&database, &["orders"], (week, week + 1), 1);
+    }
+    assert_eq!(points_by_grade(&database, "orders"), [1, 0, 36 * 6 + 1]);
+    let sum = |points: Vec<HistoryPoint>| -> u64 {
+        points
+            .iter()
+            .map(|point| point.counts.requests().stable)
+            .sum()
+    };
+    let since = read_history(&database, "orders", (0, week));
+    assert_eq!(sum(since), (24 * 60 + 12 * 360) * 570);
+    let quarter = evening + 100 * DAY_MS;
+    write_history(&database, &["orders"], (quarter, quarter + 1), 1);
+    assert_eq!(points_by_grade(&database, "orders"), [1, 0, 0]);
+}
+
+#[test]
+fn points_of_different_stages_stay_apart_and_silence_is_no_point() {
+    let folder = TempDir::new().unwrap();
+    let embedded = open(folder.path());
+    let memory = MemoryState::default();
+    let stores: [(Box<dyn StateWriter>, Arc<dyn StateReader>); 2] = [
+        (embedded.writer, embedded.reader),
+        (Box::new(memory.clone()), Arc::new(memory)),
+    ];
+    for (mut writer, reader) in stores {
+        for second in 1..=30_u64 {
+            let mut point = busy_point("orders", BEGIN_MS + second * 1_000, 100);
+            point.stage = usize::from(second > 15);
+            if second > 20 {
+                point.counts = Default::default();
+            }
+            writer.keep(vec![point]);
+            if second % 4 == 0 {
+                writer.save(&Transition::default()).unwrap();
+            }
+        }
+        let flag = "orders".parse().unwrap();
+        let points = reader.history(&flag, BEGIN_MS, BEGIN_MS + DAY_MS).unwrap();
+        let shape = points.iter().map(|point| {
+            let seconds = (point.at_unix_ms - BEGIN_MS) / 1_000;
+            (seconds, point.stage, point.counts.requests().stable)
+        });
+        let shape: Vec<_> = shape.collect();
+        assert_eq!(shape, [(10, 0, 950), (15, 0, 475), (20, 1, 475)]);
+        let before = reader.history(&flag, BEGIN_MS, BEGIN_MS + 15_000).unwrap();
+        assert_eq!(before.len(), 1, "the last moment is not in the window");
+    }
+}
+
+#[test]
+fn a_clock_that_leaps_about_fills_no_disk() {
+    let disk = FaultyDisk::new();
+    let (database, _) = medium::open(&mut FaultyMedium(disk)).unwrap();
+    let later = BEGIN_MS + 1_000 * DAY_MS;
+    write_history(
+        &database,
+        &["orders"],
+        (later, later + 13 * HOUR_MS),
+        10_000,
+    );
+    // Those lie in the future now, where nothing grows old.
+    let ahead = points_by_grade(&database, "orders").iter().sum::<usize>();
+    write_history(
+        &database,
+        &["orders"],
+        (BEGIN_MS, BEGIN_MS + 12 * HOUR_MS),
+        10_000,
+    );
+    assert!(points_by_grade(&database, "orders").iter().sum::<usize>() > ahead + 2_000);
+    let transaction = schema::begin(&database).unwrap();
+    for _ in 0..5 {
+        let mut table = transaction.open_table(schema::HISTORY).unwrap();
+        history::check_bounds(&mut table, BEGIN_MS).unwrap();
+    }
+    transaction.commit().unwrap();
+    assert!(points_by_grade(&database, "orders")[0] <= 2 * 2_160);
+}

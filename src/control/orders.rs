@@ -1,0 +1,104 @@
+//! What operators' commands do.
+
+use crate::control::commands::{CommandError, InstallError, PendingCommand};
+use crate::control::controller::{Controller, moment_of};
+use crate::control::perform::{Unwritten, line, now_unix_ms};
+use crate::control::ports::Transition;
+use crate::control::running::RunningRollout;
+use crate::control::status::RolloutStatus;
+use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry};
+
+impl Controller {
+    /// Carries a command out; who waits for the reply sees its effect everywhere.
+    ///
+    /// Whoever asked may have left; what was asked for is done all the same.
+    pub(super) fn obey(&mut self, pending: PendingCommand) {
+        match pending {
+            PendingCommand::Rollout {
+                flag,
+                command,
+                by,
+                reply,
+            } => {
+                let answer = self.command(flag, command, by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+            PendingCommand::Freeze { on, by, reply } => {
+                let answer = self.set_freeze(on, by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+            PendingCommand::Install {
+                configuration,
+                reply,
+            } => {
+                let answer = self.install(*configuration).map_err(InstallError::Refused);
+                if answer.is_ok() {
+                    self.recall();
+                }
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        flag: String,
+        command: Command,
+        by: Author,
+    ) -> Result<RolloutStatus, CommandError> {
+        let now = self.clock.now();
+        let of_command = |rollout: &&mut RunningRollout| rollout.name.as_str() == flag;
+        let Some(rollout) = self.rollouts.iter_mut().find(of_command) else {
+            return Err(CommandError::NoRollout(flag));
+        };
+        let circumstances = (now, self.freeze.as_ref());
+        let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
+        let event = Event::Command { command, by };
+        rollout.advance(event, &moment, &mut self.performer)?;
+        Ok(rollout.status(&self.performer, &moment))
+    }
+
+    /// Freezes promotions, or lets them go on; again changes who wants it and why.
+    fn set_freeze(&mut self, on: bool, by: Author) -> Result<Option<Freeze>, CommandError> {
+        if !on && self.freeze.is_none() {
+            return Ok(None);
+        }
+        let what = if on {
+            "promotions frozen"
+        } else {
+            "promotions go on"
+        };
+        let entry = JournalEntry {
+            who: by.who.clone(),
+            what: what.to_owned(),
+            why: by.why.clone(),
+            findings: Vec::new(),
+        };
+        let freeze = on.then(|| Freeze {
+            who: by.who,
+            why: by.why,
+            at_unix_ms: now_unix_ms(),
+        });
+        let flags = self.rollouts.iter().map(|rollout| &rollout.name);
+        let transition = Transition {
+            freeze: Some(freeze.clone()),
+            lines: flags.map(|flag| line(flag, entry.clone())).collect(),
+            ..Transition::default()
+        };
+        // To stop promoting is safe even where it cannot be written down; to go on is not.
+        let unwritten = if on {
+            Unwritten::Allowed
+        } else {
+            Unwritten::Refused
+        };
+        let saved = self.performer.save(transition, unwritten);
+        saved.map_err(|error| CommandError::NotWritten(error.to_string()))?;
+        tracing::warn!(who = entry.who, why = entry.why, "{what}");
+        self.freeze = freeze;
+        self.recall();
+        Ok(self.freeze.clone())
+    }
+}

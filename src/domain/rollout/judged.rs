@@ -1,0 +1,204 @@
+//! What evidence makes of a rollout.
+//!
+//! | phase | tick | tripped |
+//! | --- | --- | --- |
+//! | waiting | stay | stay |
+//! | progressing | roll back, go on, wait for approval, pause at the deadline, or stay | roll back |
+//! | waiting for approval | roll back, or tell that the deadline has passed | roll back |
+//! | paused | roll back or stay | roll back |
+//! | watching | roll back, succeed or stay | roll back |
+//! | succeeded, rolled back, aborted | stay | stay |
+//!
+//! A breach outranks everything. A stage goes on when its hold has passed, canary had enough
+//! requests and the verdict is to promote, all three; or, if the plan says so, when it has seen
+//! enough for several hold times without a sign of harm. The watch ends with time alone. After
+//! success there is no control left to judge by, so only an operator takes canary back. Nothing
+//! goes on while promotions are frozen, or while stable has fewer endpoints than the plan wants.
+
+use std::time::Duration;
+
+use crate::domain::judge::{Action, Assessment, Finding, Verdict};
+use crate::domain::rollout::cause::Cause;
+use crate::domain::rollout::plan::Stage;
+use crate::domain::rollout::policy::{Mode, NoData, OnDeadline, Undecided};
+use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState, Wait};
+use crate::domain::rollout::transition::{Rollout, Step, Target, humanly};
+
+impl Rollout<'_> {
+    pub(super) fn tick(self, verdict: Verdict, canary_requests: u64) -> Step {
+        if let Phase::Waiting {
+            wait: Wait::Freeze | Wait::State,
+        } = self.state.phase
+            && self.obstacle().is_none()
+        {
+            return self.begin(Cause::of_plan("what was in the way is gone"));
+        }
+        if !self.state.phase.is_judged() {
+            return self.stay();
+        }
+        if verdict.action == Action::Rollback {
+            let cause = Cause::of_breach(verdict);
+            return self.act_or_tell(Action::Rollback, cause, Self::roll_back);
+        }
+        let is_late = self.under_way() >= self.plan.policy().deadline && !self.state.is_overdue;
+        match self.state.phase {
+            Phase::Progressing if is_late => self.miss_deadline(),
+            Phase::Progressing => self.judge_stage(verdict, canary_requests),
+            Phase::WaitingForApproval if is_late => self.tell_deadline(),
+            Phase::Watching if self.elapsed() >= self.plan.watch() && self.obstacle().is_none() => {
+                let why = "nothing was found wrong until the end of the watch".to_owned();
+                self.succeed(Cause::by("plan", why, verdict.findings))
+            }
+            _ => self.stay(),
+        }
+    }
+
+    fn judge_stage(self, verdict: Verdict, canary_requests: u64) -> Step {
+        let (stage, policy) = (self.plan.stage(self.state.stage), self.plan.policy());
+        let has_enough = canary_requests >= stage.min_requests.max(1);
+        let is_patient_long = self.elapsed() >= stage.hold * policy.patience;
+        if has_enough && self.elapsed() >= stage.hold && verdict.action == Action::Promote {
+            let why = format!("all checks pass after {canary_requests} requests of canary");
+            return self.pass_stage(Cause::by("judge", why, verdict.findings));
+        }
+        if is_patient_long
+            && has_enough
+            && policy.undecided == Undecided::Promote
+            && verdict.is_undecided_without_harm()
+        {
+            let why = format!(
+                "UNDECIDED, going on all the same: {} hold times and {canary_requests} requests of \
+                 canary showed neither harm nor its absence",
+                policy.patience
+            );
+            return self.pass_stage(Cause::by("judge", why, verdict.findings));
+        }
+        if is_patient_long && !has_enough && policy.no_data == NoData::Rollback {
+            let why = format!(
+                "too little was seen: {canary_requests} of {} requests of canary after {} hold times",
+                stage.min_requests, policy.patience
+            );
+            let cause = Cause::by("judge", why, verdict.findings);
+            return self.act_or_tell(Action::Rollback, cause, Self::roll_back);
+        }
+        if self.plan.policy().mode == Mode::Observe && verdict.action == Action::Hold {
+            // What was said before holds no longer; the next time it is said again.
+            return self.with_observed(None);
+        }
+        self.stay()
+    }
+
+    /// A stage has passed: on to the next, to its approval, or nowhere while something is in the
+    /// way.
+    fn pass_stage(self, cause: Cause) -> Step {
+        if self.obstacle().is_some() {
+            return self.stay();
+        }
+        self.act_or_tell(Action::Promote, cause, |rollout, cause| {
+            let next = rollout.state.stage + 1;
+            let needs_approval = |stage: &Stage| stage.needs_approval;
+            if rollout.plan.stages().get(next).is_some_and(needs_approval) {
+                rollout.wait_for_approval(cause)
+            } else {
+                rollout.advance_to(next, cause)
+            }
+        })
+    }
+
+    /// Does what follows from evidence or, where the plan just observes, tells once that it would.
+    fn act_or_tell(
+        self,
+        action: Action,
+        cause: Cause,
+        act: impl FnOnce(Self, Cause) -> Step,
+    ) -> Step {
+        if self.plan.policy().mode == Mode::Act {
+            return act(self, cause);
+        }
+        if self.state.observed == Some(action) {
+            return self.stay();
+        }
+        let what = match action {
+            Action::Rollback => "would roll back, but just observes",
+            Action::Promote | Action::Hold => "would go on, but just observes",
+        };
+        let state = RolloutState {
+            observed: Some(action),
+            ..self.state
+        };
+        let effects = vec![cause.persisted(self.plan, &state, what.to_owned())];
+        Step {
+            state,
+            effects,
+            refused: None,
+        }
+    }
+
+    pub(super) fn tripped(self, finding: Finding) -> Step {
+        if self.state.phase.is_judged() && finding.assessment == Assessment::Breach {
+            let why = finding.reason.clone();
+            let cause = Cause::by("tripwire", why, vec![finding]);
+            self.act_or_tell(Action::Rollback, cause, Self::roll_back)
+        } else {
+            self.stay()
+        }
+    }
+
+    fn miss_deadline(self) -> Step {
+        let why = self.overdue();
+        let mode = self.plan.policy().mode;
+        match self.plan.policy().on_deadline {
+            OnDeadline::Rollback if mode == Mode::Act => {
+                self.roll_back(Cause::by("deadline", why, Vec::new()))
+            }
+            OnDeadline::Rollback => self.tell_deadline(),
+            OnDeadline::Hold => self.pause(
+                Resumption::Stage,
+                PauseCause::Deadline,
+                Cause::by("deadline", why, Vec::new()),
+            ),
+        }
+    }
+
+    /// Nothing changes but that it was told.
+    fn tell_deadline(self) -> Step {
+        let cause = Cause::by("deadline", self.overdue(), Vec::new());
+        let state = RolloutState {
+            is_overdue: true,
+            ..self.state
+        };
+        let what = "the deadline has passed".to_owned();
+        let effects = vec![cause.persisted(self.plan, &state, what)];
+        Step {
+            state,
+            effects,
+            refused: None,
+        }
+    }
+
+    fn overdue(&self) -> String {
+        let deadline = humanly(self.plan.policy().deadline);
+        let stage = self.state.stage + 1;
+        let stages = self.plan.stages().len();
+        format!("still in stage {stage} of {stages} after {deadline}, the deadline")
+    }
+
+    fn with_observed(self, observed: Option<Action>) -> Step {
+        let state = RolloutState {
+            observed,
+            ..self.state
+        };
+        Self { state, ..self }.stay()
+    }
+
+    fn under_way(&self) -> Duration {
+        self.state.under_way.elapsed(self.moment.now)
+    }
+
+    fn wait_for_approval(self, cause: Cause) -> Step {
+        let stage = self.state.stage;
+        let what = format!("stage {} waits for approval", stage + 2);
+        let phase = Phase::WaitingForApproval;
+        self.change(Target { phase, stage, what }, cause)
+    }
+}
