@@ -100,12 +100,11 @@ impl App {
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
         let claimed = Claimed::all(&config)?;
-        let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
         let fixed = Fixed::of(&config);
         let state = state::open(&config.state, source.as_ref())?;
         let clock = Clock::start();
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
-        let gate = gate(&tokens, &claimed.admin)?;
+        let (tokens, gate) = gate(&config, &claimed.admin)?;
         let (shared, publisher, messages) =
             Shared::new(claimed.workers, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
@@ -143,8 +142,7 @@ impl App {
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
-        let bound = claimed.bound.iter();
-        let listeners = bound.map(|listener| listener.address).collect();
+        let listeners = claimed.listeners();
         let admin_address = claimed.admin.address()?;
         let control = threads::Control {
             controller,
@@ -208,6 +206,12 @@ struct Claimed {
 }
 
 impl Claimed {
+    /// The addresses that are listened on, in the file's order.
+    fn listeners(&self) -> Vec<SocketAddr> {
+        let bound = self.bound.iter();
+        bound.map(|listener| listener.address).collect()
+    }
+
     fn all(config: &Config) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
@@ -265,10 +269,12 @@ fn refused(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
     ConfigFileError::Invalid { path, errors }.into()
 }
 
-/// Who is let into the admin API.
-fn gate(tokens: &SnapshotWriter<Tokens>, admin: &AdminServer) -> Result<Arc<Gate>> {
+/// Who is let into the admin API, and the means to change that.
+fn gate(config: &Config, admin: &AdminServer) -> Result<(SnapshotWriter<Tokens>, Arc<Gate>)> {
+    let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
     let is_loopback = admin.address()?.ip().to_canonical().is_loopback();
-    Ok(Arc::new(Gate::new(tokens.reader(), is_loopback)))
+    let gate = Arc::new(Gate::new(tokens.reader(), is_loopback));
+    Ok((tokens, gate))
 }
 
 fn exporter(
