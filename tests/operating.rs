@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::proxy::{SERIN, backends};
-use support::{Connection, Request, TestBackend, TestProxy};
+use support::{Connection, Request, SOON, TestBackend, TestProxy, wait_for};
 
 const FLAGS: &str = "flags:\n\
     \x20 orders: { stable: v1, canary: v2, rollout: { revision: a, stages: [5%, 50%, 100%] } }\n\
@@ -663,6 +663,31 @@ fn the_api_says_what_would_be_right() {
     let (status, history) = edge.api("GET", "/rollouts/orders/history?from=1h&to=0s", "");
     assert_eq!((status, &history["flag"]), (200, &json!("orders")));
     assert!(history["points"].is_array());
+}
+
+#[test]
+fn what_was_seen_can_be_read_later() {
+    let edge = Edge::start();
+    for _ in 0..20 {
+        assert_eq!(edge.proxy.get("/").status, 200);
+    }
+    let requests = |point: &Value| {
+        let arm = |name: &str| point["arms"][name]["requests"].as_u64().unwrap();
+        arm("stable") + arm("canary")
+    };
+    let points = wait_for("all requests are in the history", SOON, || {
+        let (status, history) = edge.api("GET", "/rollouts/orders/history?from=1h", "");
+        assert_eq!(status, 200, "{history}");
+        let points = history["points"].as_array().unwrap().clone();
+        (points.iter().map(requests).sum::<u64>() == 20).then_some(points)
+    });
+    let last = points.last().unwrap();
+    assert_eq!(
+        (&last["phase"], &last["stage"]),
+        (&json!("progressing"), &json!(1))
+    );
+    let (_, past) = edge.api("GET", "/rollouts/orders/history?to=1h", "");
+    assert_eq!(past["points"], json!([]));
 }
 
 #[test]

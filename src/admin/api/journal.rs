@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use tokio::task::spawn_blocking;
 
 use crate::admin::AdminState;
 use crate::admin::api::query::{Parameters, Written};
 use crate::admin::error::ApiError;
 use crate::admin::wire::{History, JournalPage};
-use crate::control::ports::JournalQuery;
+use crate::control::ports::{JournalQuery, StateError};
 use crate::domain::ids::FlagName;
 use crate::runtime::clock;
 
@@ -30,13 +31,15 @@ pub(crate) async fn journal(
         since_unix_ms: parameters.moment("since", now_unix_ms())?,
         limit,
     };
-    let lines = state.reader.journal(&query)?;
-    let is_full = lines.len() == limit;
-    let next = lines.last().map(|line| line.sequence);
-    Ok(Json(JournalPage {
-        next: next.filter(|_| is_full),
-        lines: lines.into_iter().map(Into::into).collect(),
-    }))
+    let page = apart(move || {
+        let lines = state.reader.journal(&query)?;
+        let next = lines.last().map(|line| line.sequence);
+        Ok(JournalPage {
+            next: next.filter(|_| lines.len() == limit),
+            lines: lines.into_iter().map(Into::into).collect(),
+        })
+    });
+    Ok(Json(page.await?))
 }
 
 pub(crate) async fn history(
@@ -50,16 +53,30 @@ pub(crate) async fn history(
     let to = parameters.moment("to", now)?.unwrap_or(u64::MAX);
     let unknown = || ApiError::NotFound(format!("flag `{flag}` has no rollout"));
     let name: FlagName = flag.parse().map_err(|_| unknown())?;
-    let points = state.reader.history(&name, from, to)?;
     let status = state.status.load();
     let is_known = status.rollouts.iter().any(|rollout| rollout.flag == name);
-    if points.is_empty() && !is_known {
+    let history = apart(move || {
+        let points = state.reader.history(&name, from, to)?;
+        Ok(History {
+            flag: name,
+            points: points.into_iter().map(Into::into).collect(),
+        })
+    });
+    let history = history.await?;
+    if history.points.is_empty() && !is_known {
         return Err(unknown());
     }
-    Ok(Json(History {
-        flag: name,
-        points: points.into_iter().map(Into::into).collect(),
-    }))
+    Ok(Json(history))
+}
+
+/// Reads on a thread of its own: a long read must not keep the controller, which shares the API's
+/// thread, from its tick. There are no more of them than there are connections.
+async fn apart<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let read = spawn_blocking(read).await;
+    let read = read.map_err(|error| ApiError::Unavailable(error.to_string()))?;
+    Ok(read?)
 }
 
 fn now_unix_ms() -> u64 {
