@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::proxy::backends;
-use support::{Behaviour, Request, SOON, TestBackend, TestProxy, wait_until};
+use support::{Behaviour, Connection, Metrics, Request, SOON, TestBackend, TestProxy, wait_until};
 
 fn proxy_to(backend: &TestBackend) -> TestProxy {
     TestProxy::start(
@@ -67,6 +67,7 @@ fn metrics_after_traffic_of_every_kind_are_as_promtool_wants_them() {
         "serin_rollout_stage",
         "serin_assigned_callers",
         "serin_dropped_messages_total",
+        "serin_admin_denied_requests_total",
         "process_start_time_seconds",
         "process_resident_memory_bytes",
     ] {
@@ -126,6 +127,99 @@ fn requests_of_web_pages_are_kept_out() {
     assert_eq!(proxy.rollout("search")["phase"], "progressing");
     assert_eq!(ask("POST", &address, Some(&own)).status, 200);
     assert_eq!(proxy.rollout("search")["phase"], "rolled_back");
+}
+
+const CI: &str = "3f6a0c5b8d1e49f7a2c4";
+const WALL: &str = "77b1e02c9da84f63b5d0";
+
+fn proxy_with_tokens(backend: &TestBackend) -> TestProxy {
+    let tokens = format!(
+        "tokens: [{{ name: ci, role: operator, token_file: ci.token }}, \
+         {{ name: wall, role: viewer, token: \"{WALL}\" }}]"
+    );
+    let config = backends(&[("v1", backend), ("v2", backend)])
+        + "flags: { search: { stable: v1, canary: v2, \
+                              rollout: { revision: a, stages: [5%, 50%] } } }\n\
+           routes: [{ flag: search }]\n";
+    TestProxy::with_admin(&tokens, &config, &[("ci.token", &format!("{CI}\n"))])
+}
+
+#[test]
+fn with_tokens_nobody_is_let_in_without_one_and_viewers_change_nothing() {
+    let backend = TestBackend::start("a");
+    let proxy = proxy_with_tokens(&backend);
+    let ask = |method: &str, path: &str, token: Option<&str>| {
+        let request = Request::new(method, path).host("edge.test:9901");
+        let value = token.map(|token| format!("Bearer {token}"));
+        let request = value
+            .iter()
+            .fold(request, |r, value| r.field("authorization", value));
+        request.send_to(proxy.admin())
+    };
+    let (list, promote) = ("/api/v1/rollouts", "/api/v1/rollouts/search/promote");
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(ask("GET", path, None).status, 200, "{path}");
+    }
+    for path in [list, "/metrics", "/", "/nothing"] {
+        for token in [None, Some("3f6a0c5b8d1e49f7a2c"), Some("")] {
+            let answer = ask("GET", path, token);
+            answer.problem(401);
+            let how = answer.field("www-authenticate");
+            assert_eq!(how, Some("Bearer realm=\"serin\""), "{path}");
+        }
+    }
+    for token in [CI, WALL] {
+        assert_eq!(ask("GET", list, Some(token)).status, 200);
+        assert_eq!(ask("GET", "/metrics", Some(token)).status, 200);
+    }
+    let problem = ask("POST", promote, Some(WALL)).problem(403);
+    let detail = "token `wall` has role `viewer`, and this needs `operator`";
+    assert_eq!(problem["detail"], detail);
+    let rollout = ask("POST", promote, Some(CI)).json();
+    assert_eq!(rollout["stage"], 2);
+    assert_eq!(rollout["journal"][0]["who"], "ci");
+
+    let metrics = Metrics::read(ask("GET", "/metrics", Some(WALL)).text());
+    let denied = |reason| metrics.count("serin_admin_denied_requests_total", &[("reason", reason)]);
+    assert_eq!(denied("no_token"), 4);
+    assert_eq!(denied("wrong_token"), 8);
+    assert_eq!(denied("role"), 1);
+    let log = proxy.log();
+    assert_eq!(log.matches("admin request refused").count(), 1, "{log}");
+    for secret in [CI, WALL, "3f6a0c5b8d1e49f7a2c"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn without_tokens_the_journal_says_that_nobody_has_checked_who_it_was() {
+    let backend = TestBackend::start("a");
+    let proxy = proxy_to(&backend);
+    let host = proxy.admin().to_string();
+    let request = Request::new("POST", "/api/v1/rollouts/search/rollback").host(&host);
+    let request = request.field("x-serin-user", "ann");
+    let rollout = request.send_to(proxy.admin()).json();
+    assert_eq!(rollout["journal"][0]["who"], "ann (unverified)");
+}
+
+#[test]
+fn more_connections_than_there_are_places_for_wait_for_one() {
+    let backend = TestBackend::start("a");
+    let proxy = proxy_to(&backend);
+    let mut held: Vec<_> = (0..256).map(|_| Connection::open(proxy.admin())).collect();
+    let host = proxy.admin().to_string();
+    let request = Request::get("/livez").host(&host);
+    // All places are taken once the last of them is served.
+    assert_eq!(held[255].ask(&request).status, 200);
+    let mut late = Connection::open(proxy.admin());
+    late.send(request.head().as_bytes());
+    assert_eq!(held[0].ask(&request).status, 200);
+    late.socket().set_nonblocking(true).unwrap();
+    let unheard = late.socket().peek(&mut [0]).unwrap_err();
+    assert_eq!(unheard.kind(), std::io::ErrorKind::WouldBlock);
+    late.socket().set_nonblocking(false).unwrap();
+    held.pop();
+    assert_eq!(late.answer().status, 200);
 }
 
 #[test]

@@ -216,6 +216,31 @@ fn the_configuration_that_the_others_spoil_is_right() {
 }
 
 #[test]
+fn an_admin_address_for_other_machines_needs_tokens() {
+    let check = |admin: &str| {
+        let text = SOUND.replace("PORT", "8080");
+        let admin = format!("admin: {{ address: \"0.0.0.0:9901\"{admin} }}");
+        let config = Written::new(&text.replace("admin: { address: \"127.0.0.1:0\" }", &admin));
+        serin(&["check", "--config", config.path()])
+    };
+    let open = check("");
+    assert_eq!(open.status.code(), Some(2));
+    let problem = "`0.0.0.0:9901` is not a loopback address, so it needs `tokens`";
+    assert!(stderr(&open).contains(problem), "{}", stderr(&open));
+    let token = "token: 3f6a0c5b8d1e49f7a2c4";
+    let viewers = check(&format!(
+        ", tokens: [{{ name: wall, role: viewer, {token} }}]"
+    ));
+    assert_eq!(viewers.status.code(), Some(0), "{}", stderr(&viewers));
+    let note = "note: no token of role `operator`, so nobody can give commands\n";
+    assert!(stdout(&viewers).ends_with(note), "{}", stdout(&viewers));
+    let operators = check(&format!(
+        ", tokens: [{{ name: ci, role: operator, {token} }}]"
+    ));
+    assert!(!stdout(&operators).contains("note: no token"));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told_by_its_name() {
     let config = Written::new("");
     let missing = config.path.with_file_name("missing.yaml");
@@ -244,7 +269,19 @@ fn a_command_line_that_makes_no_sense_is_told_so() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!stderr(&output).is_empty() && stdout(&output).is_empty());
     }
-    assert_eq!(serin(&["--help"]).status.code(), Some(0));
+    let help = serin(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let exits = stdout(&help).split_once("Exit codes: ").unwrap().1;
+    for code in [
+        "0 done",
+        "1 failed",
+        "2 usage",
+        "3 unreachable",
+        "timed out",
+        "5 paused",
+    ] {
+        assert!(exits.contains(code), "{exits}");
+    }
     assert_eq!(stdout(&serin(&["--version"])), "serin 0.1.0\n");
 }
 

@@ -341,7 +341,7 @@ fn commands_that_make_no_sense_are_refused_with_the_reason() {
         .command("promote", r#"{ "fully": true }"#)
         .problem(400);
     release.command("promote", "full").problem(400);
-    release.command("pause", "").problem(404);
+    release.command("halt", "").problem(404);
     let listed = release.proxy.command("GET", "/api/v1/rollouts", "").json();
     assert_eq!(listed["rollouts"].as_array().unwrap().len(), 1);
     assert_eq!(listed["rollouts"][0]["flag"], "orders");

@@ -1,5 +1,7 @@
 //! What the API answers when it cannot do as asked: problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::control::commands::CommandError;
+use crate::control::ports::StateError;
+use crate::control::reload::ReloadError;
 use crate::runtime::assignments::AssignmentsFull;
 
 /// Why the API does not do as asked.
@@ -21,12 +25,24 @@ pub(crate) enum ApiError {
     /// The request makes no sense.
     #[error("{0}")]
     BadRequest(String),
-    /// The request came by a way that is not let in.
+    /// Whoever asks has not said who they are.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The request came by a way that is not let in, or from somebody who may not do this.
     #[error("{0}")]
     Forbidden(String),
+    /// The body is too long.
+    #[error("the body has more than {0} bytes")]
+    TooLong(usize),
+    /// The body takes too long.
+    #[error("the body was not complete within {} s", .0.as_secs())]
+    TooSlow(Duration),
     /// It makes no sense now.
     #[error("{0}")]
     Conflict(String),
+    /// What is in the configuration's file is not taken, for it is wrong; all that is.
+    #[error("the configuration is refused, and the one before it goes on")]
+    Unfit(Vec<String>),
     /// There is no room for it.
     #[error(transparent)]
     Full(#[from] AssignmentsFull),
@@ -41,8 +57,12 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -61,21 +81,49 @@ impl From<CommandError> for ApiError {
     }
 }
 
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Refused(problems) => Self::Unfit(problems),
+            ReloadError::NoFile => Self::Conflict(error.to_string()),
+            ReloadError::Stopping => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<StateError> for ApiError {
+    fn from(error: StateError) -> Self {
+        Self::Unavailable(format!("the state cannot be read: {error}"))
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        problem(self.status(), &self.to_string())
+        let problems = match &self {
+            Self::Unfit(problems) => problems.as_slice(),
+            _ => &[],
+        };
+        let mut response = problem(self.status(), &self.to_string(), problems);
+        if let Self::Unauthorized(_) = self {
+            let how = HeaderValue::from_static("Bearer realm=\"serin\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        response
     }
 }
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({
+fn problem(status: StatusCode, detail: &str, problems: &[String]) -> Response {
+    let mut body = json!({
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
         "detail": detail,
     });
+    if !problems.is_empty() {
+        body["problems"] = json!(problems);
+    }
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM);
     response
@@ -93,5 +141,6 @@ pub(crate) async fn as_problem(response: Response) -> Response {
         return response;
     }
     let text = to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;
-    problem(status, &String::from_utf8_lossy(&text.unwrap_or_default()))
+    let text = text.unwrap_or_default();
+    problem(status, &String::from_utf8_lossy(&text), &[])
 }

@@ -1,14 +1,19 @@
 //! The admin listener: API, metrics and health, on a port of its own.
 //!
-//! It listens on a loopback address only and asks for no token, so it takes care that nobody
-//! reaches it through a browser: see `guard`.
+//! On a loopback address it need not ask for a token, so it takes care that nobody reaches it
+//! through a browser: see `guard`. Anywhere else it lets in only who has one: see `auth`.
 
 mod api;
+mod auth;
+pub mod client;
 mod error;
 mod guard;
 mod health;
+mod limits;
 mod metrics;
 mod routes;
 mod server;
+pub mod wire;
 
+pub use auth::{Gate, Tokens};
 pub use server::{AdminServer, AdminState};

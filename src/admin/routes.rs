@@ -1,26 +1,29 @@
 //! Path and method to handler: the whole API on one screen.
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post, put};
 
-use crate::admin::api::{groups, rollouts};
+use crate::admin::api::{groups, journal, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
-use crate::admin::{AdminState, guard, health, metrics};
-
-/// The largest body of a request; commands are short.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+use crate::admin::{AdminState, auth, guard, health, limits, metrics};
 
 pub(crate) fn router(state: AdminState) -> Router {
     Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/status", get(status::show))
+        .route(
+            "/api/v1/freeze",
+            post(status::freeze).delete(status::unfreeze),
+        )
+        .route("/api/v1/reload", post(status::reload))
         .route("/api/v1/rollouts", get(rollouts::list))
         .route("/api/v1/rollouts/{flag}", get(rollouts::show))
-        .route("/api/v1/rollouts/{flag}/promote", post(rollouts::promote))
-        .route("/api/v1/rollouts/{flag}/rollback", post(rollouts::rollback))
+        .route("/api/v1/rollouts/{flag}/history", get(journal::history))
+        .route("/api/v1/rollouts/{flag}/{verb}", post(rollouts::command))
+        .route("/api/v1/journal", get(journal::journal))
         .route("/api/v1/groups/{group}/callers", get(groups::list))
         .route(
             "/api/v1/groups/{group}/callers/{key}",
@@ -28,8 +31,9 @@ pub(crate) fn router(state: AdminState) -> Router {
         )
         .fallback(|| async { ApiError::NotFound("there is nothing at this path".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(limits::limited))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::admit))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(middleware::map_response(as_problem))
-        .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

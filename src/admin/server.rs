@@ -2,8 +2,25 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use crate::admin::auth::Gate;
+use crate::admin::limits::{
+    CONNECTION_AGE_MAX, CONNECTION_LINGER, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT,
+};
 use crate::admin::routes;
 use crate::control::commands::CommandSender;
 use crate::control::ports::StateReader;
@@ -17,9 +34,14 @@ use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::SnapshotReader;
 use crate::telemetry::Exporter;
 
+/// How long to wait before accepting again when the system has no room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
 /// What the API reads, and what it commands.
 #[derive(Clone)]
 pub struct AdminState {
+    /// Who is let in.
+    pub gate: Arc<Gate>,
     /// Where rollouts are.
     pub status: SnapshotReader<Status>,
     /// What requests are decided by.
@@ -41,6 +63,10 @@ pub struct AdminState {
     /// Whether it is time to stop.
     pub shutdown: Shutdown,
 }
+
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// The admin listener.
 pub struct AdminServer {
@@ -75,10 +101,64 @@ impl AdminServer {
     /// When the socket cannot be used.
     pub async fn run(self, state: AdminState, mut stop: Shutdown) -> io::Result<()> {
         let socket = tokio::net::TcpListener::from_std(self.socket)?;
-        let served = axum::serve(socket, routes::router(state));
         tokio::select! {
-            served = served => served,
+            () = accept(socket, routes::router(state)) => Ok(()),
             () = stop.requested() => Ok(()),
         }
     }
+}
+
+/// Accepts connections for ever, as many at a time as there are places.
+async fn accept(socket: tokio::net::TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match socket.accept().await {
+            Ok((stream, peer)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    serve(stream, Peer(peer), router).await;
+                    drop(place);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "admin API cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Serves one connection until it ends or is too old.
+async fn serve(stream: TcpStream, peer: Peer, router: Router) {
+    // Best effort: it makes small answers faster.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        TowerToHyperService::new(router.clone()).call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // What goes wrong with a client's connection is the client's business.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(CONNECTION_AGE_MAX) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = timeout(CONNECTION_LINGER, connection).await;
 }

@@ -21,7 +21,7 @@ use anyhow::Result;
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::notify::log::LogNotifier;
-use crate::admin::{AdminServer, AdminState};
+use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::reload::{Fixed, Reloader, objection};
 use crate::app::telling::Telling;
 use crate::app::threads::Threads;
@@ -36,11 +36,11 @@ use crate::proxy::{BoundListener, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::delivery::DeliveryStatus;
-use crate::runtime::inbox::{self, InboxSender};
+use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::shutdown::ShutdownTrigger;
-use crate::runtime::snapshot::SnapshotReader;
+use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::telemetry::Exporter;
 
 /// A running Serin.
@@ -59,10 +59,36 @@ struct Shared {
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
+    gate: Arc<Gate>,
     /// How the delivery of messages goes.
     deliveries: SnapshotReader<DeliveryStatus>,
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
+}
+
+impl Shared {
+    /// What the threads share, and the ends of it that are the controller's alone.
+    fn new(
+        workers: usize,
+        clock: Clock,
+        gate: Arc<Gate>,
+        deliveries: SnapshotReader<DeliveryStatus>,
+    ) -> (Self, Publisher, Inbox) {
+        let ledger = Arc::new(Ledger::new(workers));
+        let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
+        let (inbox, messages) = inbox::inbox();
+        let shared = Self {
+            ledger,
+            assignments: Arc::default(),
+            subscriber: publisher.reader(),
+            clock,
+            inbox,
+            gate,
+            deliveries,
+            stop: ShutdownTrigger::new(),
+        };
+        (shared, publisher, messages)
+    }
 }
 
 impl App {
@@ -73,27 +99,14 @@ impl App {
     /// When a socket cannot be had, a thread not be started, or the configuration contradicts
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
-        let Claimed {
-            workers,
-            bound,
-            admin,
-        } = Claimed::all(&config)?;
+        let claimed = Claimed::all(&config)?;
         let fixed = Fixed::of(&config);
         let state = state::open(&config.state, source.as_ref())?;
         let clock = Clock::start();
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
-        let ledger = Arc::new(Ledger::new(workers));
-        let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
-        let (inbox, messages) = inbox::inbox();
-        let shared = Shared {
-            ledger,
-            assignments: Arc::default(),
-            subscriber: publisher.reader(),
-            clock,
-            inbox,
-            deliveries: telling.status(),
-            stop: ShutdownTrigger::new(),
-        };
+        let (tokens, gate) = gate(&config, &claimed.admin)?;
+        let (shared, publisher, messages) =
+            Shared::new(claimed.workers, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
         let controller = Controller::new(Parts {
             configuration: routing(config),
@@ -112,31 +125,33 @@ impl App {
         let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
-        let reloader =
-            source.map(|source| Reloader::new((source, fixed), &commands, requests, recipients));
+        let reloader = source.map(|source| {
+            Reloader::new((source, fixed), &commands, requests, (tokens, recipients))
+        });
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),
-            published: shared.subscriber.clone(),
             commands,
             reader: state.reader,
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
-            assignments: Arc::clone(&shared.assignments),
             exporter: exporter(&shared, status.clone(), reloader.as_ref())?,
+            gate: Arc::clone(&shared.gate),
+            published: shared.subscriber.clone(),
+            assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
-        let listeners = bound.iter().map(|listener| listener.address).collect();
-        let admin_address = admin.address()?;
+        let listeners = claimed.listeners();
+        let admin_address = claimed.admin.address()?;
         let control = threads::Control {
             controller,
             reloader,
             deliverer,
-            admin,
+            admin: claimed.admin,
             state,
         };
-        let contexts = contexts(&shared, bound, workers);
+        let contexts = contexts(&shared, claimed.bound, claimed.workers);
         Ok(Self {
             listeners,
             admin: admin_address,
@@ -191,6 +206,12 @@ struct Claimed {
 }
 
 impl Claimed {
+    /// The addresses that are listened on, in the file's order.
+    fn listeners(&self) -> Vec<SocketAddr> {
+        let bound = self.bound.iter();
+        bound.map(|listener| listener.address).collect()
+    }
+
     fn all(config: &Config) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
@@ -248,6 +269,14 @@ fn refused(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
     ConfigFileError::Invalid { path, errors }.into()
 }
 
+/// Who is let into the admin API, and the means to change that.
+fn gate(config: &Config, admin: &AdminServer) -> Result<(SnapshotWriter<Tokens>, Arc<Gate>)> {
+    let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
+    let is_loopback = admin.address()?.ip().to_canonical().is_loopback();
+    let gate = Arc::new(Gate::new(tokens.reader(), is_loopback));
+    Ok((tokens, gate))
+}
+
 fn exporter(
     shared: &Shared,
     status: SnapshotReader<Status>,
@@ -260,6 +289,7 @@ fn exporter(
         reloaded: reloader.map(Reloader::status),
         assignments: Arc::clone(&shared.assignments),
         inbox: shared.inbox.clone(),
+        gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
     };
     let read = move || samples::read(&sources);

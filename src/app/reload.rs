@@ -1,9 +1,11 @@
 //! Takes another configuration while everything goes on: as a whole, or not at all.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::adapters::config_file::{self, ConfigFileError, Source};
+use crate::admin::Tokens;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::config::{self, Config, Objection};
@@ -19,7 +21,7 @@ use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 pub(crate) struct Fixed {
     workers: Option<NonZeroUsize>,
     listeners: Vec<config::Listener>,
-    admin: config::Admin,
+    admin: SocketAddr,
     state: config::state::StateConfig,
 }
 
@@ -28,7 +30,7 @@ impl Fixed {
         Self {
             workers: config.workers,
             listeners: config.listeners.clone(),
-            admin: config.admin,
+            admin: config.admin.address,
             state: config.state.clone(),
         }
     }
@@ -38,12 +40,12 @@ impl Fixed {
         let keys = [
             ("workers", self.workers == other.workers),
             ("listeners", self.listeners == other.listeners),
-            ("admin", self.admin == other.admin),
+            ("admin.address", self.admin == other.admin),
             ("state", self.state == other.state),
         ];
         let changed = keys.into_iter().filter(|(_, is_same)| !is_same);
         let objection = |(key, _): (&str, bool)| Objection {
-            path: vec![key.to_owned()],
+            path: key.split('.').map(ToOwned::to_owned).collect(),
             problem: format!("`{key}` cannot change while Serin runs"),
             hint: "restart Serin for this, or change it back".to_owned(),
         };
@@ -59,6 +61,7 @@ pub(crate) struct Reloader {
     requests: ReloadReceiver,
     recipients: Recipients,
     status: SnapshotWriter<ReloadStatus>,
+    tokens: SnapshotWriter<Tokens>,
 }
 
 impl Reloader {
@@ -67,7 +70,7 @@ impl Reloader {
         (source, fixed): (Source, Fixed),
         commands: &CommandSender,
         requests: ReloadReceiver,
-        recipients: Recipients,
+        (tokens, recipients): (SnapshotWriter<Tokens>, Recipients),
     ) -> Self {
         Self {
             path: source.path,
@@ -76,6 +79,7 @@ impl Reloader {
             requests,
             recipients,
             status: SnapshotWriter::new(ReloadStatus::of_start(clock::wall())),
+            tokens,
         }
     }
 
@@ -109,7 +113,12 @@ impl Reloader {
             Ok(changes) => {
                 status.taken += 1;
                 status.changes.clone_from(changes);
-                tracing::info!(by = by.who, changes = changes.len(), "configuration taken");
+                tracing::info!(
+                    by = by.who,
+                    why = by.why,
+                    changes = changes.len(),
+                    "configuration taken"
+                );
             }
             Err(ReloadError::Refused(problems)) => {
                 status.refused += 1;
@@ -137,11 +146,13 @@ impl Reloader {
         if !objections.is_empty() {
             return Err(refuse(&objections));
         }
+        let tokens = Tokens::new(&config.admin.tokens);
         let webhooks = self.recipients.prepare(&config.notify);
         let webhooks = webhooks.map_err(|error| ReloadError::Refused(vec![error.to_string()]))?;
         match self.commands.install(routing(config)).await {
             Ok(()) => {
                 self.recipients.replace(webhooks);
+                self.tokens.publish(tokens);
                 Ok(Vec::new())
             }
             Err(InstallError::Refused(refusals)) => {

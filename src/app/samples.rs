@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::admin::Gate;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
 use crate::domain::evidence::{Failure, Fault};
@@ -30,6 +31,7 @@ pub(crate) struct Sources {
     pub(crate) reloaded: Option<SnapshotReader<ReloadStatus>>,
     pub(crate) assignments: Arc<CallerAssignments>,
     pub(crate) inbox: InboxSender,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         rollouts: rollouts.collect(),
         assigned_callers: sources.assignments.len() as u64,
         dropped_messages: sources.inbox.dropped(),
+        denied_requests: sources.gate.denied(),
         config: sources.reloaded.as_ref().map(|reloaded| {
             let reloaded = reloaded.load();
             ConfigSample {

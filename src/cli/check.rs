@@ -5,6 +5,7 @@ use clap::Args;
 use crate::adapters::config_file;
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
+use crate::config::Role;
 
 #[derive(Args)]
 pub(crate) struct Check {
@@ -29,6 +30,10 @@ impl Check {
             println!(
                 "note: no `identity`, so callers are not known again and each request is drawn anew"
             );
+        }
+        let tokens = &config.admin.tokens;
+        if !tokens.is_empty() && tokens.iter().all(|token| token.role != Role::Operator) {
+            println!("note: no token of role `operator`, so nobody can give commands");
         }
         Ok(Exit::Done)
     }

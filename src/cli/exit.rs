@@ -3,14 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
+use http::StatusCode;
 
 use crate::adapters::config_file::ConfigFileError;
 use crate::adapters::store::OpenError;
+use crate::admin::client::ClientError;
 use crate::runtime::bind::BindError;
 
 /// What the help says about exit codes.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused or rolled back, \
-    2 usage or configuration, 4 timed out.";
+    2 usage or configuration, 3 unreachable, 4 timed out, 5 paused or waiting for approval.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,12 @@ pub(crate) enum Exit {
     Refused,
     /// The command line, the configuration or the machine do not fit.
     Usage,
+    /// There is nobody to ask.
+    Unreachable,
     /// It took too long.
     TimedOut,
+    /// It goes on when somebody says so.
+    Paused,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,7 +37,9 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Refused => 1,
             Exit::Usage => 2,
+            Exit::Unreachable => 3,
             Exit::TimedOut => 4,
+            Exit::Paused => 5,
         })
     }
 }
@@ -39,10 +47,27 @@ impl From<Exit> for ExitCode {
 /// How a command ends that could not be carried out.
 pub(crate) fn of_error(error: &Error) -> Exit {
     let is_of_machine = error.is::<BindError>() || error.is::<OpenError>();
-    if error.is::<ConfigFileError>() || is_of_machine || error.is::<Unusable>() {
+    if let Some(error) = error.downcast_ref() {
+        of_client_error(error)
+    } else if error.is::<ConfigFileError>() || is_of_machine || error.is::<Unusable>() {
         Exit::Usage
     } else {
         Exit::Refused
+    }
+}
+
+fn of_client_error(error: &ClientError) -> Exit {
+    match error {
+        ClientError::BadAddress { .. } => Exit::Usage,
+        ClientError::Unreachable { .. }
+        | ClientError::Broken { .. }
+        | ClientError::NotSerin { .. } => Exit::Unreachable,
+        ClientError::TimedOut { .. } => Exit::TimedOut,
+        // Without the right token nothing was decided: a script must not take that for a rollback.
+        ClientError::Refused { status, .. } => match status.as_u16() {
+            400 | 401 | 404 | 405 | 413 | 422 => Exit::Usage,
+            _ => Exit::Refused,
+        },
     }
 }
 
@@ -51,12 +76,25 @@ pub(crate) fn of_error(error: &Error) -> Exit {
 #[error("{0}")]
 pub(crate) struct Unusable(pub(crate) String);
 
+/// What to do about an error, where that can be said.
+fn hint(error: &Error) -> &'static str {
+    match error.downcast_ref() {
+        Some(ClientError::Unreachable { .. } | ClientError::NotSerin { .. }) => {
+            "; is `serin serve` running there? `--admin URL` or SERIN_ADMIN name another address"
+        }
+        Some(ClientError::Refused { status, .. }) if *status == StatusCode::UNAUTHORIZED => {
+            "; give one by `--token-file FILE`, SERIN_TOKEN_FILE or SERIN_TOKEN"
+        }
+        _ => "",
+    }
+}
+
 /// What is printed of an error. Problems of a configuration begin with the place they are at, so
 /// that editors find it; anything else begins with the program's name.
 pub(crate) fn render(error: &Error) -> String {
     if let Some(ConfigFileError::Invalid { .. }) = error.downcast_ref() {
         format!("{error}").trim_end().to_owned()
     } else {
-        format!("serin: {error:#}")
+        format!("serin: {error:#}{}", hint(error))
     }
 }

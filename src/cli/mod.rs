@@ -10,7 +10,14 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod freeze;
+mod journal;
+mod reload;
+mod remote;
+mod rollout;
 mod serve;
+mod status;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +45,17 @@ enum Command {
     Check(check::Check),
     /// Say where a given request would go, and why.
     Explain(explain::Explain),
+    /// Say where everything is, and why.
+    Status(status::Status),
+    /// Look at rollouts, and move them.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    /// Promote nothing anywhere for now; rollbacks stay possible.
+    Freeze(freeze::Freeze),
+    /// Tell who did what, and why; the last thing that happened comes last.
+    Journal(journal::Journal),
+    /// Have the configuration read again.
+    Reload(reload::Reload),
     /// Watch a good release promoted and a bad one rolled back, within a minute.
     Demo(demo::Demo),
 }
@@ -62,6 +80,11 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Status(status) => status.run(),
+        Command::Rollout(rollout) => rollout.run(),
+        Command::Freeze(freeze) => freeze.run(),
+        Command::Journal(journal) => journal.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
     };
     let exit = done.unwrap_or_else(|error| {

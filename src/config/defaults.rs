@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::backend::Timeouts;
 use crate::domain::weight::Weight;
 
-/// Where operators come in: this machine only, for there are no tokens to ask for yet; the port
+/// Where operators come in: this machine only, so that no token is needed; the port
 /// is where users of Envoy look first.
 pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 

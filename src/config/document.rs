@@ -12,10 +12,11 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, TargetName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, TargetName, TokenName};
 use crate::domain::notify::WebhookUrl;
 use crate::domain::rollout::{Mode, NoData, OnDeadline, StartMode, Undecided};
 use crate::domain::route::HostPattern;
+use crate::domain::secret::Secret;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX, WORKERS_MAX};
@@ -81,6 +82,28 @@ pub(super) struct ListenerDocument {
 )]
 pub(super) struct AdminDocument {
     pub(super) address: Option<Written<SocketAddr>>,
+    pub(super) tokens: Option<Placed<Vec<Placed<TokenDocument>>>>,
+}
+
+/// Who may use the admin API.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ name: ci, role: operator, token_file: /run/secrets/ci }`"
+)]
+pub(super) struct TokenDocument {
+    pub(super) name: Written<TokenName>,
+    pub(super) role: RoleDocument,
+    pub(super) token: Option<Written<Secret>>,
+    pub(super) token_file: Option<Written<NonEmpty>>,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RoleDocument {
+    Viewer,
+    Operator,
 }
 
 /// What outlives the process.

@@ -1,24 +1,15 @@
-//! Where requests and operators come in.
+//! Where requests come in.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::defaults;
-use crate::config::document::{AdminDocument, ListenerDocument};
+use crate::config::document::ListenerDocument;
 use crate::config::report::{Problem, Report};
-use crate::config::tree::Place;
-use crate::config::written::{Placed, Written};
+use crate::config::written::Placed;
 
 /// Where requests come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The address to listen on; port 0 lets the system choose.
-    pub address: SocketAddr,
-}
-
-/// Where operators come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// The address to listen on: a loopback address, and none that a listener has.
     pub address: SocketAddr,
 }
 
@@ -50,36 +41,6 @@ pub(super) fn listeners(
     listeners
 }
 
-/// Understands `admin`.
-pub(super) fn admin(
-    section: Option<&Placed<AdminDocument>>,
-    listeners: &[Listener],
-    report: &Report,
-) -> Admin {
-    let written = section.and_then(|section| section.value.address.as_ref());
-    let is_refused = section.is_some_and(|section| report.has_problem_within(section.place));
-    let address = written.map_or(defaults::ADMIN_ADDRESS, |written| written.value);
-    let place = written.map_or(Place::ROOT, |Written { place, .. }| *place);
-    if !address.ip().to_canonical().is_loopback() {
-        let problem =
-            format!("`{address}` is not a loopback address, and tokens are not in this version");
-        let hint = format!("write `127.0.0.1:{}`", address.port());
-        report.add(place, Problem::new(problem).hint(hint));
-    }
-    let other = listeners
-        .iter()
-        .find(|other| overlap(other.address, address));
-    if let (Some(other), false) = (other, is_refused) {
-        let problem = format!(
-            "the admin address `{address}` is in the way of listener `{}`",
-            other.address
-        );
-        let hint = "give `admin.address` another port";
-        report.add(place, Problem::new(problem).hint(hint));
-    }
-    Admin { address }
-}
-
 fn taken(address: SocketAddr, other: SocketAddr) -> Problem {
     let problem = if address == other {
         Problem::new(format!("`{address}` is listed twice"))
@@ -92,7 +53,7 @@ fn taken(address: SocketAddr, other: SocketAddr) -> Problem {
 /// Whether two addresses cannot both be listened on.
 ///
 /// An unspecified IPv6 address takes IPv4 connections too, as is usual on Linux.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| {
         wide.is_unspecified() && (wide.is_ipv6() || narrow.to_canonical().is_ipv4())
     };

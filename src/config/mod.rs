@@ -27,6 +27,7 @@
 //! from them past every problem, the file of each section says what its part means, and `report`
 //! looks up where the problems stand.
 
+mod admin;
 mod backend;
 pub mod defaults;
 mod document;
@@ -63,9 +64,10 @@ use crate::domain::matcher::address::AddressMatcher;
 use crate::domain::notify::NotifyTarget;
 use crate::domain::route::RouteTable;
 
+pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
-pub use self::listener::{Admin, Listener};
+pub use self::listener::Listener;
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
 pub use self::state::StateConfig;
@@ -210,7 +212,7 @@ fn understand(
             .workers
             .and_then(|count| usize::try_from(count.0).ok())
             .and_then(NonZeroUsize::new),
-        admin: listener::admin(document.admin.as_ref(), &listeners, report),
+        admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
         state: state::state(&document.state),
         identity: identity::identity(&document.identity, trusts_peers, report),

@@ -9,7 +9,7 @@ const PLANNED: &[(&str, &[&str])] = &[
         "ListenerDocument",
         &["tls", "http3", "proxy_protocol", "limits", "feedback"],
     ),
-    ("AdminDocument", &["tokens", "tls"]),
+    ("AdminDocument", &["tls"]),
     (
         "IdentityDocument",
         &["api_key", "jwt", "certificate", "link"],

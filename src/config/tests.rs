@@ -18,10 +18,12 @@ const REFERENCE: &str = include_str!("../../config/reference.yaml");
 const BETA: &str = include_str!("../../config/beta.txt");
 const AUTHORITY: &str = include_str!("../../config/internal.pem");
 
-/// There are two files, and one that is not what its name says.
+/// There are three files that are right, and two that are not what their names say.
 fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("beta.txt") => Ok(BETA.to_owned()),
+        Some("ci.token") => Ok("a-secret-of-24-bytes-abc\r\n".to_owned()),
+        Some("short.token") => Ok("hunter2\n".to_owned()),
         Some("internal.pem") => Ok(AUTHORITY.to_owned()),
         Some("torn.pem") => Ok(AUTHORITY[..200].to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
@@ -498,10 +500,108 @@ fn listeners_and_admin_stay_out_of_each_others_way() {
     assert_eq!(
         problems(&open),
         [
-            "f:6:19: admin.address: `10.0.0.1:9901` is not a loopback address, and tokens are not \
-          in this version; write `127.0.0.1:9901`"
+            "f:6:19: admin.address: `10.0.0.1:9901` is not a loopback address, so it needs \
+             `tokens`; add `tokens: [{ name: ci, role: operator, token_file: ci.token }]`, or \
+             write `127.0.0.1:9901`"
         ]
     );
+}
+
+fn with_admin(admin: &str) -> String {
+    format!("{}admin: {admin}\n", with_groups("{}"))
+}
+
+#[test]
+fn tokens_let_operators_in_from_other_machines() {
+    let text = with_admin(
+        "{ address: 10.0.0.1:9901, tokens: [{ name: ci, role: operator, token_file: ci.token }, \
+         { name: wall, role: viewer, token: another-secret-of-28-bytes-z }] }",
+    );
+    let admin = parse(&text, &read_file).unwrap().admin;
+    let tokens = admin.tokens.iter().map(|token| {
+        let Token { name, role, secret } = token;
+        (name.as_str(), role.as_str(), secret.reveal())
+    });
+    assert_eq!(
+        tokens.collect::<Vec<_>>(),
+        [
+            ("ci", "operator", "a-secret-of-24-bytes-abc"),
+            ("wall", "viewer", "another-secret-of-28-bytes-z"),
+        ]
+    );
+    assert!(!format!("{admin:?}").contains("secret-of"), "{admin:?}");
+}
+
+/// Tokens, and what is wrong with them.
+const UNFIT_TOKENS: [(&str, &str); 11] = [
+    (
+        "tokens: []",
+        "admin.tokens: there must be at least one token; \
+             add `{ name: ci, role: operator, token_file: ci.token }`, or remove `tokens`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: hunter2 }]",
+        "admin.tokens[0].token: the token has 7 bytes, and one of less than 16 can be \
+             guessed; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token_file: short.token }]",
+        "admin.tokens[0].token_file: the token has 7 bytes, and one of less than 16 \
+             can be guessed; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: \"hunter2 hunter2 hunter2\" }]",
+        "admin.tokens[0].token: the token has a space or another character that no \
+             header can carry; make one: `openssl rand -hex 24`",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token_file: none }]",
+        "admin.tokens[0].token_file: cannot read `none`: entity not found; \
+             write a path that is absolute or starts at this file",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator, token: hunter2hunter2hunter2, token_file: ci.token }]",
+        "admin.tokens[0].token_file: `token_file` beside `token`; \
+             remove one of the two",
+    ),
+    (
+        "tokens: [{ name: ci, role: operator }]",
+        "admin.tokens[0]: `token` is missing; \
+             add `token_file:` with the name of a file that holds it",
+    ),
+    (
+        "tokens: [{ name: ci, role: root, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[0].role: unknown key `root`; \
+             expected one of `viewer`, `operator`",
+    ),
+    (
+        "tokens: [{ name: judge, role: operator, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[0].name: `judge` is who Serin itself is in the journal; \
+             choose another name",
+    ),
+    (
+        "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
+             { name: a, role: viewer, token: hunter2hunter2hunter2 }]",
+        "admin.tokens[1].name: another token is named `a`; choose another name",
+    ),
+    (
+        "tokens: [{ name: a, role: viewer, token_file: ci.token }, \
+             { name: b, role: viewer, token_file: ci.token }]",
+        "admin.tokens[1].token_file: is the same secret as that of token `a`; \
+             make another one: `openssl rand -hex 24`",
+    ),
+];
+
+#[test]
+fn tokens_that_protect_nothing_are_refused_without_being_shown() {
+    for (written, expected) in UNFIT_TOKENS {
+        let text = with_admin(&format!("{{ {written} }}"));
+        let problems = problems(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let (_, problem) = problems[0].split_once(": ").unwrap();
+        assert_eq!(problem, expected);
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
 }
 
 #[test]
@@ -936,7 +1036,6 @@ fn each_key_of_the_design_is_named_once() {
         "http3",
         "proxy_protocol",
         "limits",
-        "tokens",
         "fleet",
         "apps",
         "api_key",

@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TargetName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TargetName, TokenName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
@@ -61,7 +61,8 @@ names! {
     FlagName: "the name of a flag",
     GroupName: "the name of a group",
     BackendName: "the name of a backend",
-    TargetName: "the name of a target"
+    TargetName: "the name of a target",
+    TokenName: "the name of a token"
 }
 
 impl FromText for Weight {

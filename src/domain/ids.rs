@@ -84,6 +84,8 @@ names! {
     GroupName;
     /// The name of a backend: a pool of servers.
     BackendName;
+    /// The name of an operator's token: who did what, in the journal.
+    TokenName;
     /// The name of a target: someone who is told of changes.
     TargetName;
 }

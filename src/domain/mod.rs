@@ -24,6 +24,7 @@ pub mod notify;
 pub mod rollout;
 pub mod route;
 pub mod routing;
+pub mod secret;
 pub mod stats;
 pub mod stopwatch;
 #[cfg(test)]

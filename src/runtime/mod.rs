@@ -8,6 +8,7 @@ pub mod bind;
 pub mod clock;
 pub mod delivery;
 pub mod inbox;
+pub mod key_hash;
 pub mod ledger;
 pub mod meters;
 pub mod published;

@@ -37,7 +37,14 @@ impl SampleCollector {
             "Messages from requests to the control plane that found no room",
         );
         dropped.add_count(&[], samples.dropped_messages);
-        let mut families = vec![build, assigned, dropped];
+        let mut denied = Family::counter(
+            "serin_admin_denied_requests_total",
+            "Requests to the admin API without a token that is good for them",
+        );
+        for (reason, count) in &samples.denied_requests {
+            denied.add_count(&[("reason", reason)], *count);
+        }
+        let mut families = vec![build, assigned, dropped, denied];
         families.extend(request_metrics::requests(&samples.requests));
         families.extend(request_metrics::arms(&samples.arms));
         families.extend(request_metrics::endpoints(&samples.endpoints));

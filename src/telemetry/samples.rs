@@ -19,6 +19,8 @@ pub struct Samples {
     pub assigned_callers: u64,
     /// Messages from requests that found no room.
     pub dropped_messages: u64,
+    /// Requests that the admin API let nobody in for, by reason.
+    pub denied_requests: Vec<(&'static str, u64)>,
     /// What came of reading the configuration again; none where it comes from no file.
     pub config: Option<ConfigSample>,
     /// The state file.

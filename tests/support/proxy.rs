@@ -39,12 +39,18 @@ impl TestProxy {
 
     /// The same with other files beside the configuration, by name and content.
     pub(crate) fn with_files(config: &str, files: &[(&str, &str)]) -> Self {
+        Self::with_admin("", config, files)
+    }
+
+    /// The same with more keys of `admin`, such as `tokens: […]`.
+    pub(crate) fn with_admin(admin: &str, config: &str, files: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let text = format!(
-            "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
+            "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+             admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
              state: {{ path: state }}\n{config}"
         );
         std::fs::write(folder.path().join("serin.yaml"), text).unwrap();

@@ -1,23 +1,17 @@
 //! Rollouts: where they are, and the verbs.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use serde::{Deserialize, Serialize};
+use axum::{Extension, Json};
+use serde::Deserialize;
 
 use crate::admin::AdminState;
 use crate::admin::api::wish;
+use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
+use crate::admin::wire::RolloutList;
 use crate::control::status::RolloutStatus;
-use crate::domain::rollout::{Author, Command};
-
-/// Who a command comes from while the API knows no names.
-const OPERATOR: &str = "operator";
-
-#[derive(Serialize)]
-pub(crate) struct RolloutList {
-    rollouts: Vec<RolloutStatus>,
-}
+use crate::domain::rollout::Command;
 
 pub(crate) async fn list(State(state): State<AdminState>) -> Json<RolloutList> {
     Json(RolloutList {
@@ -53,44 +47,34 @@ struct Wish {
     full: bool,
 }
 
-pub(crate) async fn promote(
-    state: State<AdminState>,
-    flag: Path<String>,
-    body: Bytes,
-) -> Result<Json<RolloutStatus>, ApiError> {
-    let wish: Wish = wish::read(&body, EXAMPLE)?;
-    command(
-        state,
-        flag,
-        Command::Promote { full: wish.full },
-        wish.reason,
-    )
-    .await
-}
-
-pub(crate) async fn rollback(
-    state: State<AdminState>,
-    flag: Path<String>,
-    body: Bytes,
-) -> Result<Json<RolloutStatus>, ApiError> {
-    let wish: Wish = wish::read(&body, EXAMPLE)?;
-    if wish.full {
-        return Err(ApiError::BadRequest(
-            "`full` goes with promote only".to_owned(),
-        ));
-    }
-    command(state, flag, Command::Rollback, wish.reason).await
-}
-
-async fn command(
+pub(crate) async fn command(
     State(state): State<AdminState>,
-    Path(flag): Path<String>,
-    command: Command,
-    why: String,
+    Path((flag, verb)): Path<(String, String)>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    let by = Author {
-        who: OPERATOR.to_owned(),
-        why,
+    let mut commands = Command::ALL.into_iter();
+    let Some(command) = commands.find(|command| command.as_str() == verb) else {
+        return Err(ApiError::NotFound(format!(
+            "there is no verb `{verb}`, only {}",
+            verbs()
+        )));
     };
+    let Wish { reason, full } = wish::read(&body, EXAMPLE)?;
+    let command = match command {
+        Command::Promote { .. } => Command::Promote { full },
+        _ if full => {
+            let problem = "`full` goes with `promote` only".to_owned();
+            return Err(ApiError::BadRequest(problem));
+        }
+        command => command,
+    };
+    let by = visitor.because(reason)?;
     Ok(Json(state.commands.send(&flag, command, by).await?))
+}
+
+fn verbs() -> String {
+    let mut words: Vec<_> = Command::ALL.map(Command::as_str).into();
+    words.dedup();
+    words.join(", ")
 }

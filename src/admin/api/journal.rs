@@ -1,0 +1,84 @@
+//! What was done and why, and what was seen.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use tokio::task::spawn_blocking;
+
+use crate::admin::AdminState;
+use crate::admin::api::query::{Parameters, Written};
+use crate::admin::error::ApiError;
+use crate::admin::wire::{History, JournalPage};
+use crate::control::ports::{JournalQuery, StateError};
+use crate::domain::ids::FlagName;
+use crate::runtime::clock;
+
+/// The most lines of one answer.
+const LINES_MAX: u64 = 1000;
+
+/// The lines of an answer, unless said otherwise: more than a screen, less than a download.
+const LINES_DEFAULT: u64 = 100;
+
+pub(crate) async fn journal(
+    State(state): State<AdminState>,
+    written: Written,
+) -> Result<Json<JournalPage>, ApiError> {
+    let parameters = Parameters::read(written, &["flag", "limit", "before", "since"])?;
+    let limit = parameters.number("limit", 1..=LINES_MAX)?;
+    let limit = usize::try_from(limit.unwrap_or(LINES_DEFAULT)).unwrap_or(usize::MAX);
+    let query = JournalQuery {
+        flag: parameters.flag("flag")?,
+        before: parameters.number("before", 0..=u64::MAX)?,
+        since_unix_ms: parameters.moment("since", now_unix_ms())?,
+        limit,
+    };
+    let page = apart(move || {
+        let lines = state.reader.journal(&query)?;
+        let next = lines.last().map(|line| line.sequence);
+        Ok(JournalPage {
+            next: next.filter(|_| lines.len() == limit),
+            lines: lines.into_iter().map(Into::into).collect(),
+        })
+    });
+    Ok(Json(page.await?))
+}
+
+pub(crate) async fn history(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+    written: Written,
+) -> Result<Json<History>, ApiError> {
+    let parameters = Parameters::read(written, &["from", "to"])?;
+    let now = now_unix_ms();
+    let from = parameters.moment("from", now)?.unwrap_or(0);
+    let to = parameters.moment("to", now)?.unwrap_or(u64::MAX);
+    let unknown = || ApiError::NotFound(format!("flag `{flag}` has no rollout"));
+    let name: FlagName = flag.parse().map_err(|_| unknown())?;
+    let status = state.status.load();
+    let is_known = status.rollouts.iter().any(|rollout| rollout.flag == name);
+    let history = apart(move || {
+        let points = state.reader.history(&name, from, to)?;
+        Ok(History {
+            flag: name,
+            points: points.into_iter().map(Into::into).collect(),
+        })
+    });
+    let history = history.await?;
+    if history.points.is_empty() && !is_known {
+        return Err(unknown());
+    }
+    Ok(Json(history))
+}
+
+/// Reads on a thread of its own: a long read must not keep the controller, which shares the API's
+/// thread, from its tick. There are no more of them than there are connections.
+async fn apart<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let read = spawn_blocking(read).await;
+    let read = read.map_err(|error| ApiError::Unavailable(error.to_string()))?;
+    Ok(read?)
+}
+
+fn now_unix_ms() -> u64 {
+    u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,117 @@
+//! What the API answers with, as both of its ends know it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth};
+use crate::control::reload::ReloadStatus;
+use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
+use crate::domain::ids::FlagName;
+use crate::domain::rollout::{Freeze, JournalEntry};
+use crate::domain::variant::PerVariant;
+
+/// All rollouts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RolloutList {
+    /// In the configuration's order.
+    pub rollouts: Vec<RolloutStatus>,
+}
+
+/// Everything at one look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Overview {
+    /// Serin's version.
+    pub version: String,
+    /// For how long it has been running, in seconds.
+    pub uptime_seconds: f64,
+    /// Who wants nothing promoted, if anybody does.
+    pub freeze: Option<Freeze>,
+    /// What came of reading the configuration last; none for one that comes from no file.
+    pub reload: Option<ReloadStatus>,
+    /// Whether what is decided can be written down.
+    pub store: StoreHealth,
+    /// In the configuration's order.
+    pub rollouts: Vec<RolloutStatus>,
+}
+
+/// Whether promotions are frozen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FreezeAnswer {
+    /// By whom, if they are.
+    pub freeze: Option<Freeze>,
+}
+
+/// A part of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JournalPage {
+    /// Newest first.
+    pub lines: Vec<JournalEvent>,
+    /// What to give as `before` to read on; none at the end.
+    pub next: Option<u64>,
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JournalEvent {
+    /// Its number, growing.
+    pub sequence: u64,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// The flag.
+    pub flag: FlagName,
+    /// Who, what, why, and the findings behind it.
+    #[serde(flatten)]
+    pub entry: JournalEntry,
+}
+
+impl From<JournalLine> for JournalEvent {
+    fn from(line: JournalLine) -> Self {
+        Self {
+            sequence: line.sequence,
+            at_unix_ms: line.at_unix_ms,
+            flag: line.flag,
+            entry: line.entry,
+        }
+    }
+}
+
+/// What was seen of a flag.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct History {
+    /// The flag.
+    pub flag: FlagName,
+    /// Oldest first; older ones are coarser.
+    pub points: Vec<HistoryEvent>,
+}
+
+/// What was seen of a flag in a span of time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryEvent {
+    /// The end of the span, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// How long it was, in seconds.
+    pub span_seconds: u32,
+    /// The phase at its end, as a word.
+    pub phase: String,
+    /// The stage at its end, counted from 1.
+    pub stage: usize,
+    /// What was seen of each arm.
+    pub arms: PerVariant<ArmStatus>,
+    /// The same for each group.
+    pub groups: Vec<GroupStatus>,
+}
+
+impl From<HistoryPoint> for HistoryEvent {
+    fn from(point: HistoryPoint) -> Self {
+        let span = std::time::Duration::from_secs(point.span_seconds.into());
+        let arm = |variant| ArmStatus::of(&point.counts.total(variant), span);
+        let groups = point.counts.strata().iter();
+        Self {
+            at_unix_ms: point.at_unix_ms,
+            span_seconds: point.span_seconds,
+            arms: PerVariant::from_fn(arm),
+            groups: groups.map(|group| GroupStatus::of(group, span)).collect(),
+            phase: point.phase,
+            stage: point.stage + 1,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The verbs of `serin rollout`: what an operator can ask of a rollout.
+
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::Done;
+use crate::cli::exit::Exit;
+use crate::cli::remote::CallArguments;
+use crate::cli::words::{self, Paint};
+use crate::domain::ids::FlagName;
+
+#[derive(Args)]
+pub(crate) struct Verb {
+    /// The flag whose rollout it is.
+    flag: FlagName,
+    /// Why, for the journal and whoever is told.
+    #[arg(short = 'm', long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct Promote {
+    #[command(flatten)]
+    verb: Verb,
+    /// Skip all stages that are left: everyone gets canary, which is watched from then on.
+    #[arg(long)]
+    full: bool,
+}
+
+impl Verb {
+    pub(crate) fn run(self, verb: &str) -> Done {
+        let said = json!({ "reason": self.reason });
+        self.give(verb, &said)
+    }
+
+    fn give(&self, verb: &str, said: &Value) -> Done {
+        let remote = self.call.open()?;
+        let path = format!("/api/v1/rollouts/{}/{verb}", self.flag);
+        let answer = remote.command(Method::POST, &path, said)?;
+        if let Some(answer) = remote.unless_json(answer) {
+            println!("{}", words::line(&remote.read(answer)?, Paint::of_stdout()));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Promote {
+    pub(crate) fn run(self) -> Done {
+        let said = json!({ "reason": self.verb.reason, "full": self.full });
+        self.verb.give("promote", &said)
+    }
+}
