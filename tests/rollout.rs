@@ -286,7 +286,8 @@ fn an_operator_skips_all_stages_that_are_left() {
     let release = Release::by("stages: [10%, 50%, 100%], hold: 1h");
     let status = release.command("promote", r#"{ "full": true }"#).json();
     assert_eq!(status["phase"], "watching");
-    assert_eq!(status["weights"]["default_percent"], 99.0);
+    assert_eq!(status["weights"]["default_percent"], 100.0);
+    assert_eq!(status["weights"]["control_percent"], 1.0);
     release.assert_weight("default", 0.99);
 }
 

@@ -144,15 +144,6 @@ fn the_reference_means_what_it_says() {
     assert_eq!(judge.error_rate.max, Some(0.05));
     assert_eq!(judge.latency.mean_max, Some(Duration::from_secs(1)));
 
-    let gated = plan.stages().iter().filter(|stage| stage.needs_approval);
-    let gated: Vec<_> = gated.map(|stage| stage.shape.weight.to_string()).collect();
-    assert_eq!(gated, ["25%"]);
-    assert_eq!(plan.policy().deadline, Duration::from_secs(86_400));
-    assert_eq!(plan.policy().stable_min_endpoints, 1);
-    let careful = config.flags[1].rollout.as_ref().unwrap().plan.policy();
-    assert_eq!(careful.start, StartMode::Manual);
-    assert_eq!(careful.mode, Mode::Observe);
-
     let checkout = &config.flags[2].flag;
     let weights: Vec<_> = checkout
         .weights
@@ -172,6 +163,20 @@ fn the_reference_means_what_it_says() {
         .map(|(_, route)| &*route.label)
         .collect();
     assert_eq!(labels, ["checkout", "=/status", "/orders"]);
+}
+
+#[test]
+fn the_reference_says_what_a_rollout_does_where_evidence_does_not() {
+    let config = parse(REFERENCE, &read_file).unwrap();
+    let plan = &config.flags[0].rollout.as_ref().unwrap().plan;
+    let gated = plan.stages().iter().filter(|stage| stage.needs_approval);
+    let gated: Vec<_> = gated.map(|stage| stage.shape.weight.to_string()).collect();
+    assert_eq!(gated, ["25%"]);
+    assert_eq!(plan.policy().deadline, Duration::from_secs(86_400));
+    assert_eq!(plan.policy().stable_min_endpoints, 1);
+    let careful = config.flags[1].rollout.as_ref().unwrap().plan.policy();
+    assert_eq!(careful.start, StartMode::Manual);
+    assert_eq!(careful.mode, Mode::Observe);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::control::status::{
 use crate::domain::judge::Action;
 use crate::domain::rollout::{Moment, Phase, obstacle};
 use crate::domain::variant::PerVariant;
+use crate::domain::weight::Weight;
 
 impl RunningRollout {
     /// Where it is, for people and for metrics.
@@ -54,13 +55,20 @@ impl RunningRollout {
 
     fn weights(&self, performer: &Performer) -> WeightsStatus {
         let weights = &performer.routing.flag(self.flag).weights;
+        let control = self.plan.control_at(&self.state);
+        // What the plan says is shown, and beside it who is kept back for comparison.
+        let shown = |weight: Weight| match control {
+            Some(control) if weight == control.complement() => 100.0,
+            _ => percent(weight),
+        };
         let groups = weights.groups.iter().map(|entry| GroupWeightStatus {
             group: performer.routing.groups.name(entry.group).clone(),
-            percent: percent(entry.weight),
+            percent: shown(entry.weight),
         });
         WeightsStatus {
             groups: groups.collect(),
-            default_percent: percent(weights.default),
+            default_percent: shown(weights.default),
+            control_percent: control.map(percent),
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct RunningRollout {
     pub(super) verdict: Verdict,
     /// The weights that were written down last: with no more than these it may go on unwritten.
     written: StageWeights,
+    /// What was to be written last and was not, in time or at all.
+    attempted: Option<Transition>,
     /// The last lines of the journal, newest first.
     pub(super) journal: VecDeque<JournalLine>,
 }
@@ -52,6 +54,7 @@ impl RunningRollout {
             settings: judge,
             judged_since: Timestamp::default(),
             verdict: undecided(),
+            attempted: None,
             journal: VecDeque::new(),
         }
     }
@@ -281,14 +284,24 @@ impl RunningRollout {
         } else {
             Unwritten::Refused
         };
-        let transition = Transition {
+        let mut transition = Transition {
             record: Some(record.clone()),
             lines: vec![line.clone()],
             messages,
             ..Transition::default()
         };
-        if performer.save(transition, unwritten)? == Saved::Now {
-            self.written = record.weights;
+        // What was not written in time may have been written since. The very same again is then
+        // known to be there; told anew it would stand in the journal twice.
+        if let Some(earlier) = self.attempted.take().filter(|t| leads_to(t, &record)) {
+            transition = earlier;
+        }
+        match performer.save(transition.clone(), unwritten) {
+            Ok(Saved::Now) => self.written = record.weights,
+            Ok(Saved::Later) => {}
+            Err(error) => {
+                self.attempted = Some(transition);
+                return Err(error);
+            }
         }
         self.state = record.state;
         self.journal.push_front(line);
@@ -305,6 +318,17 @@ impl RunningRollout {
             self.written = record.weights.clone();
         }
     }
+}
+
+/// Whether a transition is the step to where a record is, tried before.
+fn leads_to(transition: &Transition, record: &RolloutRecord) -> bool {
+    transition.record.as_ref().is_some_and(|tried| {
+        let place = |record: &RolloutRecord| {
+            let state = &record.state;
+            (state.phase.clone(), state.stage, state.epoch, state.attempt)
+        };
+        tried.release == record.release && place(tried) == place(record)
+    })
 }
 
 /// What is said before anything was seen.

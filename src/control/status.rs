@@ -116,6 +116,10 @@ pub struct WeightsStatus {
     pub groups: Vec<GroupWeightStatus>,
     /// Of everyone else, as percent.
     pub default_percent: f64,
+    /// The share of everyone that is kept on stable for comparison although the plan gives canary
+    /// to all, as percent; until the watch has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_percent: Option<f64>,
 }
 
 /// The weight of one group.

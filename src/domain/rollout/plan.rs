@@ -153,6 +153,14 @@ impl RolloutPlan {
         self.reached(self.last_stage(), Weight::FULL)
     }
 
+    /// The share of everyone that is kept on stable for comparison in a state, although the plan
+    /// gives canary to all: the final control until the watch has ended.
+    pub fn control_at(&self, state: &RolloutState) -> Option<Weight> {
+        let reached = self.reached(state.stage, Weight::FULL).default;
+        let is_kept = state.phase.is_judged() && self.ceiling() < reached;
+        is_kept.then_some(self.0.final_control)
+    }
+
     /// What the judge has to know of the stage a state is in, judged since a moment.
     pub fn stage_context(&self, state: &RolloutState, judged_since: Timestamp) -> StageContext {
         let stage = self.stage(state.stage);

@@ -224,16 +224,21 @@ fn another_process_finds_it_taken(folder: &Path) {
 }
 
 /// Saves one step after the other, and says so, until it is killed.
+/// Saves as the control plane does: a disk that is slow for a moment is asked again.
+fn save_at_last(writer: &mut dyn StateWriter, transition: &Transition) {
+    wait_until("the disk answers in time", || {
+        writer.save(transition).is_ok()
+    });
+}
+
 fn save_for_ever(folder: &Path) {
     let mut store = open(folder);
     let last = store.saved.records.last();
     let first = last.map_or(0, |record| record.state.epoch) + 1;
     for step in first.. {
         store.writer.keep(vec![busy_point("orders", step, 600)]);
-        store
-            .writer
-            .save(&transition("orders", &(step % 5).to_string(), step))
-            .unwrap();
+        let transition = transition("orders", &(step % 5).to_string(), step);
+        save_at_last(store.writer.as_mut(), &transition);
         println!("safe {step}");
     }
 }
@@ -304,14 +309,10 @@ fn good_file() -> (Vec<u8>, SavedState) {
     let folder = TempDir::new().unwrap();
     let mut store = open(folder.path());
     for step in 0..20 {
-        store.writer.save(&transition("orders", "1", step)).unwrap();
-        store
-            .writer
-            .save(&transition("cart", "1", 100 + step))
-            .unwrap();
-        store
-            .writer
-            .keep(vec![busy_point("orders", step * 10_000, 600)]);
+        save_at_last(store.writer.as_mut(), &transition("orders", "1", step));
+        let writer = store.writer.as_mut();
+        save_at_last(writer, &transition("cart", "1", 100 + step));
+        writer.keep(vec![busy_point("orders", step * 10_000, 600)]);
     }
     let mut bytes = Vec::new();
     wait_until("the last save is sealed", || {
