@@ -196,7 +196,7 @@ const JOURNEY: [(&str, &str); 8] = [
     ),
     (
         "promote orders --full -m all",
-        "orders: watching, stage 3 of 3, canary 99%: ",
+        "orders: watching, stage 3 of 3, canary 100% less 1% for comparison: ",
     ),
     (
         "rollback orders -m broken",

@@ -124,7 +124,7 @@ fn a_good_canary_is_promoted_to_everyone_and_moves_nobody_back() {
         assert_ne!(status["phase"], "rolled_back", "{status:#}");
         status["phase"] == "succeeded"
     });
-    assert_eq!(weights, [25.0, 80.0, 100.0]);
+    assert_eq!(weights, [25.0, 100.0]);
     release.assert_weight("default", 1.0);
     assert_eq!(load.moved_back(), 0);
     assert_eq!((load.bad(), load.complaint()), (0, None));

@@ -57,13 +57,15 @@ pub(crate) fn percent(percent: f64) -> String {
     format!("{percent}%")
 }
 
-/// Who gets canary now: `5%`, or `5%, internal 100%`.
+/// Who gets canary now: `5%`, or `5%, internal 100%`, or `100% less 1% for comparison`.
 pub(crate) fn weights(weights: &WeightsStatus) -> String {
     let everyone = weights.default_percent;
     let differs = |percent: f64| (percent - everyone).abs() > f64::EPSILON;
     let groups = weights.groups.iter().filter(|group| differs(group.percent));
     let groups = groups.map(|group| format!(", {} {}", group.group, percent(group.percent)));
-    percent(everyone) + &groups.collect::<String>()
+    let control = weights.control_percent;
+    let control = control.map(|kept| format!(" less {} for comparison", percent(kept)));
+    percent(everyone) + &control.unwrap_or_default() + &groups.collect::<String>()
 }
 
 /// Why a rollout is where it is, or what it waits for.
