@@ -37,6 +37,4 @@ mod fixtures;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
-mod simulation_tests;
-#[cfg(test)]
 mod step_tests;
