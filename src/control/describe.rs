@@ -6,50 +6,29 @@ use crate::control::TICK;
 use crate::control::perform::Performer;
 use crate::control::running::RunningRollout;
 use crate::control::status::{
-    ArmStatus, GroupStatus, GroupWeightStatus, RolloutStatus, WeightsStatus, hold, percent,
+    ArmStatus, GroupStatus, GroupWeightStatus, JournalStatus, RolloutStatus, WeightsStatus, hold,
+    percent,
 };
-use crate::domain::judge::Action;
-use crate::domain::rollout::{Moment, Phase, obstacle};
+use crate::domain::evidence::TickCounts;
+use crate::domain::judge::{Action, Judge, Verdict};
+use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, StageWeights, obstacle};
 use crate::domain::variant::PerVariant;
 
 impl RunningRollout {
     /// Where it is, for people and for metrics.
     pub(crate) fn status(&self, performer: &Performer, moment: &Moment<'_>) -> RolloutStatus {
-        let (state, plan, now) = (&self.state, &self.plan, moment.now);
-        let flag = performer.routing.flag(self.flag);
-        let (totals, ticks) = self.judge.seen_in_stage();
-        let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
-        let groups = totals
-            .strata()
-            .iter()
-            .map(|stratum| GroupStatus::of(stratum, span));
-        RolloutStatus {
-            flag: self.name.clone(),
-            enabled: flag.enabled,
-            revision: plan.revision().to_owned(),
-            stable: plan.release().stable.clone(),
-            canary: plan.release().canary.clone(),
-            attempt: state.attempt,
-            phase: state.phase.as_str().to_owned(),
-            reason: state.phase.reason(),
-            blocked: self.blocked(moment),
-            mode: plan.policy().mode,
-            stage: state.stage + 1,
-            stages: plan.stages().len(),
-            plan: plan.stages().iter().map(Into::into).collect(),
-            seconds_in_stage: seconds(state.in_stage.elapsed(now)),
-            hold_seconds: seconds(hold(plan, state)),
-            seconds_under_way: seconds(state.under_way.elapsed(now)),
-            deadline_seconds: seconds(plan.policy().deadline),
-            min_requests: plan.stage(state.stage).min_requests,
+        Known {
+            plan: &self.plan,
+            state: &self.state,
+            judge: &self.judge,
+            verdict: &self.verdict,
+            moment,
+            last_tick: self.last_tick,
+            enabled: performer.routing.flag(self.flag).enabled,
             weights: self.weights(performer),
-            counted_requests: self.judge.stage_requests(),
-            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
-            groups: groups.collect(),
-            action: self.verdict.action,
-            findings: self.verdict.findings.clone(),
             journal: self.journal.iter().cloned().map(Into::into).collect(),
         }
+        .status()
     }
 
     fn weights(&self, performer: &Performer) -> WeightsStatus {
@@ -63,10 +42,80 @@ impl RunningRollout {
             default_percent: percent(weights.default),
         }
     }
+}
+
+/// What is known of a rollout at one moment, wherever it takes place.
+pub struct Known<'a> {
+    /// What is to be done.
+    pub plan: &'a RolloutPlan,
+    /// Where it is.
+    pub state: &'a RolloutState,
+    /// Its judge, with all it has seen in this stage.
+    pub judge: &'a Judge,
+    /// What the judge said last.
+    pub verdict: &'a Verdict,
+    /// The circumstances.
+    pub moment: &'a Moment<'a>,
+    /// What was seen of each arm in the last tick.
+    pub last_tick: PerVariant<ArmStatus>,
+    /// Whether its flag is on.
+    pub enabled: bool,
+    /// The weights that hold now.
+    pub weights: WeightsStatus,
+    /// The last changes, newest first.
+    pub journal: Vec<JournalStatus>,
+}
+
+impl Known<'_> {
+    /// Says it in the words and numbers of the API.
+    pub fn status(self) -> RolloutStatus {
+        let blocked = self.blocked();
+        let Self { plan, state, .. } = self;
+        let now = self.moment.now;
+        let (totals, ticks) = self.judge.seen_in_stage();
+        let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
+        let groups = totals
+            .strata()
+            .iter()
+            .map(|stratum| GroupStatus::of(stratum, span));
+        RolloutStatus {
+            flag: plan.flag().clone(),
+            enabled: self.enabled,
+            revision: plan.revision().to_owned(),
+            stable: plan.release().stable.clone(),
+            canary: plan.release().canary.clone(),
+            attempt: state.attempt,
+            phase: state.phase.as_str().to_owned(),
+            reason: state.phase.reason(),
+            blocked,
+            mode: plan.policy().mode,
+            stage: state.stage + 1,
+            stages: plan.stages().len(),
+            plan: plan.stages().iter().map(Into::into).collect(),
+            seconds_in_stage: seconds(state.in_stage.elapsed(now)),
+            hold_seconds: seconds(hold(plan, state)),
+            seconds_under_way: seconds(state.under_way.elapsed(now)),
+            deadline_seconds: seconds(plan.policy().deadline),
+            min_requests: plan.stage(state.stage).min_requests,
+            weights: self.weights,
+            counted_requests: self.judge.stage_requests(),
+            last_tick: self.last_tick,
+            arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
+            groups: groups.collect(),
+            action: self.verdict.action,
+            findings: self.verdict.findings.clone(),
+            journal: self.journal,
+        }
+    }
 
     /// What keeps a stage from passing that otherwise would.
-    fn blocked(&self, moment: &Moment<'_>) -> Option<String> {
-        let (state, plan) = (&self.state, &self.plan);
+    fn blocked(&self) -> Option<String> {
+        let Self {
+            state,
+            plan,
+            moment,
+            ..
+        } = self;
         let wants_on = match state.phase {
             Phase::Progressing => {
                 self.verdict.action == Action::Promote
@@ -82,6 +131,26 @@ impl RunningRollout {
         };
         let refusal = obstacle(plan, moment).filter(|_| wants_on)?;
         Some(refusal.to_string())
+    }
+}
+
+/// What was seen of each arm in one tick.
+pub fn tick_status(counts: &TickCounts) -> PerVariant<ArmStatus> {
+    PerVariant::from_fn(|variant| ArmStatus::of(&counts.total(variant), TICK))
+}
+
+impl From<&StageWeights> for WeightsStatus {
+    fn from(weights: &StageWeights) -> Self {
+        let groups = weights.groups.iter();
+        Self {
+            groups: groups
+                .map(|(group, weight)| GroupWeightStatus {
+                    group: group.clone(),
+                    percent: percent(*weight),
+                })
+                .collect(),
+            default_percent: percent(weights.default),
+        }
     }
 }
 

@@ -70,6 +70,9 @@ pub struct RolloutStatus {
     pub weights: WeightsStatus,
     /// Requests of each arm that count as evidence; those of the warm-up do not.
     pub counted_requests: PerVariant<u64>,
+    /// What was seen of each arm in the last second.
+    #[serde(default)]
+    pub last_tick: PerVariant<ArmStatus>,
     /// What was seen of each arm since the stage began, its warm-up included.
     pub arms: PerVariant<ArmStatus>,
     /// The same for each group.
@@ -155,7 +158,7 @@ pub fn percent(weight: Weight) -> f64 {
     f64::from(weight.basis_points()) / 100.0
 }
 
-/// One arm since the stage began.
+/// What was seen of one arm in a span of time.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ArmStatus {
     /// First attempts.
@@ -164,7 +167,7 @@ pub struct ArmStatus {
     pub failures: u64,
     /// Their share, 0 to 1.
     pub error_rate: f64,
-    /// First attempts in a second, on average over the stage.
+    /// First attempts in a second, on average over the span.
     pub requests_per_second: f64,
     /// Mean time to the head of a good answer, in milliseconds.
     pub latency_mean_ms: Option<f64>,
