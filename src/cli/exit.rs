@@ -9,7 +9,7 @@ use crate::runtime::bind::BindError;
 
 /// What the help says about exit codes.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused or rolled back, \
-    2 usage or configuration, 4 timed out.";
+    2 usage or configuration, 4 timed out, 130 interrupted.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Usage,
     /// It took too long.
     TimedOut,
+    /// Somebody pressed Ctrl-C before it had come to anything.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -31,6 +33,8 @@ impl From<Exit> for ExitCode {
             Exit::Refused => 1,
             Exit::Usage => 2,
             Exit::TimedOut => 4,
+            // What shells say of a program that SIGINT (2) ended: 128 and the signal's number.
+            Exit::Interrupted => 130,
         })
     }
 }
