@@ -10,4 +10,5 @@ pub mod domain;
 pub mod lab;
 pub mod proxy;
 pub mod runtime;
+pub mod simulator;
 pub mod telemetry;

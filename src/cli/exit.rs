@@ -12,7 +12,8 @@ use crate::runtime::bind::BindError;
 
 /// What the help says about exit codes.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused or rolled back, \
-    2 usage or configuration, 3 unreachable, 4 timed out, 5 paused or waiting for approval.";
+    2 usage or configuration, 3 unreachable, 4 timed out, 5 paused or waiting for approval, \
+    130 interrupted.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// It goes on when somebody says so.
     Paused,
+    /// Somebody pressed Ctrl-C before it had come to anything.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -40,6 +43,8 @@ impl From<Exit> for ExitCode {
             Exit::Unreachable => 3,
             Exit::TimedOut => 4,
             Exit::Paused => 5,
+            // What shells say of a program that SIGINT (2) ended: 128 and the signal's number.
+            Exit::Interrupted => 130,
         })
     }
 }

@@ -6,18 +6,69 @@ use crate::control::TICK;
 use crate::control::perform::Performer;
 use crate::control::running::RunningRollout;
 use crate::control::status::{
-    ArmStatus, GroupStatus, GroupWeightStatus, RolloutStatus, WeightsStatus, hold, percent,
+    ArmStatus, GroupStatus, JournalStatus, RolloutStatus, WeightsStatus, hold,
 };
-use crate::domain::judge::Action;
-use crate::domain::rollout::{Moment, Phase, obstacle};
+use crate::domain::evidence::TickCounts;
+use crate::domain::judge::{Action, Judge, Verdict};
+use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, obstacle};
 use crate::domain::variant::PerVariant;
-use crate::domain::weight::Weight;
 
 impl RunningRollout {
     /// Where it is, for people and for metrics.
     pub(crate) fn status(&self, performer: &Performer, moment: &Moment<'_>) -> RolloutStatus {
-        let (state, plan, now) = (&self.state, &self.plan, moment.now);
-        let flag = performer.routing.flag(self.flag);
+        Known {
+            plan: &self.plan,
+            state: &self.state,
+            judge: &self.judge,
+            verdict: &self.verdict,
+            moment,
+            last_tick: self.last_tick,
+            enabled: performer.routing.flag(self.flag).enabled,
+            weights: self.weights(performer),
+            journal: self.journal.iter().cloned().map(Into::into).collect(),
+        }
+        .status()
+    }
+
+    fn weights(&self, performer: &Performer) -> WeightsStatus {
+        let weights = &performer.routing.flag(self.flag).weights;
+        let groups = weights.groups.iter().map(|entry| {
+            let group = performer.routing.groups.name(entry.group).clone();
+            (group, entry.weight)
+        });
+        let control = self.plan.control_at(&self.state);
+        WeightsStatus::of(groups, weights.default, control)
+    }
+}
+
+/// What is known of a rollout at one moment, wherever it takes place.
+pub struct Known<'a> {
+    /// What is to be done.
+    pub plan: &'a RolloutPlan,
+    /// Where it is.
+    pub state: &'a RolloutState,
+    /// Its judge, with all it has seen in this stage.
+    pub judge: &'a Judge,
+    /// What the judge said last.
+    pub verdict: &'a Verdict,
+    /// The circumstances.
+    pub moment: &'a Moment<'a>,
+    /// What was seen of each arm in the last tick.
+    pub last_tick: PerVariant<ArmStatus>,
+    /// Whether its flag is on.
+    pub enabled: bool,
+    /// The weights that hold now.
+    pub weights: WeightsStatus,
+    /// The last changes, newest first.
+    pub journal: Vec<JournalStatus>,
+}
+
+impl Known<'_> {
+    /// Says it in the words and numbers of the API.
+    pub fn status(self) -> RolloutStatus {
+        let blocked = self.blocked();
+        let Self { plan, state, .. } = self;
+        let now = self.moment.now;
         let (totals, ticks) = self.judge.seen_in_stage();
         let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
         let groups = totals
@@ -25,15 +76,15 @@ impl RunningRollout {
             .iter()
             .map(|stratum| GroupStatus::of(stratum, span));
         RolloutStatus {
-            flag: self.name.clone(),
-            enabled: flag.enabled,
+            flag: plan.flag().clone(),
+            enabled: self.enabled,
             revision: plan.revision().to_owned(),
             stable: plan.release().stable.clone(),
             canary: plan.release().canary.clone(),
             attempt: state.attempt,
             phase: state.phase.as_str().to_owned(),
             reason: state.phase.reason(),
-            blocked: self.blocked(moment),
+            blocked,
             mode: plan.policy().mode,
             stage: state.stage + 1,
             stages: plan.stages().len(),
@@ -43,38 +94,25 @@ impl RunningRollout {
             seconds_under_way: seconds(state.under_way.elapsed(now)),
             deadline_seconds: seconds(plan.policy().deadline),
             min_requests: plan.stage(state.stage).min_requests,
-            weights: self.weights(performer),
+            weights: self.weights,
             counted_requests: self.judge.stage_requests(),
+            last_tick: self.last_tick,
             arms: PerVariant::from_fn(|variant| ArmStatus::of(&totals.total(variant), span)),
             groups: groups.collect(),
             action: self.verdict.action,
             findings: self.verdict.findings.clone(),
-            journal: self.journal.iter().cloned().map(Into::into).collect(),
-        }
-    }
-
-    fn weights(&self, performer: &Performer) -> WeightsStatus {
-        let weights = &performer.routing.flag(self.flag).weights;
-        let control = self.plan.control_at(&self.state);
-        // What the plan says is shown, and beside it who is kept back for comparison.
-        let shown = |weight: Weight| match control {
-            Some(control) if weight == control.complement() => 100.0,
-            _ => percent(weight),
-        };
-        let groups = weights.groups.iter().map(|entry| GroupWeightStatus {
-            group: performer.routing.groups.name(entry.group).clone(),
-            percent: shown(entry.weight),
-        });
-        WeightsStatus {
-            groups: groups.collect(),
-            default_percent: shown(weights.default),
-            control_percent: control.map(percent),
+            journal: self.journal,
         }
     }
 
     /// What keeps a stage from passing that otherwise would.
-    fn blocked(&self, moment: &Moment<'_>) -> Option<String> {
-        let (state, plan) = (&self.state, &self.plan);
+    fn blocked(&self) -> Option<String> {
+        let Self {
+            state,
+            plan,
+            moment,
+            ..
+        } = self;
         let wants_on = match state.phase {
             Phase::Progressing => {
                 self.verdict.action == Action::Promote
@@ -91,6 +129,11 @@ impl RunningRollout {
         let refusal = obstacle(plan, moment).filter(|_| wants_on)?;
         Some(refusal.to_string())
     }
+}
+
+/// What was seen of each arm in one tick.
+pub fn tick_status(counts: &TickCounts) -> PerVariant<ArmStatus> {
+    PerVariant::from_fn(|variant| ArmStatus::of(&counts.total(variant), TICK))
 }
 
 fn seconds(duration: Duration) -> f64 {

@@ -6,7 +6,7 @@
 
 pub mod commands;
 mod controller;
-mod describe;
+pub mod describe;
 mod endpoints;
 #[cfg(test)]
 mod fixtures;

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::control::commands::CommandError;
+use crate::control::describe::tick_status;
 use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::perform::{Performer, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
+use crate::control::status::ArmStatus;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
@@ -15,7 +17,7 @@ use crate::domain::rollout::{
     StageWeights, Step, step,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::Variant;
+use crate::domain::variant::{PerVariant, Variant};
 
 /// Lines of the journal that a status shows.
 pub(crate) const JOURNAL_SHOWN: usize = 20;
@@ -32,6 +34,8 @@ pub(crate) struct RunningRollout {
     judged_since: Timestamp,
     /// What the judge said last; the one that ended the rollout, once it has ended.
     pub(super) verdict: Verdict,
+    /// What was seen in the last tick.
+    pub(super) last_tick: PerVariant<ArmStatus>,
     /// The weights that were written down last: with no more than these it may go on unwritten.
     written: StageWeights,
     /// What was to be written last and was not, in time or at all.
@@ -55,6 +59,7 @@ impl RunningRollout {
             judged_since: Timestamp::default(),
             verdict: undecided(),
             attempted: None,
+            last_tick: PerVariant::default(),
             journal: VecDeque::new(),
         }
     }
@@ -143,6 +148,7 @@ impl RunningRollout {
         moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
+        self.last_tick = tick_status(counts);
         if self.is_judged() {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
             self.verdict = self.judge.observe(counts, &stage, moment.now);

@@ -70,6 +70,9 @@ pub struct RolloutStatus {
     pub weights: WeightsStatus,
     /// Requests of each arm that count as evidence; those of the warm-up do not.
     pub counted_requests: PerVariant<u64>,
+    /// What was seen of each arm in the last second.
+    #[serde(default)]
+    pub last_tick: PerVariant<ArmStatus>,
     /// What was seen of each arm since the stage began, its warm-up included.
     pub arms: PerVariant<ArmStatus>,
     /// The same for each group.
@@ -122,6 +125,29 @@ pub struct WeightsStatus {
     pub control_percent: Option<f64>,
 }
 
+impl WeightsStatus {
+    /// What the plan says is shown, and beside it who is kept back for comparison.
+    pub fn of(
+        groups: impl IntoIterator<Item = (GroupName, Weight)>,
+        default: Weight,
+        control: Option<Weight>,
+    ) -> Self {
+        let shown = |weight: Weight| match control {
+            Some(control) if weight == control.complement() => 100.0,
+            _ => percent(weight),
+        };
+        let groups = groups.into_iter().map(|(group, weight)| GroupWeightStatus {
+            group,
+            percent: shown(weight),
+        });
+        Self {
+            groups: groups.collect(),
+            default_percent: shown(default),
+            control_percent: control.map(percent),
+        }
+    }
+}
+
 /// The weight of one group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GroupWeightStatus {
@@ -159,7 +185,7 @@ pub fn percent(weight: Weight) -> f64 {
     f64::from(weight.basis_points()) / 100.0
 }
 
-/// One arm since the stage began.
+/// What was seen of one arm in a span of time.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ArmStatus {
     /// First attempts.
@@ -168,7 +194,7 @@ pub struct ArmStatus {
     pub failures: u64,
     /// Their share, 0 to 1.
     pub error_rate: f64,
-    /// First attempts in a second, on average over the stage.
+    /// First attempts in a second, on average over the span.
     pub requests_per_second: f64,
     /// Mean time to the head of a good answer, in milliseconds.
     pub latency_mean_ms: Option<f64>,

@@ -1,71 +1,34 @@
 //! Backends that answer as slowly and fail as often as they are told.
+//!
+//! They speak as much HTTP/1.1 as a proxy needs that sends them requests without a body, byte by
+//! byte, for some of their answers are to be none that a library would send.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
-use std::f64::consts::TAU;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::lab::LabThread;
+use crate::simulator::{Answer, Behaviour, Drawn};
 
-/// How a backend behaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Behaviour {
-    /// The median of the time it takes to answer.
-    pub median: Duration,
-    /// The spread of that time: the standard deviation of its logarithm.
-    pub spread: f64,
-    /// The share of answers that are a 500, 0 to 1.
-    pub failures: f64,
-    /// The share of answers that take `slowdown` times as long, 0 to 1.
-    pub slow: f64,
-    /// How much longer these take.
-    pub slowdown: f64,
-}
+/// The longest head of a request; far more than any proxy adds to one of our callers'.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-impl Behaviour {
-    /// A backend as it should be: 5 ms, hardly a failure.
-    pub const HEALTHY: Self = Self {
-        median: Duration::from_millis(5),
-        spread: 0.3,
-        failures: 0.003,
-        slow: 0.0,
-        slowdown: 1.0,
-    };
+/// How long to wait with the next connection when one could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-    fn draw(&self, random: &mut SmallRng) -> (Duration, StatusCode) {
-        // Box and Muller (1958): a normal deviate from two even ones.
-        let (u, v): (f64, f64) = (random.random(), random.random());
-        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (TAU * v).cos();
-        let factor = if random.random::<f64>() < self.slow {
-            self.slowdown
-        } else {
-            1.0
-        };
-        let status = if random.random::<f64>() < self.failures {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        };
-        (
-            self.median.mul_f64((self.spread * normal).exp() * factor),
-            status,
-        )
-    }
-}
+const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello\n";
+const FAILURE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 6\r\n\r\nsorry\n";
+const CUT_SHORT: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\nhel";
+const NO_HTTP: &[u8] = b"\x7f\x45\x4c\x46 segmentation fault (core dumped)\r\n\r\n";
 
 /// Running backends.
 pub struct Backends {
@@ -81,11 +44,11 @@ impl Backends {
     pub fn start(behaviours: &[Behaviour], seed: u64) -> io::Result<Self> {
         let mut addresses = Vec::new();
         let mut sockets = Vec::new();
-        for (seed, behaviour) in (seed..).zip(behaviours) {
+        for (place, behaviour) in (0..).zip(behaviours) {
             let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.set_nonblocking(true)?;
             addresses.push(socket.local_addr()?);
-            sockets.push((socket, *behaviour, seed));
+            sockets.push((socket, *behaviour, seed.wrapping_add(place)));
         }
         let thread = LabThread::start("lab-backends", |mut stopping| async move {
             for (socket, behaviour, seed) in sockets {
@@ -109,23 +72,54 @@ async fn serve(socket: TcpListener, behaviour: Behaviour, seed: u64) {
     let Ok(socket) = tokio::net::TcpListener::from_std(socket) else {
         return;
     };
-    let random = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
-    while let Ok((stream, _)) = socket.accept().await {
+    let random = Rc::new(RefCell::new(Xoshiro256PlusPlus::seed_from_u64(seed)));
+    loop {
+        let Ok((stream, _)) = socket.accept().await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let random = Rc::clone(&random);
         let _ = stream.set_nodelay(true);
-        let answer = service_fn(move |_| {
-            let (delay, status) = behaviour.draw(&mut random.borrow_mut());
-            async move {
-                sleep(delay).await;
-                let mut response = Response::new(Full::new(Bytes::from_static(b"hello\n")));
-                *response.status_mut() = status;
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
         spawn_local(async move {
             // A client may leave at any time; that is its own affair.
-            let _ = connection.await;
+            let _ = converse(stream, || behaviour.draw(&mut random.borrow_mut())).await;
         });
+    }
+}
+
+/// Answers one request after the other, until either side has enough.
+async fn converse(mut stream: TcpStream, draw: impl Fn() -> Drawn) -> io::Result<()> {
+    let mut received = Vec::new();
+    while read_head(&mut stream, &mut received).await? {
+        let Drawn { answer, delay } = draw();
+        sleep(delay).await;
+        let (bytes, goes_on) = match answer {
+            Answer::Good => (GOOD, true),
+            Answer::Failure => (FAILURE, true),
+            Answer::CutShort => (CUT_SHORT, false),
+            Answer::NoHttp => (NO_HTTP, false),
+        };
+        stream.write_all(bytes).await?;
+        if !goes_on {
+            break;
+        }
+    }
+    stream.shutdown().await
+}
+
+/// Takes one head off what was received, and waits for it if need be; false when there is none
+/// any more.
+async fn read_head(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<bool> {
+    const END: &[u8] = b"\r\n\r\n";
+    loop {
+        let end = received.windows(END.len()).position(|bytes| bytes == END);
+        if let Some(end) = end {
+            received.drain(..end + END.len());
+            return Ok(true);
+        }
+        let is_over = received.len() > HEAD_BYTES_MAX || stream.read_buf(received).await? == 0;
+        if is_over {
+            return Ok(false);
+        }
     }
 }

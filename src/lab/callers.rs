@@ -11,26 +11,25 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::lab::LabThread;
+use crate::simulator::Crowd;
 
 /// Connections of each crowd: enough that none has to wait for another's slow answer.
 const CONNECTIONS: u32 = 24;
 
 /// Many callers of one path.
 #[derive(Clone, Debug)]
-pub struct Crowd {
+pub struct PathCrowd {
     /// What they ask for.
     pub path: String,
-    /// How many there are.
-    pub callers: u32,
-    /// Requests a second of all together.
-    pub rate: f64,
+    /// Who they are.
+    pub crowd: Crowd,
 }
 
 /// Running callers, who stop when dropped. Each names itself in `x-user-id`.
@@ -43,9 +42,9 @@ impl Callers {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn start(target: SocketAddr, crowds: Vec<Crowd>, seed: u64) -> io::Result<Self> {
+    pub fn start(target: SocketAddr, crowds: Vec<PathCrowd>, seed: u64) -> io::Result<Self> {
         let thread = LabThread::start("lab-callers", move |_| async move {
-            let random = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
+            let random = Rc::new(RefCell::new(Xoshiro256PlusPlus::seed_from_u64(seed)));
             let mut connections = JoinSet::new();
             for crowd in crowds {
                 for _ in 0..CONNECTIONS {
@@ -59,20 +58,24 @@ impl Callers {
 }
 
 /// One connection's share of a crowd's requests, for good.
-async fn call(target: SocketAddr, crowd: Crowd, random: Rc<RefCell<SmallRng>>) {
-    let mean_pause = f64::from(CONNECTIONS) / crowd.rate;
+async fn call(target: SocketAddr, asking: PathCrowd, random: Rc<RefCell<Xoshiro256PlusPlus>>) {
+    let PathCrowd { path, crowd } = asking;
+    let own_share = Crowd {
+        rate: crowd.rate / f64::from(CONNECTIONS),
+        ..crowd
+    };
     let mut connection = None;
     loop {
-        // Exponential pauses make arrivals independent of each other.
         let (pause, caller) = {
             let mut random = random.borrow_mut();
-            let pause = -mean_pause * (1.0 - random.random::<f64>()).ln();
-            // Of a thousand callers the busiest makes about a tenth of all requests.
-            let rank = f64::from(crowd.callers).powf(random.random::<f64>());
-            (Duration::from_secs_f64(pause), rank)
+            let pause = own_share.draw_pause(&mut random);
+            (
+                Duration::from_secs_f64(pause),
+                crowd.draw_caller(&mut random),
+            )
         };
         sleep(pause).await;
-        let answered = send(&mut connection, target, &crowd.path, caller.floor()).await;
+        let answered = send(&mut connection, target, &path, Crowd::key(caller)).await;
         if answered.is_none() {
             connection = None;
         }
@@ -83,7 +86,7 @@ async fn send(
     connection: &mut Option<SendRequest<Empty<Bytes>>>,
     target: SocketAddr,
     path: &str,
-    caller: f64,
+    key: String,
 ) -> Option<()> {
     let sender = match connection {
         Some(sender) if !sender.is_closed() => sender,
@@ -98,7 +101,7 @@ async fn send(
     };
     let request = Request::get(path)
         .header("host", "demo.example")
-        .header("x-user-id", format!("caller-{caller}"))
+        .header("x-user-id", key)
         .body(Empty::new())
         .ok()?;
     sender.ready().await.ok()?;

@@ -1,12 +1,12 @@
 //! A small world to try things in: backends that behave as told, and callers who call.
 //!
-//! Real sockets and real HTTP on loopback; what is drawn is drawn from a seed.
+//! Real sockets and real HTTP on loopback; what they do is drawn by `simulator`, from a seed.
 
 mod backends;
 mod callers;
 
-pub use backends::{Backends, Behaviour};
-pub use callers::{Callers, Crowd};
+pub use backends::Backends;
+pub use callers::{Callers, PathCrowd};
 
 use std::io;
 use std::thread::{self, JoinHandle};

@@ -44,6 +44,4 @@ mod plan_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
-mod simulation_tests;
-#[cfg(test)]
 mod step_tests;

@@ -1,0 +1,56 @@
+//! Who calls, and how often.
+
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+
+/// Callers of one flag.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crowd {
+    /// How many there are; at least one.
+    pub callers: u32,
+    /// Requests a second of all together.
+    pub rate: f64,
+    /// Who of them asks how often.
+    pub activity: Activity,
+}
+
+/// How requests are spread over callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Everyone asks equally often.
+    #[default]
+    Equal,
+    /// The n-th busiest asks 1/n as often as the busiest (Zipf), as is usual: of a thousand
+    /// callers the busiest makes about a tenth of all requests.
+    ByRank,
+}
+
+impl Crowd {
+    /// The pause until the next request of anybody, in seconds. Exponential pauses make arrivals
+    /// independent of each other.
+    pub fn draw_pause(&self, random: &mut Xoshiro256PlusPlus) -> f64 {
+        -(1.0 - random.random::<f64>()).ln() / self.rate
+    }
+
+    /// Whose the next request is: a number from 0 to below [`callers`](Self::callers).
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a number of callers is a number of callers"
+    )]
+    pub fn draw_caller(&self, random: &mut Xoshiro256PlusPlus) -> u32 {
+        let place = random.random::<f64>();
+        let callers = f64::from(self.callers);
+        let caller = match self.activity {
+            Activity::Equal => (place * callers) as u32,
+            // The inverse of the distribution function ln(n) / ln(callers).
+            Activity::ByRank => callers.powf(place) as u32 - 1,
+        };
+        caller.min(self.callers.saturating_sub(1))
+    }
+
+    /// The key by which a caller is known.
+    pub fn key(caller: u32) -> String {
+        format!("caller-{}", u64::from(caller) + 1)
+    }
+}
