@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod replay;
 mod serve;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ enum Command {
     Explain(explain::Explain),
     /// Watch a good release promoted and a bad one rolled back, within a minute.
     Demo(demo::Demo),
+    /// Say what the judge makes of recorded ticks.
+    Replay(replay::Replay),
 }
 
 /// Which configuration a command is about.
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Replay(replay) => replay.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         eprintln!("{}", exit::render(&error));

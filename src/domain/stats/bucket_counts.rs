@@ -22,8 +22,8 @@ impl BucketCounts {
     /// Adds to a bucket. One farther out than [`BUCKET_MAX`] counts as the farthest.
     pub fn add(&mut self, bucket: i32, count: u64) {
         let place = place_in(&mut self.counts, &mut self.lowest, bucket);
-        self.counts[place] += count;
-        self.total += count;
+        self.counts[place] = self.counts[place].saturating_add(count);
+        self.total = self.total.saturating_add(count);
     }
 
     /// Adds pairs of bucket and count.

@@ -19,8 +19,10 @@
 //! strata keep the property, whence Ville's inequality (1939) bounds the chance that they ever
 //! become large; see [`e_process`](crate::domain::stats::e_process).
 
+use serde::{Deserialize, Serialize};
+
 /// Trials and events of both arms in one tick and stratum. Counts above 2^53 lose digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// Canary's trials.
     pub canary_trials: f64,

@@ -43,6 +43,11 @@ impl ReferenceWindow {
             .unwrap_or(0.0)
     }
 
+    /// Buckets and their mass, in rising order.
+    pub fn iter(&self) -> impl Iterator<Item = (i32, f64)> {
+        (self.lowest..).zip(self.mass.iter().copied())
+    }
+
     /// The largest bucket that more than `1 - q` of the mass lies in or above.
     ///
     /// `None` while there is no mass at all.

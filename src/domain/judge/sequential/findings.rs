@@ -1,0 +1,498 @@
+//! What each check finds, in words and in numbers: for the log, the API and the journal.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::judge::sequential::check::Check;
+use crate::domain::judge::sequential::promotion::NonInferiority;
+use crate::domain::judge::sequential::ruling::{Gate, Missing, Ruling};
+use crate::domain::judge::sequential::settings::Unit;
+use crate::domain::judge::sequential::stage::StageTotals;
+use crate::domain::judge::sequential::{SequentialJudge, tolerated_odds};
+use crate::domain::judge::verdict::{Assessment, Percent};
+use crate::domain::stats::odds_ratio::Table;
+use crate::domain::variant::PerVariant;
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "about", content = "check")]
+pub enum Subject {
+    /// A check for harm.
+    Check(Check),
+    /// The split between the arms.
+    Split,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// What it is about.
+    pub subject: Subject,
+    /// What is made of it.
+    pub assessment: Assessment,
+    /// The group, by its index, whose own evidence this is; `None` for all callers together.
+    pub group: Option<usize>,
+    /// Canary's value: a share 0 to 1, milliseconds, or a rating 1 to 5.
+    pub canary: f64,
+    /// Stable's value in the same unit, where there is something to compare with.
+    pub stable: Option<f64>,
+    /// What is tolerated of canary, in the same unit.
+    pub tolerated: f64,
+    /// Requests, good answers, ratings, or callers at risk behind the values.
+    pub n: PerVariant<u64>,
+    /// Callers who have been to each arm in this stage, where they are the unit.
+    pub callers: Option<PerVariant<u64>>,
+    /// Evidence of harm from this check; for the one a rollback is based on, from all of them.
+    pub evidence: f64,
+    /// Evidence that rolls back, or alerts.
+    pub needed: f64,
+    /// About how much more it takes to promote, where that can be told.
+    pub missing: Option<More>,
+    /// All of it in a sentence for people, without a full stop.
+    pub reason: String,
+}
+
+/// About how much more is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct More {
+    /// Callers of canary, or requests to it.
+    pub count: u64,
+    /// Seconds in which they come, at the rate so far.
+    pub seconds: u64,
+}
+
+/// What each check that is on and has seen anything finds, the harmful first.
+pub(super) fn all(judge: &SequentialJudge, ruling: &Ruling) -> Vec<Found> {
+    let writer = Writer {
+        judge,
+        ruling,
+        totals: totals_of(judge, ruling),
+    };
+    let is_on = |check: &Check| judge.settings.shares[*check] > 0.0;
+    let checks = Check::ALL.into_iter().filter(is_on);
+    let mut found: Vec<Found> = checks.filter_map(|check| writer.check(check)).collect();
+    found.extend(writer.split());
+    found.sort_by_key(|found| found.assessment != Assessment::Breach);
+    found
+}
+
+/// What was seen where the harm is: in one group, or everywhere.
+fn totals_of<'a>(judge: &'a SequentialJudge, ruling: &Ruling) -> &'a StageTotals {
+    let group = ruling.reason.and_then(|reason| reason.group);
+    let of_group = group.and_then(|group| judge.group_totals(group));
+    of_group.unwrap_or_else(|| judge.stage_totals())
+}
+
+struct Writer<'a> {
+    judge: &'a SequentialJudge,
+    ruling: &'a Ruling,
+    totals: &'a StageTotals,
+}
+
+/// The numbers of a finding, and the words for them.
+struct Numbers {
+    canary: f64,
+    stable: Option<f64>,
+    tolerated: f64,
+    n: PerVariant<u64>,
+    words: String,
+}
+
+impl Writer<'_> {
+    fn check(&self, check: Check) -> Option<Found> {
+        let numbers = match check {
+            Check::Errors => self.errors(),
+            Check::ClientErrors | Check::Size | Check::ContentType | Check::Ratings => {
+                self.share(check)
+            }
+            Check::P50 | Check::P90 | Check::P99 => self.latency(check),
+            Check::RatingFloor => self.rating_floor(),
+            Check::ErrorRateMax => self.error_rate_max(),
+            Check::MeanLatencyMax => self.mean_latency_max(),
+        }?;
+        let settings = &self.judge.settings;
+        let reason = self.ruling.reason.filter(|reason| reason.check == check);
+        let log_needed = reason.map_or_else(|| settings.log_evidence_needed(), |r| r.log_needed);
+        let log_evidence = reason.map_or(self.ruling.parts[check], |r| r.log_evidence);
+        let (assessment, missing) = match reason {
+            Some(_) => (Assessment::Breach, None),
+            None => self.assess(check),
+        };
+        let (evidence, needed) = (log_evidence.exp(), log_needed.exp());
+        let evidence_words = format!("evidence {} of {} needed", Amount(evidence), Amount(needed));
+        let more = self.words_of_missing(assessment, missing);
+        let is_by_caller = settings.unit == Unit::Caller;
+        Some(Found {
+            subject: Subject::Check(check),
+            assessment,
+            group: reason.and_then(|reason| reason.group),
+            canary: numbers.canary,
+            stable: numbers.stable,
+            tolerated: numbers.tolerated,
+            n: numbers.n,
+            callers: is_by_caller.then(|| PerVariant {
+                stable: whole(self.totals.callers.stable),
+                canary: whole(self.totals.canary_callers),
+            }),
+            evidence,
+            needed,
+            missing: missing.flatten().map(|missing| More {
+                count: missing.more,
+                seconds: missing.seconds,
+            }),
+            reason: format!("{}; {evidence_words}{more}", numbers.words),
+        })
+    }
+
+    /// What is made of a check that is not the reason of a rollback, and what it lacks.
+    fn assess(&self, check: Check) -> (Assessment, Option<Option<Missing>>) {
+        let ruling = self.ruling;
+        let own = match check {
+            Check::Errors => [NonInferiority::Errors, NonInferiority::AllRequests].as_slice(),
+            Check::P50 => &[NonInferiority::P50],
+            Check::P90 => &[NonInferiority::P90],
+            _ => &[],
+        };
+        let closed = ruling
+            .undecided
+            .iter()
+            .rev()
+            .find(|(gate, _)| matches!(gate, Gate::NonInferior(what) if own.contains(what)));
+        let lacks = |gate: Gate| ruling.wait.contains(&gate);
+        let blocks = match check {
+            Check::RatingFloor => lacks(Gate::Ratings),
+            Check::ErrorRateMax => lacks(Gate::ErrorRateMax),
+            Check::MeanLatencyMax => lacks(Gate::MeanLatency),
+            _ => false,
+        };
+        let is_suspicious = ruling.parts[check].exp() >= self.judge.settings.promotion.suspicious;
+        if lacks(Gate::Requests) || lacks(Gate::Callers) {
+            let data = ruling
+                .undecided
+                .iter()
+                .find(|(gate, _)| matches!(gate, Gate::Requests | Gate::Callers));
+            (Assessment::NeedsData, data.map(|(_, missing)| *missing))
+        } else if let Some((_, missing)) = closed {
+            (Assessment::Undecided, Some(*missing))
+        } else if blocks || is_suspicious {
+            (Assessment::Undecided, None)
+        } else {
+            (Assessment::Pass, None)
+        }
+    }
+
+    fn words_of_missing(&self, assessment: Assessment, missing: Option<Option<Missing>>) -> String {
+        let unit = match self.judge.settings.unit {
+            Unit::Request => "requests",
+            Unit::Caller => "callers",
+        };
+        let what = match assessment {
+            Assessment::NeedsData => "to judge at all",
+            Assessment::Undecided | Assessment::Pass | Assessment::Breach => {
+                "to show that it does no harm"
+            }
+        };
+        match missing {
+            None => String::new(),
+            Some(None) => format!("; too early to tell how much more it takes {what}"),
+            Some(Some(Missing { more, seconds })) => format!(
+                "; about {more} more canary {unit}, {} at this rate, {what}",
+                Span(seconds)
+            ),
+        }
+    }
+
+    fn errors(&self) -> Option<Numbers> {
+        let table = &self.totals.requests;
+        if table.canary_trials <= 0.0 {
+            return None;
+        }
+        let tolerated = self.tolerated_share(Check::Errors, table);
+        let (canary, stable) = shares(table);
+        let words = format!(
+            "canary fails {} of requests ({} of {}{}), stable {} ({} of {}{}); tolerated up to {}",
+            Percent(canary),
+            table.canary_events,
+            table.canary_trials,
+            self.from_callers(self.totals.callers.canary),
+            Percent(stable),
+            table.stable_events,
+            table.stable_trials,
+            self.from_callers(self.totals.callers.stable),
+            Percent(tolerated),
+        );
+        Some(of_table(table, tolerated, words))
+    }
+
+    fn from_callers(&self, callers: f64) -> String {
+        match self.judge.settings.unit {
+            Unit::Caller => format!(" from {callers} callers"),
+            Unit::Request => String::new(),
+        }
+    }
+
+    /// A share that both arms have.
+    fn share(&self, check: Check) -> Option<Numbers> {
+        let table = &self.totals.compared[check];
+        if table.canary_trials <= 0.0 {
+            return None;
+        }
+        let tolerated = self.tolerated_share(check, table);
+        let (canary, stable) = shares(table);
+        let what = match check {
+            Check::ClientErrors => "are refused with 4xx",
+            Check::Size => "have a size that stable's hardly ever have",
+            Check::ContentType => "have a content type that stable's hardly ever have",
+            _ => "are 1 or 2",
+        };
+        let of = match (check, self.judge.settings.unit) {
+            (Check::Ratings, _) => "ratings",
+            (Check::ClientErrors, Unit::Request) => "requests that did not fail",
+            (_, Unit::Request) => "good answers",
+            (_, Unit::Caller) => "callers' answers",
+        };
+        let words = format!(
+            "{} of canary's {of} {what} ({} of {}), of stable's {} ({} of {}); tolerated up to {}",
+            Percent(canary),
+            table.canary_events,
+            table.canary_trials,
+            Percent(stable),
+            table.stable_events,
+            table.stable_trials,
+            Percent(tolerated),
+        );
+        Some(of_table(table, tolerated, words))
+    }
+
+    fn latency(&self, check: Check) -> Option<Numbers> {
+        let latency = &self.totals.latency;
+        let q = check.quantile()?;
+        let canary = middle_ms(latency.canary.quantile(q)?);
+        let stable = middle_ms(latency.stable.quantile(q)?);
+        let buckets = self.judge.settings.tolerated.latency_buckets.of(check)?;
+        let tolerated = stable * (f64::from(buckets) / 16.0).exp2();
+        let n = PerVariant {
+            stable: latency.stable.total(),
+            canary: latency.canary.total(),
+        };
+        let words = format!(
+            "canary's {} is {} ({} good answers), stable's {} ({}); tolerated up to {}",
+            check.key(),
+            Milliseconds(canary),
+            n.canary,
+            Milliseconds(stable),
+            n.stable,
+            Milliseconds(tolerated),
+        );
+        Some(Numbers {
+            canary,
+            stable: Some(stable),
+            tolerated,
+            n,
+            words,
+        })
+    }
+
+    fn rating_floor(&self) -> Option<Numbers> {
+        let ratings = self.judge.canary_ratings();
+        let raters: f64 = ratings.iter().sum();
+        let sum: f64 = (1..)
+            .zip(ratings)
+            .map(|(rating, n)| f64::from(rating) * n)
+            .sum();
+        let settings = &self.judge.settings;
+        let (floor, goal) = (
+            settings.tolerated.rating_floor,
+            settings.promotion.rating_goal,
+        );
+        (raters > 0.0).then(|| Numbers {
+            canary: sum / raters,
+            stable: None,
+            tolerated: floor,
+            n: only_canary(raters),
+            words: format!(
+                "canary is rated {:.2} on average by {raters}; the goal is above {goal}, harm below \
+                 {floor}",
+                sum / raters
+            ),
+        })
+    }
+
+    fn error_rate_max(&self) -> Option<Numbers> {
+        let limit = self.judge.settings.tolerated.error_rate_max?;
+        let (requests, failures) = (self.totals.canary_requests, self.totals.canary_failures);
+        (requests > 0.0).then(|| Numbers {
+            canary: failures / requests,
+            stable: None,
+            tolerated: limit,
+            n: only_canary(requests),
+            words: format!(
+                "canary fails {} of requests ({failures} of {requests}); the limit is {}",
+                Percent(failures / requests),
+                Percent(limit)
+            ),
+        })
+    }
+
+    fn mean_latency_max(&self) -> Option<Numbers> {
+        let limit = self.judge.settings.tolerated.mean_latency_ms_max?;
+        let latency = &self.judge.stage_totals().canary_latency_ms;
+        (latency.count > 0.0).then(|| Numbers {
+            canary: latency.mean(),
+            stable: None,
+            tolerated: limit,
+            n: only_canary(latency.count),
+            words: format!(
+                "canary takes {} on average ({} good answers); the limit is {}",
+                Milliseconds(latency.mean()),
+                latency.count,
+                Milliseconds(limit)
+            ),
+        })
+    }
+
+    fn split(&self) -> Option<Found> {
+        let split = &self.judge.evidence.split;
+        if split.all <= 0.0 {
+            return None;
+        }
+        let (needed, evidence) = (
+            1.0 / self.judge.settings.alpha_split,
+            self.ruling.log_split.exp(),
+        );
+        let is_wrong = evidence >= needed;
+        let (canary, expected) = (split.canary / split.all, split.expected / split.all);
+        let unit = match self.judge.settings.unit {
+            Unit::Request => "requests",
+            Unit::Caller => "new callers",
+        };
+        let assessment = if is_wrong {
+            Assessment::Undecided
+        } else {
+            Assessment::Pass
+        };
+        Some(Found {
+            subject: Subject::Split,
+            assessment,
+            group: None,
+            canary,
+            stable: None,
+            tolerated: expected,
+            n: PerVariant {
+                stable: whole(split.all - split.canary),
+                canary: whole(split.canary),
+            },
+            callers: None,
+            evidence,
+            needed,
+            missing: None,
+            reason: format!(
+                "canary has {} of {unit} ({} of {}), the weights ask for {}; evidence of a wrong \
+                 split {} of {} needed",
+                Percent(canary),
+                split.canary,
+                split.all,
+                Percent(expected),
+                Amount(evidence),
+                Amount(needed),
+            ),
+        })
+    }
+
+    /// The share that is tolerated of canary where stable has this one.
+    fn tolerated_share(&self, check: Check, table: &Table) -> f64 {
+        let past = self.judge.stable_failure_rate();
+        let odds = tolerated_odds(&self.judge.settings.tolerated, past)[check];
+        let (_, stable) = shares(table);
+        let base = if check == Check::Errors && stable <= 0.0 {
+            past
+        } else {
+            stable
+        };
+        odds * base / (1.0 - base + odds * base)
+    }
+}
+
+fn of_table(table: &Table, tolerated: f64, words: String) -> Numbers {
+    let (canary, stable) = shares(table);
+    Numbers {
+        canary,
+        stable: Some(stable),
+        tolerated,
+        n: PerVariant {
+            stable: whole(table.stable_trials),
+            canary: whole(table.canary_trials),
+        },
+        words,
+    }
+}
+
+/// Canary's and stable's share of events; 0 without trials.
+fn shares(table: &Table) -> (f64, f64) {
+    (
+        table.canary_events / table.canary_trials.max(1.0),
+        table.stable_events / table.stable_trials.max(1.0),
+    )
+}
+
+fn only_canary(n: f64) -> PerVariant<u64> {
+    PerVariant {
+        stable: 0,
+        canary: whole(n),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a sum of counts, and a cast from a float saturates"
+)]
+fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+/// The geometric middle of a latency bucket.
+fn middle_ms(bucket: i32) -> f64 {
+    ((f64::from(bucket) + 0.5) / 16.0).exp2()
+}
+
+/// Evidence as people write it.
+struct Amount(f64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            amount if amount >= 1e6 => f.write_str("over a million"),
+            amount if amount >= 9.95 => write!(f, "{amount:.0}"),
+            amount if amount >= 0.05 => write!(f, "{amount:.1}"),
+            _ => f.write_str("0"),
+        }
+    }
+}
+
+/// Milliseconds with three digits that matter.
+struct Milliseconds(f64);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms if ms >= 99.95 => write!(f, "{ms:.0} ms"),
+            ms if ms >= 9.995 => write!(f, "{ms:.1} ms"),
+            ms => write!(f, "{ms:.2} ms"),
+        }
+    }
+}
+
+/// A time as people say it.
+struct Span(u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            seconds if seconds < 120 => write!(f, "{seconds} seconds"),
+            seconds if seconds < 7200 => write!(f, "{} minutes", seconds.div_ceil(60)),
+            seconds => write!(f, "{} hours", seconds.div_ceil(3600)),
+        }
+    }
+}
