@@ -15,7 +15,7 @@ use crate::domain::judge::sequential::comparison::{
 use crate::domain::judge::sequential::cuts::Cuts;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
 use crate::domain::judge::sequential::tick::Tick;
-use crate::domain::stats::log_space::{self, log_add_exp, log_mean_exp, log_sum_exp};
+use crate::domain::stats::log_space::{self, log_mean_exp, log_sum_exp};
 use crate::domain::stats::odds_ratio::Table;
 
 /// What must be shown to be no worse than the margin.
@@ -211,10 +211,10 @@ impl PromotionEvidence {
         let compared = log_sum_exp(used.map(|(slot, weight)| weight.ln() + slot.log_mean()));
         let alone = settings.promotion.absolute_share;
         Harmlessness {
-            errors: log_add_exp(
+            errors: log_sum_exp([
                 (1.0 - alone).ln() + compared,
                 alone.ln() + self.errors_alone.log_mean(),
-            ),
+            ]),
             all_requests: (settings.unit == Unit::Caller).then(|| self.all_requests.log_mean()),
             p50: self.p50.log_mean(),
             p90: self.p90.log_mean(),
