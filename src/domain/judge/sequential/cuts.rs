@@ -66,9 +66,15 @@ pub(super) struct StablePast {
     content_types: ReferenceWindow,
     /// Requests that failed in bucket 1, others in bucket 0.
     failures: ReferenceWindow,
-    /// Room for the sums of one tick.
-    #[serde(skip)]
-    sums: BucketCounts,
+}
+
+/// How the past fades from tick to tick.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fading {
+    /// By which factor.
+    pub(super) factor: f64,
+    /// Samples below which it does not.
+    pub(super) kept: f64,
 }
 
 impl StablePast {
@@ -99,9 +105,14 @@ impl StablePast {
         (self.failures.mass_of(1) + 0.5) / (self.failures.total() + 1.0)
     }
 
-    /// Takes in what stable did in a tick, where there was a canary to compare it with.
-    pub(super) fn observe(&mut self, strata: &[StratumTick], factor: f64, kept: f64) {
-        let sums = &mut self.sums;
+    /// Takes in what stable did in a tick, where there was a canary to compare it with. `sums` is room
+    /// for the sums of one tick.
+    pub(super) fn observe(
+        &mut self,
+        strata: &[StratumTick],
+        Fading { factor, kept }: Fading,
+        sums: &mut BucketCounts,
+    ) {
         let stable = || {
             let compared = strata.iter().filter(|stratum| stratum.has_control());
             compared.map(|stratum| &stratum.arms.stable)
@@ -141,11 +152,19 @@ mod tests {
         }
     }
 
+    fn see(past: &mut StablePast, strata: &[StratumTick]) {
+        let fading = Fading {
+            factor: 0.9,
+            kept: 400.0,
+        };
+        past.observe(strata, fading, &mut BucketCounts::default());
+    }
+
     fn busy() -> ArmTick {
         ArmTick {
             requests: 300,
             failures: 3,
-            latency: vec![(10, 150), (20, 140), (30, 10)],
+            latency: vec![(10, 140), (20, 150), (30, 10)],
             sizes: vec![(4, 1), (8, 290), (9, 9)],
             content_types: vec![(1, 298), (2, 2)],
             ..ArmTick::default()
@@ -157,13 +176,13 @@ mod tests {
         let mut past = StablePast::default();
         let settings = Reference::default();
         assert_eq!(past.cuts(&settings, true), Cuts::UNKNOWN);
-        past.observe(&[stratum(1.0, busy()), stratum(0.0, busy())], 0.9, 400.0);
+        see(&mut past, &[stratum(1.0, busy()), stratum(0.0, busy())]);
         assert_eq!(
             past.cuts(&settings, true),
             Cuts::UNKNOWN,
             "no control there"
         );
-        past.observe(&[stratum(0.5, busy())], 0.9, 400.0);
+        see(&mut past, &[stratum(0.5, busy())]);
         let cuts = past.cuts(&settings, true);
         assert_eq!((cuts.latency.p50, cuts.latency.p99), (Some(20), Some(30)));
         assert_eq!(cuts.size, Some((8, 8)));
@@ -181,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_tolerated_moves_canarys_cut_only() {
         let mut past = StablePast::default();
-        past.observe(&[stratum(0.5, busy())], 0.9, 400.0);
+        see(&mut past, &[stratum(0.5, busy())]);
         let cuts = past.cuts(&Reference::default(), false);
         let tolerated = Tolerated::default();
         let above = |arm| cuts.slow_above(Check::P99, arm, &tolerated);

@@ -40,7 +40,7 @@ mod tolerances;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::comparison::{Tests, tolerated_odds};
-use crate::domain::judge::sequential::cuts::StablePast;
+use crate::domain::judge::sequential::cuts::{Fading, StablePast};
 use crate::domain::judge::sequential::gates::Standing;
 use crate::domain::judge::sequential::promotion::Margins;
 use crate::domain::judge::sequential::rollback::{Look, RollbackEvidence};
@@ -74,6 +74,8 @@ pub struct SequentialJudge {
     evidence: Evidence,
     /// Room for canary's latencies of one tick.
     canary_latency: BucketCounts,
+    /// Room for stable's sums of one tick.
+    stable_sums: BucketCounts,
 }
 
 /// Everything a judge knows, as it is stored.
@@ -140,6 +142,7 @@ impl SequentialJudge {
             tests,
             evidence,
             canary_latency: BucketCounts::default(),
+            stable_sums: BucketCounts::default(),
         }
     }
 
@@ -274,8 +277,11 @@ impl SequentialJudge {
         let Evidence { split, past, .. } = &mut self.evidence;
         split.observe(tick, self.settings.unit, &self.tests.split);
         let reference = &self.settings.reference;
-        let factor = reference.decay.powf(self.seconds_per_tick / 10.0);
-        past.observe(&tick.strata, factor, reference.samples_kept);
+        let fading = Fading {
+            factor: reference.decay.powf(self.seconds_per_tick / 10.0),
+            kept: reference.samples_kept,
+        };
+        past.observe(&tick.strata, fading, &mut self.stable_sums);
         self.evidence.ticks += 1;
         for stratum in tick.strata.iter().filter(|stratum| stratum.is_exposed()) {
             let ratings = stratum.arms.canary.ratings;
@@ -434,3 +440,6 @@ fn strongest(parts: &PerCheck<f64>) -> Check {
     }
     best
 }
+
+#[cfg(test)]
+mod tests;
