@@ -133,6 +133,12 @@ impl LatencyHistogram {
         histogram
     }
 
+    /// Buckets that hold anything, rising, with their counts.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, u64)> {
+        let counts = self.counts.iter().copied().enumerate();
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// What was added since an earlier state of the same histogram.
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.iter().zip(earlier.counts.iter());

@@ -14,6 +14,10 @@ use crate::domain::judge::verdict::{Assessment, Percent};
 use crate::domain::stats::odds_ratio::Table;
 use crate::domain::variant::PerVariant;
 
+/// The longest time that an estimate of what is missing is told for: beyond a week the rate so far says
+/// nothing.
+const FORESEEABLE_SECONDS: u64 = 7 * 24 * 3600;
+
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "about", content = "check")]
@@ -137,7 +141,7 @@ impl Writer<'_> {
             }),
             evidence,
             needed,
-            missing: missing.flatten().map(|missing| More {
+            missing: foreseeable(missing).map(|missing| More {
                 count: missing.more,
                 seconds: missing.seconds,
             }),
@@ -195,11 +199,11 @@ impl Writer<'_> {
         };
         match missing {
             None => String::new(),
-            Some(None) => format!("; too early to tell how much more it takes {what}"),
-            Some(Some(Missing { more, seconds })) => format!(
+            Some(Some(Missing { more, seconds })) if seconds <= FORESEEABLE_SECONDS => format!(
                 "; about {more} more canary {unit}, {} at this rate, {what}",
                 Span(seconds)
             ),
+            Some(_) => format!("; too early to tell how much more it takes {what}"),
         }
     }
 
@@ -215,17 +219,17 @@ impl Writer<'_> {
             Percent(canary),
             table.canary_events,
             table.canary_trials,
-            self.from_callers(self.totals.callers.canary),
+            self.words_of_callers(self.totals.callers.canary),
             Percent(stable),
             table.stable_events,
             table.stable_trials,
-            self.from_callers(self.totals.callers.stable),
+            self.words_of_callers(self.totals.callers.stable),
             Percent(tolerated),
         );
         Some(of_table(table, tolerated, words))
     }
 
-    fn from_callers(&self, callers: f64) -> String {
+    fn words_of_callers(&self, callers: f64) -> String {
         match self.judge.settings.unit {
             Unit::Caller => format!(" from {callers} callers"),
             Unit::Request => String::new(),
@@ -412,6 +416,13 @@ impl Writer<'_> {
         };
         odds * base / (1.0 - base + odds * base)
     }
+}
+
+/// An estimate worth telling.
+fn foreseeable(missing: Option<Option<Missing>>) -> Option<Missing> {
+    missing
+        .flatten()
+        .filter(|missing| missing.seconds <= FORESEEABLE_SECONDS)
 }
 
 fn of_table(table: &Table, tolerated: f64, words: String) -> Numbers {

@@ -13,7 +13,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `tick` | what the judge is told |
+//! | `tick`, `collect` | what the judge is told, and how it is drawn from counts |
 //! | `settings`, `tolerances` | what is tolerated, and how sure it must be |
 //! | `cuts` | stable's past: what is slow, odd or unusual |
 //! | `rollback`, `promotion`, `split` | the evidence of each kind |
@@ -24,6 +24,7 @@
 //! exchangeable between the arms; callers of unequal habit make that an approximation.
 
 mod check;
+mod collect;
 mod comparison;
 mod cuts;
 mod findings;

@@ -261,8 +261,10 @@ fn evidence_of_another_kind_is_refused() {
     other.grids.harmless.pop();
     let part = "harmlessness";
     assert_eq!(restored(other), Some(RestoreError::Alternatives { part }));
-    let mut other = SequentialSettings::default();
-    other.groups = NonZeroU32::new(2);
+    let other = SequentialSettings {
+        groups: NonZeroU32::new(2),
+        ..SequentialSettings::default()
+    };
     let part = "groups";
     assert_eq!(restored(other), Some(RestoreError::Alternatives { part }));
 }
