@@ -27,6 +27,7 @@ mod check;
 mod collect;
 mod comparison;
 mod cuts;
+mod evidence;
 mod findings;
 mod gates;
 mod promotion;
@@ -38,14 +39,11 @@ mod stage;
 mod tick;
 mod tolerances;
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::judge::sequential::comparison::{Tests, tolerated_odds};
-use crate::domain::judge::sequential::cuts::{Fading, StablePast};
+use crate::domain::judge::sequential::cuts::Fading;
 use crate::domain::judge::sequential::gates::Standing;
 use crate::domain::judge::sequential::promotion::Margins;
 use crate::domain::judge::sequential::rollback::{Look, RollbackEvidence};
-use crate::domain::judge::sequential::split::SplitEvidence;
 use crate::domain::judge::sequential::stage::StageEvidence;
 use crate::domain::judge::verdict::Action;
 use crate::domain::stats::bucket_counts::BucketCounts;
@@ -53,6 +51,7 @@ use crate::domain::stats::log_space::log_sum_exp;
 
 pub use check::{Check, PerCheck};
 pub use cuts::Cuts;
+pub use evidence::{Evidence, RestoreError};
 pub use findings::{Found, Subject};
 pub use promotion::{Harmlessness, NonInferiority};
 pub use ruling::{Gate, Missing, Reason, Ruling};
@@ -79,64 +78,11 @@ pub struct SequentialJudge {
     stable_sums: BucketCounts,
 }
 
-/// Everything a judge knows, as it is stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    unit: Unit,
-    ticks: u32,
-    /// The current stage; `None` before the first tick, or when the next one begins a stage anew.
-    stage: Option<i64>,
-    /// How often a stage was entered.
-    entries: u32,
-    together: RollbackEvidence,
-    /// By group, where groups are judged for themselves.
-    groups: Vec<RollbackEvidence>,
-    split: SplitEvidence,
-    past: StablePast,
-    /// How often canary was rated 1 to 5.
-    ratings: [f64; 5],
-    in_stage: StageEvidence,
-    /// By group, where groups are judged for themselves: sums since the stage began.
-    group_totals: Vec<StageTotals>,
-}
-
-/// Why stored evidence cannot be taken up again.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RestoreError {
-    /// What is counted has changed.
-    #[error("the stored evidence counts by {stored:?}, the rollout now by {wanted:?}")]
-    Unit {
-        /// What was counted.
-        stored: Unit,
-        /// What is to be counted.
-        wanted: Unit,
-    },
-    /// It was collected with other alternatives.
-    #[error("the stored evidence of {part} is over other alternatives than the judge's")]
-    Alternatives {
-        /// Which part of it.
-        part: &'static str,
-    },
-}
-
 impl SequentialJudge {
     /// A judge that has seen nothing yet, for ticks of so many seconds.
     pub fn new(settings: SequentialSettings, seconds_per_tick: f64) -> Self {
         let tests = Tests::new(&settings);
-        let groups = settings.groups.map_or(0, |groups| groups.get() as usize);
-        let evidence = Evidence {
-            unit: settings.unit,
-            ticks: 0,
-            stage: None,
-            entries: 0,
-            together: RollbackEvidence::new(),
-            groups: vec![RollbackEvidence::new(); groups],
-            split: SplitEvidence::new(&tests.split),
-            past: StablePast::default(),
-            ratings: [0.0; 5],
-            in_stage: StageEvidence::new(&tests),
-            group_totals: vec![StageTotals::default(); groups],
-        };
+        let evidence = Evidence::new(&settings, &tests);
         Self {
             settings,
             seconds_per_tick,
@@ -161,45 +107,14 @@ impl SequentialJudge {
         evidence: Evidence,
     ) -> Result<Self, RestoreError> {
         let mut judge = Self::new(settings, seconds_per_tick);
-        let (stored, wanted) = (evidence.unit, judge.settings.unit);
-        if stored != wanted {
-            return Err(RestoreError::Unit { stored, wanted });
-        }
-        let groups = &evidence.groups;
-        let is_fitting = |rollback: &RollbackEvidence| rollback.fits(&judge.settings);
-        let parts = [
-            ("harm", is_fitting(&evidence.together)),
-            (
-                "groups",
-                groups.len() == judge.evidence.groups.len()
-                    && evidence.group_totals.len() == groups.len()
-                    && groups.iter().all(is_fitting),
-            ),
-            (
-                "harmlessness",
-                evidence.in_stage.promotion.fits(&judge.settings),
-            ),
-            ("the split", evidence.split.fits(&judge.tests.split)),
-        ];
-        if let Some((part, _)) = parts.into_iter().find(|(_, is_fitting)| !is_fitting) {
-            return Err(RestoreError::Alternatives { part });
-        }
+        evidence.check(&judge.settings, &judge.tests)?;
         judge.evidence = evidence;
         Ok(judge)
     }
 
     /// Everything known so far, to be stored.
     pub fn evidence(&self) -> Evidence {
-        let known = &self.evidence;
-        Evidence {
-            together: known.together.summed_up(),
-            groups: known
-                .groups
-                .iter()
-                .map(RollbackEvidence::summed_up)
-                .collect(),
-            ..known.clone()
-        }
+        self.evidence.summed_up()
     }
 
     /// Lets the next tick begin its stage from nothing, as after a restart: what callers did before is

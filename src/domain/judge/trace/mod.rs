@@ -1,7 +1,7 @@
 //! Recorded ticks: the format `canary-trace/2`.
 //!
 //! JSON lines: a header, then one line for each tick. The header has the length of a tick and may
-//! change settings, by the words of [`params`]; fields that are not known here are left alone, since a
+//! change settings, by names that `params` lists; fields that are not known here are left alone, since a
 //! recorder may have more to say. Reading is strict about what the judge needs, and says which line
 //! is wrong.
 
