@@ -1,4 +1,4 @@
-//! Recorded ticks: the format `canary-trace/2`.
+//! Recorded ticks: the format `canary-trace/2`, read and written.
 //!
 //! JSON lines: a header, then one line for each tick. The header has the length of a tick and may
 //! change settings, by names that `params` lists; fields that are not known here are left alone, since a
@@ -9,7 +9,7 @@ mod line;
 mod params;
 mod record;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::{
     Ruling, SequentialJudge, SequentialSettings, Tick, Tolerances, Unit,
@@ -84,6 +84,17 @@ struct Header {
     expect: Option<Expected>,
 }
 
+/// The first line as it is written.
+#[derive(Serialize)]
+struct WrittenHeader<'a> {
+    format: &'a str,
+    name: &'a str,
+    tick_s: f64,
+    sub: u32,
+    sub_z: u32,
+    params: params::Params,
+}
+
 impl Trace {
     /// Reads a trace.
     ///
@@ -117,6 +128,35 @@ impl Trace {
             });
         }
         Ok(trace)
+    }
+
+    /// The header line, without its end, of a recording for a judge of these settings.
+    ///
+    /// # Errors
+    ///
+    /// A setting that JSON has no number for, such as an infinite one.
+    pub fn header_line(
+        name: &str,
+        settings: &SequentialSettings,
+        seconds_per_tick: f64,
+    ) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&WrittenHeader {
+            format: FORMAT,
+            name,
+            tick_s: seconds_per_tick,
+            sub: 16,
+            sub_z: 4,
+            params: params::Params::from(settings),
+        })
+    }
+
+    /// The line of a tick, without its end.
+    ///
+    /// # Errors
+    ///
+    /// A number that JSON has none for.
+    pub fn tick_line(tick: &Tick) -> Result<String, serde_json::Error> {
+        record::line(tick)
     }
 
     /// Judges tick by tick and tells each ruling, until the first rollback or the end.

@@ -1,15 +1,16 @@
 //! The settings that a trace's header may change, by their names in the format.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::judge::sequential::{
-    Check, LatencyMargin, PerQuantile, SequentialSettings, Unit,
+    Check, LatencyMargin, PerQuantile, Promotion, SequentialSettings, Unit,
 };
 
 /// What is written under `params`; what is left out stays as it is.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Params {
     unit: Option<Unit>,
@@ -50,12 +51,23 @@ pub(super) struct Params {
     decay: Option<f64>,
     warm_n: Option<f64>,
     keep_n: Option<f64>,
-    avg_ms_goal: Option<f64>,
+    /// `null` is no goal at all.
+    #[serde(deserialize_with = "some")]
+    avg_ms_goal: Option<Option<f64>>,
     alpha_srm: Option<f64>,
     grid_srm: Option<Vec<f64>>,
+    // From here on additions of this program's own to the format.
+    ctype_rel: Option<f64>,
+    ctype_rare: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    err_max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_ms_max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<NonZeroU32>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Shifts {
     p50: i32,
     p90: i32,
@@ -88,6 +100,8 @@ impl Params {
         set(&mut settings.reference.decay, self.decay);
         set(&mut settings.reference.samples_min, self.warm_n);
         set(&mut settings.reference.samples_kept, self.keep_n);
+        set(&mut settings.reference.content_type_rare, self.ctype_rare);
+        set(&mut settings.groups, self.groups.map(Some));
         self.apply_tolerated(settings);
         self.apply_promotion(settings);
         let prior = &mut settings.prior;
@@ -111,6 +125,12 @@ impl Params {
         set(&mut tolerated.errors_absolute, self.err_abs);
         set(&mut tolerated.client_errors_relative, self.c4_rel);
         set(&mut tolerated.size_relative, self.size_rel);
+        set(&mut tolerated.content_type_relative, self.ctype_rel);
+        set(&mut tolerated.error_rate_max, self.err_max.map(Some));
+        set(
+            &mut tolerated.mean_latency_ms_max,
+            self.mean_ms_max.map(Some),
+        );
         set(&mut tolerated.ratings_relative, self.fb_rel);
         set(&mut tolerated.rating_floor, self.fb_floor);
         if let Some(Shifts { p50, p90, p99 }) = self.lat_shift {
@@ -133,10 +153,7 @@ impl Params {
         set(&mut promotion.suspicious, self.suspicious);
         set(&mut promotion.rating_goal, self.fb_goal);
         set(&mut promotion.ratings_min, self.fb_min);
-        set(
-            &mut promotion.mean_latency_ms_goal,
-            self.avg_ms_goal.map(Some),
-        );
+        set(&mut promotion.mean_latency_ms_goal, self.avg_ms_goal);
         if let Some(margins) = &self.lat_promote {
             let margin = |(exposed_max, buckets): &(f64, i32)| LatencyMargin {
                 exposed_max: *exposed_max,
@@ -209,4 +226,91 @@ fn apply_shares(
         ));
     }
     Ok(())
+}
+
+/// Takes a field that is there, even if it is `null`.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl From<&SequentialSettings> for Params {
+    /// All of them, so that a replay judges as the judge did, whatever the defaults are by then.
+    fn from(settings: &SequentialSettings) -> Self {
+        let SequentialSettings {
+            tolerated,
+            promotion,
+            reference,
+            prior,
+            grids,
+            ..
+        } = settings;
+        let on = settings.shares.iter().filter(|(_, share)| **share > 0.0);
+        let PerQuantile { p50, p90, p99 } = tolerated.latency_buckets;
+        Self {
+            unit: Some(settings.unit),
+            alpha: Some(settings.alpha),
+            beta: Some(settings.beta),
+            comp: Some(
+                on.map(|(check, share)| (check.key().to_owned(), *share))
+                    .collect(),
+            ),
+            grid: Some(grids.harm.clone()),
+            grid_lo: Some(grids.harmless.clone()),
+            bets: Some(grids.stakes.clone()),
+            start_mass: Some(prior.rollout),
+            stage_mass: Some(prior.stage),
+            late_mass: Some(prior.late),
+            horizon_s: Some(prior.horizon_seconds),
+            start_first: Some(prior.start),
+            start_life_s: Some(prior.start_seconds),
+            cap_per_s: Some(settings.cap_per_second),
+            err_rel: Some(tolerated.errors_relative),
+            err_abs: Some(tolerated.errors_absolute),
+            c4_rel: Some(tolerated.client_errors_relative),
+            size_rel: Some(tolerated.size_relative),
+            lat_shift: Some(Shifts { p50, p90, p99 }),
+            fb_floor: Some(tolerated.rating_floor),
+            fb_rel: Some(tolerated.ratings_relative),
+            decay: Some(reference.decay),
+            warm_n: Some(reference.samples_min),
+            keep_n: Some(reference.samples_kept),
+            alpha_srm: Some(settings.alpha_split),
+            grid_srm: Some(grids.split.clone()),
+            ctype_rel: Some(tolerated.content_type_relative),
+            ctype_rare: Some(reference.content_type_rare),
+            err_max: tolerated.error_rate_max,
+            mean_ms_max: tolerated.mean_latency_ms_max,
+            groups: settings.groups,
+            ..Self::of_promotion(promotion)
+        }
+    }
+}
+
+impl Params {
+    /// What a promotion asks for.
+    fn of_promotion(promotion: &Promotion) -> Self {
+        let margins = promotion.latency_margins.iter();
+        Self {
+            slots: Some(promotion.slots.clone()),
+            fb_goal: Some(promotion.rating_goal),
+            fb_min: Some(promotion.ratings_min),
+            err_rel_promote: Some(promotion.errors_relative),
+            risk: Some(promotion.risk),
+            abs_min: Some(promotion.error_rate_least),
+            abs_max: Some(promotion.error_rate_most),
+            abs_share: Some(promotion.absolute_share),
+            lat_promote: Some(
+                margins
+                    .map(|margin| (margin.exposed_max, margin.buckets))
+                    .collect(),
+            ),
+            min_s: Some(promotion.seconds_min),
+            settle_s: Some(promotion.settle_seconds),
+            min_n: Some(promotion.requests_min),
+            min_callers: Some(promotion.callers_min),
+            suspicious: Some(promotion.suspicious),
+            avg_ms_goal: Some(promotion.mean_latency_ms_goal),
+            ..Self::default()
+        }
+    }
 }

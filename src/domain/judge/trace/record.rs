@@ -1,6 +1,6 @@
 //! One line of a trace: the counts of a tick.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::{
     ArmTick, CallerStart, Check, FirstEvents, SequentialSettings, StratumTick, Tick,
@@ -13,47 +13,51 @@ use crate::domain::variant::PerVariant;
 /// The largest count that an `f64` holds exactly.
 const COUNT_MAX: u64 = 1 << 53;
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Record {
     t: i64,
     stage: i64,
     exposed: (f64, Option<f64>),
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     starts: Vec<(u64, usize)>,
     groups: Vec<Group>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Group {
+    /// The group's index in the plan, if not its place in the line: a recorder's own addition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
     w: f64,
     c: Arm,
     s: Arm,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Arm {
     n: u64,
     err: u64,
     #[serde(default)]
     e4: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     h: Vec<(i32, u64)>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     z: Vec<(i32, u64)>,
     /// Content types by number; the recorder's own addition to the format.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ctype: Vec<(i32, u64)>,
     #[serde(default)]
     fb: [u64; 5],
+    #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<u64>,
     #[serde(default)]
     seen: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     first: Vec<Firsts>,
 }
 
 /// Callers at risk and first events of one start. A check whose cut is unknown is left out.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Firsts {
     err: (u64, u64),
     #[serde(default)]
@@ -129,7 +133,7 @@ fn stratum(place: usize, group: Group, starts: Option<usize>) -> Result<StratumT
     let starts = starts.filter(|_| 0.0 < group.w && group.w < 1.0);
     let in_arm = |arm: &'static str| move |problem: String| format!(".{arm}{problem}");
     Ok(StratumTick {
-        group: place,
+        group: group.group.unwrap_or(place),
         weight: group.w,
         arms: PerVariant {
             stable: arm(group.s, starts).map_err(in_arm("s"))?,
@@ -203,5 +207,66 @@ impl Firsts {
             }
         }
         events
+    }
+}
+
+/// Writes a tick as a line, without its end.
+pub(super) fn line(tick: &Tick) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&Record {
+        t: tick.number,
+        stage: tick.stage,
+        exposed: (tick.exposed, tick.exposed_next),
+        starts: tick
+            .starts
+            .iter()
+            .map(|start| (start.number, start.slot))
+            .collect(),
+        groups: tick.strata.iter().map(Group::from).collect(),
+    })
+}
+
+impl From<&StratumTick> for Group {
+    fn from(stratum: &StratumTick) -> Self {
+        Self {
+            group: Some(stratum.group),
+            w: stratum.weight,
+            c: Arm::from(&stratum.arms.canary),
+            s: Arm::from(&stratum.arms.stable),
+        }
+    }
+}
+
+impl From<&ArmTick> for Arm {
+    fn from(arm: &ArmTick) -> Self {
+        Self {
+            n: arm.requests,
+            err: arm.failures,
+            e4: arm.client_errors,
+            h: arm.latency.clone(),
+            z: arm.sizes.clone(),
+            ctype: arm.content_types.clone(),
+            fb: arm.ratings,
+            new: Some(arm.new_callers),
+            seen: arm.stage_callers,
+            first: arm.firsts.iter().map(Firsts::from).collect(),
+        }
+    }
+}
+
+impl From<&FirstEvents> for Firsts {
+    fn from(events: &FirstEvents) -> Self {
+        let pair = |check| {
+            let Share { events, trials } = events.of(check);
+            (trials, events)
+        };
+        Self {
+            err: pair(Check::Errors),
+            c4: pair(Check::ClientErrors),
+            p50: pair(Check::P50),
+            p90: pair(Check::P90),
+            p99: pair(Check::P99),
+            size: pair(Check::Size),
+            ctype: pair(Check::ContentType),
+        }
     }
 }

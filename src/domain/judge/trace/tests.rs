@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use super::*;
 use crate::domain::judge::sequential::{CallerStart, Check};
 
@@ -161,4 +163,28 @@ fn callers_are_not_asked_for_where_requests_are_the_unit_or_nothing_is_compared(
     assert!(Trace::parse(&[REQUESTS, &bare].join("\n")).is_ok());
     let full = bare.replace(r#""w":0.1"#, r#""w":1"#);
     assert!(Trace::parse(&[CALLERS, &full].join("\n")).is_ok());
+}
+
+#[test]
+fn what_is_recorded_is_read_back() {
+    let mut settings = SequentialSettings {
+        unit: Unit::Caller,
+        groups: NonZeroU32::new(2),
+        ..SequentialSettings::default()
+    };
+    settings.limit_error_rate(0.05);
+    settings.turn_on(Check::ContentType);
+    settings.promotion.mean_latency_ms_goal = None;
+    let canary = r#"{"n":5,"err":1,"e4":2,"h":[[-3,1]],"z":[[4,2]],"fb":[0,1,0,0,2],"ctype":[[7,1]],
+        "new":4,"seen":5,"first":[{"err":[5,1],"p50":[2,1]},{"err":[4,0],"size":[3,2]}]}"#;
+    let original =
+        Trace::parse(&[CALLERS, &tick_of(&canary.replace('\n', ""))].join("\n")).unwrap();
+    let lines = [
+        Trace::header_line("recorded", &settings, 2.5).unwrap(),
+        Trace::tick_line(&original.ticks[0]).unwrap(),
+    ];
+    let read = Trace::parse(&lines.join("\n")).unwrap();
+    assert_eq!(read.ticks, original.ticks);
+    assert_eq!(read.settings, settings);
+    assert!((read.seconds_per_tick - 2.5).abs() < 1e-12);
 }
