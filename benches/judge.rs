@@ -105,7 +105,8 @@ fn benches(criterion: &mut Criterion) {
     });
 }
 
-/// Requests of many callers, each to a cell that is in no cache.
+/// Requests of so many callers in turn: those of a busy service, and one for nearly every cell, so that none
+/// is in a cache.
 fn cells(criterion: &mut Criterion) {
     let mut clock = CellClock::new(0);
     let mut table = CellTable::default();
@@ -117,13 +118,19 @@ fn cells(criterion: &mut Criterion) {
         odd_size: Some(false),
         unusual_type: Some(false),
     };
-    let mut hash = 0_u32;
-    criterion.bench_function("an answer to one of many callers", |bencher| {
-        bencher.iter(|| {
-            hash = hash.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            table.record(Cell::of_hash(hash), &now, black_box(&answer), &mut counts);
-        });
-    });
+    for callers in [20_000_u32, 1_000_000] {
+        let mut caller = 0;
+        criterion.bench_function(
+            &format!("an answer to one of {callers} callers"),
+            |bencher| {
+                bencher.iter(|| {
+                    caller = (caller + 1) % callers;
+                    let hash = caller.wrapping_mul(0x9E37_79B9);
+                    table.record(Cell::of_hash(hash), &now, black_box(&answer), &mut counts);
+                });
+            },
+        );
+    }
     black_box(counts);
 }
 
