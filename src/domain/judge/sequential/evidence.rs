@@ -8,6 +8,7 @@ use crate::domain::judge::sequential::rollback::RollbackEvidence;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
 use crate::domain::judge::sequential::split::SplitEvidence;
 use crate::domain::judge::sequential::stage::{StageEvidence, StageTotals};
+use crate::domain::variant::PerVariant;
 
 /// Everything a judge knows, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ pub struct Evidence {
     pub(super) groups: Vec<RollbackEvidence>,
     pub(super) split: SplitEvidence,
     pub(super) past: StablePast,
-    /// How often canary was rated 1 to 5.
-    pub(super) ratings: [f64; 5],
+    /// How often each arm was rated 1 to 5: canary wherever it is exposed, stable where compared.
+    pub(super) ratings: PerVariant<[f64; 5]>,
     pub(super) in_stage: StageEvidence,
     /// By group, where groups are judged for themselves: sums since the stage began.
     pub(super) group_totals: Vec<StageTotals>,
@@ -62,7 +63,7 @@ impl Evidence {
             groups: vec![RollbackEvidence::new(); groups],
             split: SplitEvidence::new(&tests.split),
             past: StablePast::default(),
-            ratings: [0.0; 5],
+            ratings: PerVariant::default(),
             in_stage: StageEvidence::new(tests),
             group_totals: vec![StageTotals::default(); groups],
         }

@@ -158,7 +158,7 @@ impl SequentialJudge {
 
     /// How often canary was rated 1 to 5 in this rollout.
     pub const fn canary_ratings(&self) -> &[f64; 5] {
-        &self.evidence.ratings
+        &self.evidence.ratings.canary
     }
 
     /// The cuts for the next tick, for the data plane.
@@ -199,13 +199,41 @@ impl SequentialJudge {
         };
         past.observe(&tick.strata, fading, &mut self.stable_sums);
         self.evidence.ticks += 1;
-        for stratum in tick.strata.iter().filter(|stratum| stratum.is_exposed()) {
-            let ratings = stratum.arms.canary.ratings;
-            for (sum, n) in self.evidence.ratings.iter_mut().zip(ratings) {
+        self.count_ratings(tick);
+        self.rule(tick)
+    }
+
+    fn count_ratings(&mut self, tick: &Tick) {
+        let ratings = &mut self.evidence.ratings;
+        let add = |sums: &mut [f64; 5], arm: &ArmTick| {
+            for (sum, n) in sums.iter_mut().zip(arm.ratings) {
                 *sum += n as f64;
             }
+        };
+        for stratum in &tick.strata {
+            if stratum.is_exposed() {
+                add(&mut ratings.canary, &stratum.arms.canary);
+            }
+            if stratum.has_control() {
+                add(&mut ratings.stable, &stratum.arms.stable);
+            }
         }
-        self.rule(tick)
+    }
+
+    /// Shares of alpha, without those of ratings while there are too few: withholding evidence cannot break
+    /// its bound, and none is lost.
+    fn shares_in_force(&self) -> PerCheck<f64> {
+        let mut shares = self.settings.shares.clone();
+        let raters_min = self.settings.tolerated.raters_min as f64;
+        let Evidence { ratings, .. } = &self.evidence;
+        let has_enough = |ratings: &[f64; 5]| ratings.iter().sum::<f64>() >= raters_min;
+        if !has_enough(&ratings.canary) {
+            shares[Check::RatingFloor] = 0.0;
+        }
+        if !has_enough(&ratings.canary) || !has_enough(&ratings.stable) {
+            shares[Check::Ratings] = 0.0;
+        }
+        shares
     }
 
     /// The mass of "the change begins in this tick", for evidence without starts: some at the first
@@ -280,7 +308,8 @@ impl SequentialJudge {
 
     fn rule(&self, tick: &Tick) -> Ruling {
         let known = &self.evidence;
-        let parts = known.together.parts(&self.settings.shares);
+        let shares = self.shares_in_force();
+        let parts = known.together.parts(&shares);
         let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
         let harmlessness = known.in_stage.promotion.levels(&self.settings);
         let log_split = known.split.log_evidence();
@@ -288,7 +317,7 @@ impl SequentialJudge {
             tick: tick.number,
             exposed: tick.exposed,
             action: Action::Hold,
-            reason: self.reason_to_roll_back(&parts, log_evidence),
+            reason: self.reason_to_roll_back(&parts, log_evidence, &shares),
             log_evidence,
             parts,
             harmlessness,
@@ -309,7 +338,7 @@ impl SequentialJudge {
             harmlessness: &ruling.harmlessness,
             log_harm: log_evidence,
             log_split,
-            ratings: &known.ratings,
+            ratings: &known.ratings.canary,
         };
         let closed = standing.closed(tick);
         if closed.wait.is_empty() {
@@ -320,7 +349,12 @@ impl SequentialJudge {
         ruling
     }
 
-    fn reason_to_roll_back(&self, parts: &PerCheck<f64>, log_evidence: f64) -> Option<Reason> {
+    fn reason_to_roll_back(
+        &self,
+        parts: &PerCheck<f64>,
+        log_evidence: f64,
+        shares: &PerCheck<f64>,
+    ) -> Option<Reason> {
         let log_needed = self.settings.log_evidence_needed();
         if log_evidence >= log_needed {
             return Some(Reason {
@@ -334,7 +368,7 @@ impl SequentialJudge {
         (0..)
             .zip(&self.evidence.groups)
             .find_map(|(group, evidence)| {
-                let parts = evidence.parts(&self.settings.shares);
+                let parts = evidence.parts(shares);
                 let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
                 (log_evidence >= log_needed).then(|| Reason {
                     check: strongest(&parts),

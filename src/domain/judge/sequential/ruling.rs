@@ -33,6 +33,21 @@ pub struct Ruling {
     pub no_control: bool,
 }
 
+impl Ruling {
+    /// Whether nothing stands in the way of going on. In the last stage that is no promotion, because
+    /// there is nothing to go on to.
+    pub fn passes(&self) -> bool {
+        self.action != Action::Rollback && self.wait.iter().all(|gate| *gate == Gate::Final)
+    }
+
+    /// Whether all that is missing is proof of harmlessness: enough was seen, there is no sign of harm
+    /// and no split alarm. Too little data is not undecided.
+    pub fn is_undecided(&self) -> bool {
+        let is_proof = |gate: &Gate| matches!(gate, Gate::NonInferior(_) | Gate::Final);
+        self.action == Action::Hold && !self.passes() && self.wait.iter().all(is_proof)
+    }
+}
+
 /// Why to roll back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reason {

@@ -98,6 +98,9 @@ pub struct Tolerated {
     pub ratings_relative: f64,
     /// The mean rating below which canary is harmful, 1 to 5. 3.5.
     pub rating_floor: f64,
+    /// Ratings that an arm needs before any decide. 0; 20 where users say how sensitive the judge is
+    /// to be, so that a handful of raters neither causes nor prevents anything.
+    pub raters_min: u64,
     /// Latency: whole buckets of 4.4 % that canary's cuts lie above stable's. 1 each.
     pub latency_buckets: PerQuantile<i32>,
     /// The share of its requests that canary may fail whatever stable does; off by default.
@@ -292,6 +295,7 @@ impl Default for Tolerated {
             content_type_relative: 0.5,
             ratings_relative: 0.25,
             rating_floor: 3.5,
+            raters_min: 0,
             latency_buckets: PerQuantile {
                 p50: 1,
                 p90: 1,

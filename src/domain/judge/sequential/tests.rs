@@ -411,6 +411,47 @@ fn an_undecided_stage_says_how_much_it_lacks() {
     assert!(errors.reason.contains(&words), "{}", errors.reason);
 }
 
+#[test]
+fn a_handful_of_raters_decides_nothing_and_none_is_forgotten() {
+    let rated = |raters_min| {
+        let mut settings = SequentialSettings::default();
+        settings.tolerated.raters_min = raters_min;
+        let mut judge = judge(settings);
+        let (at, ruling) = until_decided(&mut judge, 60, |number| {
+            let mut tick = plain(number, 0, 0);
+            tick.strata[0].arms.canary.ratings = [1, 0, 0, 0, 0];
+            tick.strata[0].arms.stable.ratings = [0, 0, 0, 0, 9];
+            tick
+        });
+        (at, ruling.action)
+    };
+    let (early, action) = rated(0);
+    assert_eq!(action, Action::Rollback);
+    assert!(early < 30);
+    assert_eq!(
+        rated(40),
+        (39, Action::Rollback),
+        "as soon as there are enough"
+    );
+    assert_ne!(rated(1000).1, Action::Rollback);
+}
+
+#[test]
+fn undecided_is_neither_passing_nor_lacking_data() {
+    let mut judge = judge(SequentialSettings::default());
+    let mut seen = Vec::new();
+    for number in 0..600 {
+        // Healthy, but seen too seldom for a proof within a minute.
+        let strata = vec![stratum(0, 0.1, arm(10, 0), arm(90, 0))];
+        let ruling = judge.observe(&tick(number, strata));
+        let state = (ruling.passes(), ruling.is_undecided());
+        if seen.last() != Some(&state) {
+            seen.push(state);
+        }
+    }
+    assert_eq!(seen, [(false, false), (false, true), (true, false)]);
+}
+
 /// Two groups with failures, in an order, split into parts or not.
 fn groups() -> impl Strategy<Value = Vec<(u64, u64, u64, u64)>> {
     let group = (1..200_u64, 0..9_u64, 1..200_u64, 0..9_u64);

@@ -77,6 +77,9 @@ impl Sensitivity {
     /// The settings it stands for. What a user tolerates in so many words is applied after it.
     pub fn settings(self) -> SequentialSettings {
         let mut settings = SequentialSettings::default();
+        // Only the user can know a goal for the mean latency.
+        settings.promotion.mean_latency_ms_goal = None;
+        settings.tolerated.raters_min = settings.promotion.ratings_min;
         let (alpha, beta, scale) = match self {
             Self::Cautious => (0.02, 0.025, 0.5),
             Self::Normal => return settings,
@@ -143,9 +146,8 @@ mod tests {
             assert!(careful.alpha > bolder.alpha && careful.beta < bolder.beta);
             assert!(careful.tolerated.errors_relative < bolder.tolerated.errors_relative);
         }
-        assert_eq!(
-            Sensitivity::Normal.settings(),
-            SequentialSettings::default()
-        );
+        let normal = Sensitivity::Normal.settings();
+        assert_eq!(normal.shares, SequentialSettings::default().shares);
+        assert_eq!(normal.promotion.mean_latency_ms_goal, None);
     }
 }

@@ -59,6 +59,7 @@ pub(super) struct Params {
     // From here on additions of this program's own to the format.
     ctype_rel: Option<f64>,
     ctype_rare: Option<f64>,
+    fb_raters: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     err_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +127,7 @@ impl Params {
         set(&mut tolerated.client_errors_relative, self.c4_rel);
         set(&mut tolerated.size_relative, self.size_rel);
         set(&mut tolerated.content_type_relative, self.ctype_rel);
+        set(&mut tolerated.raters_min, self.fb_raters);
         set(&mut tolerated.error_rate_max, self.err_max.map(Some));
         set(
             &mut tolerated.mean_latency_ms_max,
@@ -278,6 +280,7 @@ impl From<&SequentialSettings> for Params {
             grid_srm: Some(grids.split.clone()),
             ctype_rel: Some(tolerated.content_type_relative),
             ctype_rare: Some(reference.content_type_rare),
+            fb_raters: Some(tolerated.raters_min),
             err_max: tolerated.error_rate_max,
             mean_ms_max: tolerated.mean_latency_ms_max,
             groups: settings.groups,

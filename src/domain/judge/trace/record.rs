@@ -161,6 +161,11 @@ fn arm(arm: Arm, starts: Option<usize>) -> Result<ArmTick, String> {
             return Err(format!(".{name} is {count}, expected at most {COUNT_MAX}"));
         }
     }
+    if let Some(count) = arm.fb.iter().find(|count| **count > COUNT_MAX) {
+        return Err(format!(
+            ".fb has a count of {count}, expected at most {COUNT_MAX}"
+        ));
+    }
     if let Some(starts) = starts {
         if arm.new.is_none() {
             return Err(".new is missing, expected the callers never seen before".into());

@@ -154,6 +154,10 @@ impl Writer<'_> {
             Check::MeanLatencyMax => lacks(Gate::MeanLatency),
             _ => false,
         };
+        let is_rated = matches!(check, Check::Ratings | Check::RatingFloor);
+        if is_rated && self.judge.shares_in_force()[check] <= 0.0 {
+            return (Assessment::NeedsData, None);
+        }
         let is_suspicious = ruling.parts[check].exp() >= self.judge.settings.promotion.suspicious;
         if lacks(Gate::Requests) || lacks(Gate::Callers) {
             let data = ruling

@@ -142,11 +142,20 @@ impl Writer<'_> {
             tolerated: floor,
             n: only_canary(raters),
             words: format!(
-                "canary is rated {:.2} on average by {raters}; the goal is above {goal}, harm below \
+                "canary is rated {:.2} on average by {raters}{}; the goal is above {goal}, harm below \
                  {floor}",
-                sum / raters
+                sum / raters,
+                self.words_of_exposed()
             ),
         })
+    }
+
+    /// Of how many a rating could have come, where callers are known.
+    fn words_of_exposed(&self) -> String {
+        match self.judge.settings.unit {
+            Unit::Caller => format!(" of {} exposed callers", self.totals.canary_callers),
+            Unit::Request => String::new(),
+        }
     }
 
     fn error_rate_max(&self) -> Option<Numbers> {
