@@ -1,6 +1,7 @@
 //! What a replay says of a trace, one JSON line for each tick and one at the end.
 //!
-//! Numbers are rounded to six digits after the point; minus infinity is `null`.
+//! Numbers are rounded to nine digits after the point, so that they are within half a millionth of what others
+//! round to six; minus infinity is `null`.
 
 use serde::{Serialize, Serializer};
 
@@ -119,10 +120,10 @@ impl VerdictLine {
     }
 }
 
-/// To six digits, to the nearest decimal; what is not finite is `None`.
+/// To nine digits, to the nearest decimal; what is not finite is `None`.
 fn rounded(value: f64) -> Option<f64> {
-    // Printing rounds the exact binary value, which dividing by a million would not.
-    let rounded = || format!("{value:.6}").parse().ok();
+    // Printing rounds the exact binary value, which dividing by a billion would not.
+    let rounded = || format!("{value:.9}").parse().ok();
     value.is_finite().then(rounded).flatten()
 }
 
@@ -131,10 +132,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_six_digits_and_zero_has_none() {
+    fn numbers_have_nine_digits_and_zero_has_none() {
         assert_eq!(rounded(f64::NEG_INFINITY), None);
-        let texts = [1.234_567_89, -0.000_000_4, 2.5, -1e9]
+        let texts = [1.234_567_890_12, -0.000_000_000_4, 2.5, -1e9]
             .map(|value| serde_json::to_string(&rounded(value)).unwrap());
-        assert_eq!(texts, ["1.234568", "-0.0", "2.5", "-1000000000.0"]);
+        assert_eq!(texts, ["1.23456789", "-0.0", "2.5", "-1000000000.0"]);
     }
 }
