@@ -1,5 +1,6 @@
 //! Reads the configuration file, and the files it names.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,8 +40,10 @@ pub fn read(path: &Path) -> Result<Config, ConfigFileError> {
     let text = fs::read_to_string(path).map_err(unreadable)?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let read_beside = |named: &Path| fs::read_to_string(folder.join(named));
-    config::parse(&text, &read_beside).map_err(|errors| ConfigFileError::Invalid {
-        path: path.to_owned(),
-        errors,
+    config::parse(&text, &read_beside, &|name| env::var(name)).map_err(|errors| {
+        ConfigFileError::Invalid {
+            path: path.to_owned(),
+            errors,
+        }
     })
 }

@@ -1,6 +1,9 @@
 //! A good and a bad release, side by side, on backends and callers of our own.
 
+use std::env::VarError;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -56,7 +59,8 @@ impl Demo {
         let (stable, good) = (Behaviour::HEALTHY, Behaviour::HEALTHY);
         let backends = Backends::start(&[stable, good, stable, BAD], seed)?;
         let text = Self::config(backends.addresses());
-        let config = config::parse(&text, &|_| Err(std::io::ErrorKind::NotFound.into()))
+        let no_file = |_: &Path| Err(io::ErrorKind::NotFound.into());
+        let config = config::parse(&text, &no_file, &|_| Err(VarError::NotPresent))
             .map_err(|errors| anyhow!("{}", errors.display("demo.yaml".as_ref())))?;
         let app = App::start(config)?;
         let crowd = |flag: &str| Crowd {

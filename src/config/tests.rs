@@ -23,6 +23,14 @@ fn read_file(path: &Path) -> io::Result<String> {
     }
 }
 
+/// In these tests the environment is empty unless they say otherwise.
+fn parse(
+    text: &str,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, ConfigErrors> {
+    super::parse(text, read_file, &|_| Err(VarError::NotPresent))
+}
+
 fn problems(text: &str) -> Vec<String> {
     let errors = parse(text, &read_file).expect_err(text);
     errors
@@ -379,7 +387,8 @@ routes:
              repeat a whole value with an alias (`*name`)",
             "f:4:39: backends.a: `a` is written twice; remove one of the two",
             "f:7:5: routes[1]: tags such as `!odd` are not supported; remove it",
-            "f:8:13: routes[2].path: `${…}` is not in this version; write the value itself",
+            "f:8:13: routes[2].path: the environment variable `ROOT` is not set; set it where serin \
+             is started, as in `ROOT=… serin`, or write `$${ROOT}` for this very text",
         ]
     );
 }
@@ -735,6 +744,150 @@ fn each_key_of_the_design_is_named_once() {
     );
 }
 
+/// The problems of a text whose variables all hold `value`; `${NONE}` is not set.
+fn problems_with(text: &str, value: &str) -> Vec<String> {
+    let variable = |name: &str| match name {
+        "NONE" => Err(VarError::NotPresent),
+        _ => Ok(value.to_owned()),
+    };
+    match super::parse(text, &read_file, &variable) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn variables_are_values_of_any_kind() {
+    let text = r#"
+workers: ${WORKERS}
+listeners: [{ address: "0.0.0.0:${PORT}" }]
+backends: { a: "http://${HOST}:80", b: "http://b/$${x" }
+flags:
+  f: { stable: a, canary: b, enabled: "${ON}", default: "${SHARE}%", salt: "${revision}$${A}" }
+routes: [{ path: /, flag: "${FLAG}" }]
+"#
+    .replace("b/$${x", "b");
+    let variable = |name: &str| match name {
+        "WORKERS" => Ok("4".to_owned()),
+        "PORT" => Ok("8443".to_owned()),
+        "HOST" => Ok("orders".to_owned()),
+        "ON" => Ok("false".to_owned()),
+        "SHARE" => Ok("12.5".to_owned()),
+        "FLAG" => Ok("f".to_owned()),
+        _ => Err(VarError::NotPresent),
+    };
+    let config = super::parse(&text, &read_file, &variable).unwrap();
+    assert_eq!(config.workers.map(NonZeroUsize::get), Some(4));
+    assert_eq!(config.listeners[0].address, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(config.backends[0].endpoints[0].to_string(), "orders:80");
+    let flag = &config.flags[0].flag;
+    assert!(!flag.enabled);
+    assert_eq!(
+        flag.weights.default,
+        Weight::from_basis_points(1250).unwrap()
+    );
+    assert_eq!(&*flag.salt, "${revision}${A}");
+}
+
+#[test]
+fn a_problem_shows_the_variable_and_never_its_value() {
+    for (text, value, expected) in [
+        (
+            with_flag("default: \"${SHARE}\""),
+            "9000%",
+            "4:46: flags.f.default: the value with `${SHARE}`, which is not shown, does not fit; \
+             expected a percentage such as `25%`",
+        ),
+        (
+            with_flag("default: \"${A}${B}\""),
+            "9000%",
+            "4:46: flags.f.default: the value with `${A}` and `${B}`, which is not shown, does \
+             not fit; expected a percentage such as `25%`",
+        ),
+        (
+            with_flag("enabled: \"${ON}\""),
+            "maybe",
+            "4:46: flags.f.enabled: the value with `${ON}`, which is not shown, does not fit; \
+             expected `true` or `false`",
+        ),
+        (
+            with_flag("stickiness: \"${S}\""),
+            "glue",
+            "4:49: flags.f.stickiness: the value with `${S}`, which is not shown, does not fit; \
+             expected one of `caller` or `request`",
+        ),
+        (
+            with_flag("force: \"${S}\""),
+            "glue",
+            "4:44: flags.f.force: the value with `${S}`, which is not shown, does not fit; \
+             expected a map with `header` and `for`",
+        ),
+        (
+            format!("workers: ${{N}}\n{}", with_groups("{}")),
+            "70000",
+            "1:10: workers: the value with `${N}`, which is not shown, does not fit; \
+             expected a whole number from 1 to 1024",
+        ),
+        (
+            with_routes("{ path: /, backend: \"${B}\" }"),
+            "orders",
+            "5:30: routes[0].backend: the value with `${B}`, which is not shown, does not fit; \
+             look at what the environment holds",
+        ),
+    ] {
+        let found = problems_with(&text, value);
+        assert_eq!(found, [expected]);
+    }
+}
+
+#[test]
+fn problems_around_variables_do_not_show_their_values_either() {
+    for (text, value, expected) in [
+        (
+            with_groups("{ x: { callers_file: \"${FILE}.txt\" } }"),
+            "gone",
+            "3:30: groups.x.callers_file: cannot read `${FILE}.txt`: entity not found; \
+             write a path that is absolute or starts at this file",
+        ),
+        (
+            // The problem stands at the second, and tells of the first.
+            sound(
+                "{ address: \"${A}\" }, { address: \"[::]:81\" }",
+                "{}",
+                "",
+                ROUTE,
+            ),
+            "0.0.0.0:81",
+            "1:45: listeners[1].address: does not go together with a value from the environment, \
+             which is not shown; look at what its variables hold",
+        ),
+        (
+            with_routes("{ path: \"/${NONE}\", flag: f }"),
+            "",
+            "5:18: routes[0].path: the environment variable `NONE` is not set; set it where serin \
+             is started, as in `NONE=… serin`, or write `$${NONE}` for this very text",
+        ),
+        (
+            with_routes("{ path: /${A}, flag: f }"),
+            "x",
+            "5:20: not valid YAML: did not find expected ',' or '}', while parsing a flow \
+             mapping at line 5 column 10; put `${NAME}` in quotes where it stands in `[…]` or `{…}`",
+        ),
+    ] {
+        let found = problems_with(&text, value);
+        assert_eq!(found, [expected]);
+    }
+}
+
+#[test]
+fn problems_that_do_not_depend_on_variables_stay_as_they_are() {
+    let text = with_flag("default: \"${SHARE}\", groups: { i: 5% }");
+    assert_eq!(
+        problems_with(&text, "1%"),
+        ["4:68: flags.f.groups.i: no group is named `i`; expected one of `g`, `h`"]
+    );
+}
+
 /// Changes a sample in one place: removes, repeats or replaces a few characters.
 fn mutated() -> impl Strategy<Value = String> {
     let sample = prop_oneof![Just(SMALLEST), Just(REFERENCE)];
@@ -773,4 +926,45 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_the_environment_holds_is_in_no_problem(
+        quoted in proptest::sample::subsequence(REFERENCE_TEXTS.to_vec(), 1..6),
+        value in prop_oneof![
+            "[a-z]{5,9}", "99[0-9]{3}%", "4[0-9]{4}h", "10\\.99\\.[1-9]{2}\\.0/8",
+            "http://[a-z]{6}/q", "/[a-z]{5}",
+        ],
+    ) {
+        let mut text = REFERENCE.to_owned();
+        for part in quoted {
+            text = text.replacen(part, &part.replace(part_value(part), "\"${SECRET}\""), 1);
+        }
+        let telling = value.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        prop_assume!(!REFERENCE.to_lowercase().contains(&telling));
+        for line in problems_with(&text, &value) {
+            prop_assert!(!line.to_lowercase().contains(&telling), "{value} in {line}");
+        }
+    }
+}
+
+/// Values of the reference, each with its key.
+const REFERENCE_TEXTS: [&str; 14] = [
+    "address: 0.0.0.0:8080",
+    "address: 127.0.0.1:9901",
+    "header: x-user-id ",
+    "max_age: 30d",
+    "callers_file: beta.txt",
+    "percentage: 10%",
+    "url: http://10.0.0.3:8000",
+    "connect: 1s",
+    "stable: orders-v1 ",
+    "- 1%",
+    "final_control: 1%",
+    "path: /checkout",
+    "max: 1000ms",
+    "flag: checkout",
+];
+
+fn part_value(part: &str) -> &str {
+    part.trim_end().rsplit_once(' ').unwrap().1
 }

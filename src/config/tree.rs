@@ -6,7 +6,7 @@
 //! and column, and the text as it was written (`2.40`, which the tree knows as 2.4). That costs a
 //! second reading for each problem and nothing for a file without any.
 //!
-//! A key written twice, a merge key, a tag and a `${NAME}` are noted while reading, which goes on.
+//! A key written twice, a merge key and a tag are noted while reading, which goes on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -202,13 +202,6 @@ impl<'r> Reading<'r> {
             report.refuse(place);
         }
     }
-
-    fn check_text(&self, place: Place, text: &str) {
-        if text.contains("${") {
-            let problem = "`${…}` is not in this version";
-            self.refuse(place, Problem::new(problem).hint("write the value itself"));
-        }
-    }
 }
 
 /// Fails wherever it is used, and keeps the text it failed on.
@@ -326,7 +319,6 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
-        self.reading.check_text(self.place, text);
         Ok(self.node(Content::Text(text.to_owned())))
     }
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use crate::config::reader::{PLACED, SHORT_OR_LONG};
+use crate::config::reader::{PLACED, PLACED_SECRET, SHORT_OR_LONG};
 use crate::config::report::AS_WRITTEN;
 use crate::config::tree::Place;
 
@@ -17,6 +17,8 @@ pub(super) trait FromText: Sized {
     const EXPECTED: &'static str;
     /// How to write it, where a number or boolean stands; [`AS_WRITTEN`] is that number.
     const INSTEAD_OF_NUMBER: &'static str = "";
+    /// Whether nothing of it is ever shown, wherever it comes from.
+    const IS_SECRET: bool = false;
 
     /// Reads the text, or says what is wrong and, after `; `, what would have been right.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -64,7 +66,9 @@ pub(super) struct Written<T> {
 
 impl<'de, T: FromText> Deserialize<'de> for Written<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Placed { place, value } = Placed::<Text<T>>::deserialize(deserializer)?;
+        let name = if T::IS_SECRET { PLACED_SECRET } else { PLACED };
+        let visitor = PlacedVisitor::<Text<T>>(PhantomData);
+        let Placed { place, value } = deserializer.deserialize_newtype_struct(name, visitor)?;
         Ok(Self {
             place,
             value: value.0,

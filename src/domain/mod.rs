@@ -23,6 +23,7 @@ pub mod matcher;
 pub mod rollout;
 pub mod route;
 pub mod routing;
+pub mod secret;
 pub mod stats;
 #[cfg(test)]
 pub(crate) mod testing;
