@@ -37,7 +37,7 @@ enum Format {
 
 impl Serve {
     pub(crate) fn run(self) -> Done {
-        let config = config_file::read(&self.config.config)?;
+        let config = config_file::read(&self.config.config)?.config;
         logs::start(
             &self.log,
             match self.log_format {
