@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod exit;
 mod explain;
+mod schema;
 mod serve;
 
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ enum Command {
     Serve(serve::Serve),
     /// Say whether a configuration is right, or all that is wrong with it.
     Check(check::Check),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Schema),
     /// Say where a given request would go, and why.
     Explain(explain::Explain),
     /// Watch a good release promoted and a bad one rolled back, within a minute.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Explain(explain) => explain.run(),
         Command::Demo(demo) => demo.run(),
     };

@@ -28,6 +28,7 @@
 //! the environment, `reader` reads the document's types from them past every problem, the file of
 //! each section says what its part means, and `report` looks up where the problems stand.
 
+mod address;
 mod backend;
 pub mod defaults;
 mod document;
@@ -42,6 +43,7 @@ mod reader;
 mod report;
 mod rollout;
 mod route;
+mod schema;
 #[allow(
     dead_code,
     reason = "sections that take a secret read it here, as they come"
@@ -72,6 +74,7 @@ pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::listener::{Admin, Listener};
 pub use self::rollout::RolloutConfig;
+pub use self::schema::schema;
 
 use self::document::Document;
 use self::flag::FlagReader;

@@ -1,6 +1,7 @@
 //! The whole way from text to meaning or to problems.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -283,7 +284,7 @@ fn files_from_other_editors_are_read_alike() {
     let foreign = format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n"));
     parse(&foreign, &read_file).unwrap();
     let broken = foreign.replace("canary: orders-v2", "canary: orders-v3");
-    let expected = "f:9:13: flags.orders.canary: no backend is named `orders-v3`; \
+    let expected = "f:10:13: flags.orders.canary: no backend is named `orders-v3`; \
                     did you mean `orders-v1`?";
     assert_eq!(problems(&broken), [expected]);
 }
@@ -926,6 +927,22 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_the_reader_takes_fits_the_schema(text in mutated()) {
+        static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+            jsonschema::draft202012::new(&serde_json::from_str(&schema()).unwrap()).unwrap()
+        });
+        if parse(&text, &read_file).is_ok() {
+            let document = serde_yaml::from_str(&text).unwrap();
+            prop_assert!(SCHEMA.is_valid(&document), "{}", text);
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_the_environment_holds_is_in_no_problem(
