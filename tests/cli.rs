@@ -174,6 +174,19 @@ const SPOILT: [(&str, &str, &[&str]); 14] = [
 ];
 
 #[test]
+fn the_schema_is_printed_as_it_is_beside_the_samples() {
+    let output = serin(&["schema"]);
+    assert!(output.status.success());
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/serin.schema.json");
+    assert_eq!(stdout(&output), std::fs::read_to_string(committed).unwrap());
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+}
+
+#[test]
 fn a_wrong_configuration_is_told_line_by_line_and_nothing_is_started() {
     for (part, spoilt, said) in SPOILT {
         let port = free_port();
@@ -276,8 +289,8 @@ fn a_command_line_that_makes_no_sense_is_told_so() {
         "0 done",
         "1 failed",
         "2 usage",
-        "3 unreachable",
-        "timed out",
+        "unreachable",
+        "4 timed out",
         "5 paused",
     ] {
         assert!(exits.contains(code), "{exits}");

@@ -266,7 +266,13 @@ fn refused(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
         (source.path.clone(), source.text.as_str())
     });
     let errors = config::object(text, &objections);
-    ConfigFileError::Invalid { path, errors }.into()
+    let files = source.map(|source| source.files.clone());
+    ConfigFileError::Invalid {
+        path,
+        errors,
+        files: files.unwrap_or_default(),
+    }
+    .into()
 }
 
 /// Who is let into the admin API, and the means to change that.

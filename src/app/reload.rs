@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
-use crate::adapters::config_file::{self, ConfigFileError, Source};
+use tokio::sync::mpsc;
+
+use crate::adapters::config_file::{self, ConfigFileError, ConfigWatch, Pace, Source};
 use crate::admin::Tokens;
 use crate::app::routing;
 use crate::app::telling::Recipients;
@@ -55,7 +56,10 @@ impl Fixed {
 
 /// Reads the configuration again whenever somebody asks or its file changes.
 pub(crate) struct Reloader {
-    path: PathBuf,
+    /// What is running.
+    source: Source,
+    /// Tells when a file has changed; none where the system gives no thread for it.
+    watch: Option<(ConfigWatch, mpsc::Receiver<()>)>,
     fixed: Fixed,
     commands: CommandSender,
     requests: ReloadReceiver,
@@ -73,7 +77,8 @@ impl Reloader {
         (tokens, recipients): (SnapshotWriter<Tokens>, Recipients),
     ) -> Self {
         Self {
-            path: source.path,
+            watch: watch(&source),
+            source,
             fixed,
             commands: commands.clone(),
             requests,
@@ -90,10 +95,25 @@ impl Reloader {
 
     /// Runs until nobody can ask any more.
     pub(crate) async fn run(mut self) {
-        while let Some(PendingReload { by, reply }) = self.requests.recv().await {
-            let taken = self.reload(&by).await;
-            // Whoever asked may have left.
-            let _ = reply.send(taken);
+        loop {
+            tokio::select! {
+                pending = self.requests.recv() => {
+                    let Some(PendingReload { by, reply }) = pending else {
+                        return;
+                    };
+                    let taken = self.reload(&by).await;
+                    // Whoever asked may have left.
+                    let _ = reply.send(taken);
+                }
+                Some(()) = changed(&mut self.watch) => {
+                    let by = Author {
+                        who: "file".to_owned(),
+                        why: "it has changed".to_owned(),
+                    };
+                    // What comes of it is logged and shown where it is done.
+                    let _ = self.reload(&by).await;
+                }
+            }
         }
     }
 
@@ -135,11 +155,20 @@ impl Reloader {
 
     /// Reads, compares, and hands over; gives what changed.
     async fn take(&mut self) -> Result<Vec<String>, ReloadError> {
-        let (text, config) = config_file::read_with_text(&self.path)
-            .map_err(|error| ReloadError::Refused(lines_of(&error)))?;
+        let path = self.source.path.clone();
+        let loaded = config_file::read(&path);
+        if let Some((watch, _)) = &self.watch {
+            let files = match &loaded {
+                Ok(loaded) => loaded.files.clone(),
+                Err(error) => error.files(),
+            };
+            watch.follow(files);
+        }
+        let loaded = loaded.map_err(|error| ReloadError::Refused(lines_of(&error)))?;
+        let (config, source) = loaded.split(&path);
         let refuse = |objections: &[Objection]| {
-            let errors = config::object(&text, objections);
-            let shown = errors.display(&self.path).to_string();
+            let errors = config::object(&source.text, objections);
+            let shown = errors.display(&path).to_string();
             ReloadError::Refused(shown.lines().map(ToOwned::to_owned).collect())
         };
         let objections = self.fixed.objections(&Fixed::of(&config));
@@ -153,7 +182,9 @@ impl Reloader {
             Ok(()) => {
                 self.recipients.replace(webhooks);
                 self.tokens.publish(tokens);
-                Ok(Vec::new())
+                let diff = source.diff_from(&self.source);
+                self.source = source;
+                Ok(diff.to_string().lines().map(ToOwned::to_owned).collect())
             }
             Err(InstallError::Refused(refusals)) => {
                 let objections: Vec<_> = refusals.iter().map(objection).collect();
@@ -161,6 +192,23 @@ impl Reloader {
             }
             Err(InstallError::Stopping) => Err(ReloadError::Stopping),
         }
+    }
+}
+
+/// Watches the files of a configuration. Without a watch a signal or the API does as well.
+fn watch(source: &Source) -> Option<(ConfigWatch, mpsc::Receiver<()>)> {
+    let started = ConfigWatch::start(source.files.clone(), Pace::default());
+    if let Err(error) = &started {
+        tracing::warn!(%error, "changes of the configuration file are not watched for");
+    }
+    started.ok()
+}
+
+/// Waits for a change of the files; for ever where nobody watches.
+async fn changed(watch: &mut Option<(ConfigWatch, mpsc::Receiver<()>)>) -> Option<()> {
+    match watch {
+        Some((_, changes)) => changes.recv().await,
+        None => std::future::pending().await,
     }
 }
 

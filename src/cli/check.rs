@@ -16,7 +16,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(self) -> Done {
         let path = self.config.config;
-        let config = config_file::read(&path)?;
+        let config = config_file::read(&path)?.config;
         println!(
             "{}: ok: {} listeners, {} backends, {} groups, {} flags, {} routes",
             path.display(),

@@ -11,7 +11,7 @@ use crate::admin::client::ClientError;
 use crate::runtime::bind::BindError;
 
 /// What the help says about exit codes.
-pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused or rolled back, \
+pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused, different or rolled back, \
     2 usage or configuration, 3 unreachable, 4 timed out, 5 paused or waiting for approval, \
     130 interrupted.";
 
@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Done,
     /// Failed, refused, or rolled back.
     Refused,
+    /// Two configurations differ, and whether they do was asked.
+    Different,
     /// The command line, the configuration or the machine do not fit.
     Usage,
     /// There is nobody to ask.
@@ -38,7 +40,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::Refused => 1,
+            Exit::Refused | Exit::Different => 1,
             Exit::Usage => 2,
             Exit::Unreachable => 3,
             Exit::TimedOut => 4,

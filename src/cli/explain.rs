@@ -41,7 +41,7 @@ pub(crate) struct Explain {
 impl Explain {
     pub(crate) fn run(self) -> Done {
         let request = self.request()?;
-        let config = config_file::read(&self.config.config)?;
+        let config = config_file::read(&self.config.config)?.config;
         let plans: Vec<Option<RolloutPlan>> = config
             .flags
             .iter()

@@ -8,6 +8,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod exit;
 mod explain;
 mod freeze;
@@ -16,6 +17,7 @@ mod reload;
 mod remote;
 mod replay;
 mod rollout;
+mod schema;
 mod serve;
 mod status;
 mod words;
@@ -44,6 +46,10 @@ enum Command {
     Serve(serve::Serve),
     /// Say whether a configuration is right, or all that is wrong with it.
     Check(check::Check),
+    /// Say what a change of the configuration changes.
+    Diff(diff::Diff),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Schema),
     /// Say where a given request would go, and why.
     Explain(explain::Explain),
     /// Say where everything is, and why.
@@ -82,6 +88,8 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Diff(diff) => diff.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),

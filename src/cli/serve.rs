@@ -39,8 +39,7 @@ enum Format {
 impl Serve {
     pub(crate) fn run(self) -> Done {
         let path = self.config.config;
-        let (text, config) = config_file::read_with_text(&path)?;
-        let source = Source { path, text };
+        let (config, source) = config_file::read(&path)?.split(&path);
         logs::start(
             &self.log,
             match self.log_format {

@@ -1,7 +1,6 @@
 //! Where operators come in, and who they are.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use crate::domain::ids::TokenName;
 use crate::domain::secret::Secret;
@@ -11,9 +10,9 @@ use crate::config::document::{AdminDocument, RoleDocument, TokenDocument};
 use crate::config::group::ReadFile;
 use crate::config::listener::{Listener, overlap};
 use crate::config::report::{Problem, Report};
-use crate::config::text::NonEmpty;
+use crate::config::secret::SecretSource;
 use crate::config::tree::Place;
-use crate::config::written::{FromText, Placed, Written};
+use crate::config::written::{Placed, Written};
 
 /// The shortest token, in bytes: 16 random bytes cannot be guessed, and whatever is shorter was
 /// not made by chance.
@@ -65,14 +64,6 @@ impl Role {
             Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
-    }
-}
-
-impl FromText for Secret {
-    const EXPECTED: &'static str = "text, in quotes";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        Ok(Self::new(text))
     }
 }
 
@@ -155,7 +146,8 @@ impl AdminReader<'_> {
             if let Some(same) = tokens.iter().find(|other| other.secret == secret) {
                 let problem = format!("is the same secret as that of token `{}`", same.name);
                 let hint = format!("make another one: {MAKE_ONE}");
-                self.report.add(place, Problem::new(problem).hint(hint));
+                let problem = Problem::new(problem).hint(hint);
+                self.report.add(place, problem.without_value());
             }
             tokens.push(Token {
                 name: value.name.value.clone(),
@@ -184,42 +176,22 @@ impl AdminReader<'_> {
 
     /// The secret of a token and where it, or the name of its file, is written.
     fn secret(&self, place: Place, token: &TokenDocument) -> Option<(Place, Secret)> {
-        let (place, secret) = match (&token.token, &token.token_file) {
-            (Some(text), None) => (text.place, text.value.clone()),
-            (None, Some(file)) => (file.place, self.secret_file(file)?),
-            (Some(_), Some(file)) => {
-                let problem = Problem::new("`token_file` beside `token`");
-                let problem = problem.hint("remove one of the two");
-                self.report.add(file.place, problem);
-                return None;
-            }
-            (None, None) if self.has_problem(place) => return None,
-            (None, None) => {
-                let problem = Problem::new("`token` is missing");
-                let hint = "add `token_file:` with the name of a file that holds it";
-                self.report.add(place, problem.hint(hint));
-                return None;
-            }
+        let source = SecretSource {
+            place,
+            key: "token",
+            text: token.token.as_ref(),
+            file: token.token_file.as_ref(),
         };
+        let written = token.token.as_ref().map(|text| text.place);
+        let written = written.or_else(|| token.token_file.as_ref().map(|file| file.place));
+        let place = written.unwrap_or(place);
+        let secret = source.read(self.read_file, self.report)?;
         match unfit(secret.reveal()) {
             None => Some((place, secret)),
             Some(why) => {
                 let hint = format!("make one: {MAKE_ONE}");
-                self.report.add(place, Problem::new(why).hint(hint));
-                None
-            }
-        }
-    }
-
-    /// Reads a file that holds a secret and nothing else but the end of its line.
-    fn secret_file(&self, file: &Written<NonEmpty>) -> Option<Secret> {
-        let name = &file.value.0;
-        match (self.read_file)(Path::new(name)) {
-            Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']))),
-            Err(error) => {
-                let problem = Problem::new(format!("cannot read `{name}`: {error}"));
-                let hint = "write a path that is absolute or starts at this file";
-                self.report.add(file.place, problem.hint(hint));
+                let problem = Problem::new(why).hint(hint);
+                self.report.add(place, problem.without_value());
                 None
             }
         }

@@ -32,18 +32,18 @@ impl ConfigError {
         Self {
             line,
             column,
-            path: on_one_line(&path),
-            problem: on_one_line(&problem),
-            hint: hint.as_deref().map(on_one_line),
+            path: on_one_line(&path, SHOWN_CHARS_MAX),
+            problem: on_one_line(&problem, SHOWN_CHARS_MAX),
+            hint: hint.map(|hint| on_one_line(&hint, SHOWN_CHARS_MAX)),
         }
     }
 }
 
-/// Without control characters, which could break the report's lines or the reader's terminal.
-fn on_one_line(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(SHOWN_CHARS_MAX));
+/// Shortened, and without control characters, which could break the report's lines or the reader's terminal.
+pub(super) fn on_one_line(text: &str, chars_max: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(chars_max));
     for (count, c) in text.chars().enumerate() {
-        if count == SHOWN_CHARS_MAX {
+        if count == chars_max {
             shown.push('…');
             break;
         }

@@ -18,7 +18,7 @@ use crate::domain::matcher::text::TextPattern;
 
 use crate::config::document::{MembershipDocument, TextDocument, TextPatternDocument};
 use crate::config::names::Names;
-use crate::config::report::{Problem, Report};
+use crate::config::report::{AS_WRITTEN, Problem, Report};
 use crate::config::text::NonEmpty;
 use crate::config::tree::Place;
 use crate::config::written::{Named, NamedEntry, Placed, ShortOr, Written};
@@ -178,8 +178,11 @@ impl GroupReader<'_> {
         let text = match (self.read_file)(Path::new(name)) {
             Ok(text) => text,
             Err(error) => {
+                let problem = Problem::new(format!("cannot read `{AS_WRITTEN}`: {error}"));
                 let hint = "write a path that is absolute or starts at this file";
-                return refuse(format!("cannot read `{name}`: {error}"), hint);
+                self.report
+                    .add(path.place, problem.hint(hint).without_value());
+                return None;
             }
         };
         let callers = CallersMatcher::from_lines(&text);

@@ -15,7 +15,8 @@
 //! backends: { orders-v1: http://10.0.0.1:8000 }
 //! routes: [{ path: /, backend: orders-v11 }]
 //! ";
-//! let errors = config::parse(text, &|path| std::fs::read_to_string(path)).unwrap_err();
+//! let read_file = |path: &std::path::Path| std::fs::read_to_string(path);
+//! let errors = config::parse(text, &read_file, &|name| std::env::var(name)).unwrap_err();
 //! assert_eq!(
 //!     errors.display("serin.yaml".as_ref()).to_string(),
 //!     "serin.yaml:4:30: routes[0].backend: no backend is named `orders-v11`; \
@@ -23,13 +24,15 @@
 //! );
 //! ```
 //!
-//! The way of a text: `tree` reads YAML into numbered nodes, `reader` reads the document's types
-//! from them past every problem, the file of each section says what its part means, and `report`
-//! looks up where the problems stand.
+//! The way of a text: `tree` reads YAML into numbered nodes, `variables` fills in what comes from
+//! the environment, `reader` reads the document's types from them past every problem, the file of
+//! each section says what its part means, and `report` looks up where the problems stand.
 
+mod address;
 mod admin;
 mod backend;
 pub mod defaults;
+mod diff;
 mod document;
 mod error;
 mod flag;
@@ -44,14 +47,18 @@ mod reader;
 mod report;
 mod rollout;
 mod route;
+mod schema;
+mod secret;
 pub mod state;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tree;
+mod variables;
 mod written;
 
+use std::env::VarError;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -63,23 +70,27 @@ use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::matcher::address::AddressMatcher;
 use crate::domain::notify::NotifyTarget;
 use crate::domain::route::RouteTable;
+use crate::domain::secret::HIDDEN;
 
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
+pub use self::diff::{Change, Diff, diff};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::listener::Listener;
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
+pub use self::schema::schema;
 pub use self::state::StateConfig;
 
 use self::document::Document;
 use self::flag::FlagReader;
-use self::group::GroupReader;
+use self::group::{GroupReader, ReadFile};
 use self::names::Names;
 use self::notify::NotifyReader;
 use self::report::Report;
 use self::route::RouteReader;
 use self::tree::{Content, Node};
+use self::variables::Variable;
 
 /// What a configuration file means.
 #[derive(Clone, Debug)]
@@ -112,26 +123,29 @@ pub struct Config {
 ///
 /// Pure but for `read_file`, by which files that the configuration names (lists of callers,
 /// certificates) are read; their paths come as they are written, so relative ones are the caller's to resolve.
+/// Pure but for what is passed in. By `read_file` files that the configuration names are read;
+/// their paths come as they are written, so relative ones are the caller's to resolve. By
+/// `variable` the environment is asked for each `${NAME}`.
 ///
 /// # Errors
-/// Everything that is wrong with the text, in its order.
+/// Everything that is wrong with the text, in its order. What came from the environment is in none
+/// of it.
 pub fn parse(
     text: &str,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
+    variable: &dyn Fn(&str) -> Result<String, VarError>,
 ) -> Result<Config, ConfigErrors> {
-    // Some editors begin a file with a mark of its encoding.
-    let text = text.trim_start_matches('\u{feff}');
-    let report = Report::default();
-    let root = tree::read(text, &report).map_err(|error| not_yaml(&error))?;
-    if matches!(root.content, Content::Null) && !report.has_problem_within(root.place) {
-        return Err(ConfigErrors::of_whole(
-            (1, 1),
-            "the file is empty",
-            "it needs `listeners`, `backends` and `routes`",
-        ));
+    let text = without_mark(text);
+    let (root, report, config) = read(text, read_file, variable)?;
+    if report.may_tell_of_variables() {
+        let other_value = |name: &str| variable(name).map(|_| HIDDEN.to_owned());
+        let read_other = |path: &Path| match path.to_str() {
+            Some(name) if !name.contains(HIDDEN) => read_file(path),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let (_, with_other_values, _) = read(text, &read_other, &other_value)?;
+        report.hide_what_differs(&with_other_values);
     }
-    let document: Option<Document> = reader::read(&root, &report);
-    let config = document.map(|document| understand(&document, &root, read_file, &report));
     report.finish(text, &root)?;
     config.ok_or_else(|| {
         // A document that cannot be read has left its reason in the report.
@@ -139,13 +153,40 @@ pub fn parse(
     })
 }
 
-fn not_yaml(error: &serde_yaml::Error) -> ConfigErrors {
+/// Some editors begin a file with a mark of its encoding.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+/// One reading, whose problems are in the report.
+fn read(
+    text: &str,
+    read_file: ReadFile<'_>,
+    variable: Variable<'_>,
+) -> Result<(Node, Report, Option<Config>), ConfigErrors> {
+    let report = Report::default();
+    let mut root = tree::read(text, &report).map_err(|error| not_yaml(&error, text))?;
+    if matches!(root.content, Content::Null) && !report.has_problem_within(root.place) {
+        return Err(ConfigErrors::of_whole(
+            (1, 1),
+            "the file is empty",
+            "it needs `listeners`, `backends` and `routes`",
+        ));
+    }
+    variables::fill_in(&mut root, variable, &report);
+    let document: Option<Document> = reader::read(&root, &report);
+    let config = document.map(|document| understand(&document, &root, read_file, &report));
+    Ok((root, report, config))
+}
+
+fn not_yaml(error: &serde_yaml::Error, text: &str) -> ConfigErrors {
     let at = error
         .location()
         .map_or((1, 1), |at| (at.line(), at.column()));
     // The library repeats the position, which stands at the front of the line already.
     let position = format!(" at line {} column {}", at.0, at.1);
     let message = error.to_string().replacen(&position, "", 1);
+    let line = text.lines().nth(at.0.saturating_sub(1)).unwrap_or_default();
     let hint = if message.contains("repetition limit") {
         "aliases repeat too much; write values out"
     } else if message.contains("recursion limit") {
@@ -154,6 +195,8 @@ fn not_yaml(error: &serde_yaml::Error) -> ConfigErrors {
         "remove what follows after `---`"
     } else if message.contains("cannot start any token") {
         "indent with spaces, not tabs, and quote text that starts with a special character"
+    } else if line.contains("${") {
+        "put `${NAME}` in quotes where it stands in `[…]` or `{…}`"
     } else {
         "check indentation, quotes and brackets near this place"
     };
@@ -164,7 +207,7 @@ fn not_yaml(error: &serde_yaml::Error) -> ConfigErrors {
 fn understand(
     document: &Document,
     root: &Node,
-    read_file: &dyn Fn(&Path) -> io::Result<String>,
+    read_file: ReadFile<'_>,
     report: &Report,
 ) -> Config {
     let group_names = Names::new(

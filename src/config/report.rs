@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::domain::secret::HIDDEN;
+
 use crate::config::error::{ConfigError, ConfigErrors};
 use crate::config::tree::{self, Node, Place};
 
@@ -21,6 +23,8 @@ const SHOWN_MAX: usize = 100;
 pub(super) struct Problem {
     text: String,
     hint: Option<String>,
+    /// Whether it can be shown where the value is hidden: it holds no part of it.
+    is_without_value: bool,
 }
 
 impl Problem {
@@ -29,6 +33,16 @@ impl Problem {
         Self {
             text: text.into(),
             hint: None,
+            is_without_value: false,
+        }
+    }
+
+    /// Says that no part of the value, nor of any other that may be hidden, is in it;
+    /// [`AS_WRITTEN`] may be.
+    pub(super) fn without_value(self) -> Self {
+        Self {
+            is_without_value: true,
+            ..self
         }
     }
 
@@ -49,6 +63,34 @@ impl Problem {
     }
 }
 
+/// Why a value is not to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hidden {
+    /// Variables of the environment are in it, named as they are written. How the value is written
+    /// may be shown.
+    Variables(String),
+    /// Its key is for a secret. Nothing of it may be shown.
+    Secret,
+}
+
+impl Hidden {
+    fn unfit(&self, expected: Option<&str>) -> Problem {
+        let problem = match self {
+            Self::Variables(names) => {
+                let problem = format!("the value with {names}, which is not shown, does not fit");
+                Problem::new(problem)
+            }
+            Self::Secret => Problem::new("this secret, which is not shown, does not fit"),
+        };
+        let problem = match (expected, self) {
+            (Some(expected), _) => problem.hint(format!("expected {expected}")),
+            (None, Self::Variables(_)) => problem.hint("look at what the environment holds"),
+            (None, Self::Secret) => problem,
+        };
+        problem.without_value()
+    }
+}
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -58,6 +100,8 @@ pub(super) struct Report {
     refused: RefCell<HashSet<Place>>,
     /// The last key or value within each list and map.
     ends: RefCell<HashMap<Place, Place>>,
+    /// Values that are not to be shown.
+    hidden: RefCell<HashMap<Place, Hidden>>,
     /// Which keys each kind of map knows, and which of them were written.
     #[cfg(test)]
     pub(super) coverage: RefCell<BTreeMap<(&'static str, &'static str), bool>>,
@@ -66,6 +110,10 @@ pub(super) struct Report {
 impl Report {
     /// Adds a problem.
     pub(super) fn add(&self, place: Place, problem: Problem) {
+        let problem = match self.hidden.borrow().get(&place) {
+            Some(hidden) if !problem.is_without_value => hidden.unfit(None),
+            _ => problem,
+        };
         let mut problems = self.problems.borrow_mut();
         let known = problems.entry(place).or_default();
         // The document is read several times, so the same problem may be found again.
@@ -84,6 +132,61 @@ impl Report {
         self.refused.borrow().contains(&place)
     }
 
+    /// Marks a value as brought in by variables of the environment.
+    pub(super) fn hide_variables(&self, place: Place, names: &[String]) {
+        let names: Vec<_> = names.iter().map(|name| format!("`${{{name}}}`")).collect();
+        let hidden = Hidden::Variables(names.join(" and "));
+        self.hidden.borrow_mut().insert(place, hidden);
+    }
+
+    /// Marks a value as one that nothing is shown of, not even how it is written.
+    pub(super) fn hide_secret(&self, place: Place) {
+        let mut hidden = self.hidden.borrow_mut();
+        hidden.entry(place).or_insert(Hidden::Secret);
+    }
+
+    /// Whether nothing of a value is to be shown, not even how it is written.
+    pub(super) fn is_secret(&self, place: Place) -> bool {
+        self.hidden.borrow().get(&place) == Some(&Hidden::Secret)
+    }
+
+    /// Whether a value was brought in by the environment: its text may mean a number.
+    pub(super) fn is_from_variables(&self, place: Place) -> bool {
+        let hidden = self.hidden.borrow();
+        matches!(hidden.get(&place), Some(Hidden::Variables(_)))
+    }
+
+    /// What to say of a hidden value that does not fit; none where the value is not hidden.
+    pub(super) fn unfit(&self, place: Place, expected: impl FnOnce() -> String) -> Option<Problem> {
+        let hidden = self.hidden.borrow();
+        let hidden = hidden.get(&place)?;
+        Some(hidden.unfit(Some(&expected())))
+    }
+
+    /// Whether the environment must be kept out of what is said.
+    pub(super) fn may_tell_of_variables(&self) -> bool {
+        let hidden = self.hidden.borrow();
+        let mut hidden = hidden.values();
+        hidden.any(|why| *why != Hidden::Secret) && !self.problems.borrow().is_empty()
+    }
+
+    /// Takes the environment out of problems of other places, such as that one address is in the
+    /// way of another: what is also said when the variables hold something else does not depend on
+    /// them, and everything else is not shown.
+    pub(super) fn hide_what_differs(&self, with_other_values: &Self) {
+        let said = with_other_values.problems.borrow();
+        for (place, problems) in self.problems.borrow_mut().iter_mut() {
+            for problem in problems {
+                let is_independent = said.get(place).is_some_and(|said| said.contains(problem));
+                if !problem.is_without_value && !is_independent {
+                    let text = "does not go together with a value from the environment, which is \
+                                not shown";
+                    *problem = Problem::new(text).hint("look at what its variables hold");
+                }
+            }
+        }
+    }
+
     /// Notes the last key or value within a list or map.
     pub(super) fn close(&self, place: Place, last: Place) {
         self.ends.borrow_mut().insert(place, last);
@@ -98,7 +201,7 @@ impl Report {
 
     /// The problems with their positions in the text, in its order; none is `Ok`.
     pub(super) fn finish(self, text: &str, root: &Node) -> Result<(), ConfigErrors> {
-        let problems = self.problems.into_inner();
+        let problems = self.problems.take();
         if problems.is_empty() {
             return Ok(());
         }
@@ -106,7 +209,10 @@ impl Report {
         let omitted = problems.len().saturating_sub(SHOWN_MAX);
         for (place, problems) in problems.into_iter().take(SHOWN_MAX) {
             let written = tree::locate(text, place);
-            let value = written.text.unwrap_or_default();
+            let value = match written.text {
+                Some(_) if self.is_secret(place) => HIDDEN.to_owned(),
+                text => text.unwrap_or_default(),
+            };
             let quote = |text: String| text.replace(AS_WRITTEN, &value);
             errors.extend(problems.into_iter().map(|problem| {
                 ConfigError::new(

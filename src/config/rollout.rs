@@ -5,14 +5,16 @@ use std::time::Duration;
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
-    PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, problems_of,
+    Mode, NoData, OnDeadline, PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage,
+    StageShape, StartMode, Undecided, problems_of,
 };
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults;
 use crate::config::document::{
-    ApproveDocument, ChecksDocument, GateDocument, RolloutDocument, StageDocument,
+    ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
+    OnDeadlineDocument, RolloutDocument, StageDocument, StartDocument, UndecidedDocument,
 };
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
@@ -111,13 +113,28 @@ fn policy(document: &RolloutDocument) -> RolloutPolicy {
         .map(|Count(count)| usize::try_from(count).unwrap_or(usize::MAX));
     let deadline = document.deadline.as_ref();
     RolloutPolicy {
-        start: document.start.unwrap_or_default(),
-        mode: document.mode.unwrap_or_default(),
-        no_data: document.no_data.unwrap_or_default(),
-        undecided: document.undecided.unwrap_or_default(),
+        start: match document.start {
+            None | Some(StartDocument::Auto) => StartMode::Auto,
+            Some(StartDocument::Manual) => StartMode::Manual,
+        },
+        mode: match document.mode {
+            None | Some(ModeDocument::Act) => Mode::Act,
+            Some(ModeDocument::Observe) => Mode::Observe,
+        },
+        no_data: match document.no_data {
+            None | Some(NoDataDocument::Hold) => NoData::Hold,
+            Some(NoDataDocument::Rollback) => NoData::Rollback,
+        },
+        undecided: match document.undecided {
+            None | Some(UndecidedDocument::Promote) => Undecided::Promote,
+            Some(UndecidedDocument::Hold) => Undecided::Hold,
+        },
         patience: patience.and_then(Result::ok).unwrap_or(defaults::PATIENCE),
         deadline: deadline.map_or(defaults::DEADLINE, |deadline| deadline.value),
-        on_deadline: document.on_deadline.unwrap_or_default(),
+        on_deadline: match document.on_deadline {
+            None | Some(OnDeadlineDocument::Hold) => OnDeadline::Hold,
+            Some(OnDeadlineDocument::Rollback) => OnDeadline::Rollback,
+        },
         stable_min_endpoints: endpoints.unwrap_or_default(),
     }
 }

@@ -1,6 +1,7 @@
 //! The whole way from text to meaning or to problems.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -28,6 +29,14 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("torn.pem") => Ok(AUTHORITY[..200].to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+/// In these tests the environment is empty unless they say otherwise.
+fn parse(
+    text: &str,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, ConfigErrors> {
+    super::parse(text, read_file, &|_| Err(VarError::NotPresent))
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -352,7 +361,7 @@ fn files_from_other_editors_are_read_alike() {
     let foreign = format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n"));
     parse(&foreign, &read_file).unwrap();
     let broken = foreign.replace("canary: orders-v2", "canary: orders-v3");
-    let expected = "f:9:13: flags.orders.canary: no backend is named `orders-v3`; \
+    let expected = "f:10:13: flags.orders.canary: no backend is named `orders-v3`; \
                     did you mean `orders-v1`?";
     assert_eq!(problems(&broken), [expected]);
 }
@@ -456,7 +465,8 @@ routes:
              repeat a whole value with an alias (`*name`)",
             "f:4:39: backends.a: `a` is written twice; remove one of the two",
             "f:7:5: routes[1]: tags such as `!odd` are not supported; remove it",
-            "f:8:13: routes[2].path: `${…}` is not in this version; write the value itself",
+            "f:8:13: routes[2].path: the environment variable `ROOT` is not set; set it where serin \
+             is started, as in `ROOT=… serin`, or write `$${ROOT}` for this very text",
         ]
     );
 }
@@ -572,7 +582,7 @@ const UNFIT_TOKENS: [(&str, &str); 11] = [
     (
         "tokens: [{ name: ci, role: operator }]",
         "admin.tokens[0]: `token` is missing; \
-             add `token_file:` with the name of a file that holds it",
+             add `token_file:` with the name of a file, or `token: \"${NAME}\"`",
     ),
     (
         "tokens: [{ name: ci, role: root, token: hunter2hunter2hunter2 }]",
@@ -942,45 +952,21 @@ fn certificates_and_headers_of_a_target_are_what_they_are_called() {
 
 #[test]
 fn problems_with_a_secret_do_not_tell_it() {
-    for (target, expected) in [
-        (
-            "{ webhook: hooks/s3cret }",
-            "the URL has no scheme; write `https://` before it",
-        ),
-        (
-            "{ webhook: ftp://a/s3cret }",
-            "unknown scheme `ftp`; write `https://…` or `http://…`",
-        ),
-        (
-            "{ webhook: \"https://u:s3cret@a/\" }",
-            "a URL with user and password is not supported; send credentials in `headers`, such \
-             as `authorization`",
-        ),
-        (
-            "{ webhook: \"https://a:x/s3cret\" }",
-            "the URL has no valid port (`:x`); write 1 to 65535",
-        ),
-        (
-            "{ webhook: \"https://a/s3cret key\" }",
-            "the URL has characters that do not belong there; write others as `%20`",
-        ),
-        (
-            "{ webhook: 53237 }",
-            "expected a URL such as `https://chat.example.com/hook`, found a number",
-        ),
-        (
-            "{ webhook: http://a, headers: { x: \"s3cret\\n\" } }",
-            "has characters that a header cannot carry; write one line of ASCII",
-        ),
-        (
-            "{ webhook: http://a, headers: { x: 53237 } }",
-            "expected text, found a number; put it in quotes",
-        ),
+    for target in [
+        "{ webhook: hooks/s3cret }",
+        "{ webhook: ftp://a/s3cret }",
+        "{ webhook: \"https://u:s3cret@a/\" }",
+        "{ webhook: \"https://a:x/s3cret\" }",
+        "{ webhook: \"https://a/s3cret key\" }",
+        "{ webhook: 53237 }",
+        "{ webhook: http://a, headers: { x: \"s3cret\\n\" } }",
+        "{ webhook: http://a, headers: { x: 53237 } }",
     ] {
         let [problem] = &problems(&with_notify(target))[..] else {
             panic!("{target}");
         };
-        assert!(problem.ends_with(expected), "{problem}");
+        let unfit = "this secret, which is not shown, does not fit; expected";
+        assert!(problem.contains(unfit), "{problem}");
         assert!(
             !problem.contains("s3cret") && !problem.contains("53237"),
             "{problem}"
@@ -1078,6 +1064,150 @@ fn each_key_of_the_design_is_named_once() {
     );
 }
 
+/// The problems of a text whose variables all hold `value`; `${NONE}` is not set.
+fn problems_with(text: &str, value: &str) -> Vec<String> {
+    let variable = |name: &str| match name {
+        "NONE" => Err(VarError::NotPresent),
+        _ => Ok(value.to_owned()),
+    };
+    match super::parse(text, &read_file, &variable) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn variables_are_values_of_any_kind() {
+    let text = r#"
+workers: ${WORKERS}
+listeners: [{ address: "0.0.0.0:${PORT}" }]
+backends: { a: "http://${HOST}:80", b: "http://b/$${x" }
+flags:
+  f: { stable: a, canary: b, enabled: "${ON}", default: "${SHARE}%", salt: "${revision}$${A}" }
+routes: [{ path: /, flag: "${FLAG}" }]
+"#
+    .replace("b/$${x", "b");
+    let variable = |name: &str| match name {
+        "WORKERS" => Ok("4".to_owned()),
+        "PORT" => Ok("8443".to_owned()),
+        "HOST" => Ok("orders".to_owned()),
+        "ON" => Ok("false".to_owned()),
+        "SHARE" => Ok("12.5".to_owned()),
+        "FLAG" => Ok("f".to_owned()),
+        _ => Err(VarError::NotPresent),
+    };
+    let config = super::parse(&text, &read_file, &variable).unwrap();
+    assert_eq!(config.workers.map(NonZeroUsize::get), Some(4));
+    assert_eq!(config.listeners[0].address, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(config.backends[0].endpoints[0].to_string(), "orders:80");
+    let flag = &config.flags[0].flag;
+    assert!(!flag.enabled);
+    assert_eq!(
+        flag.weights.default,
+        Weight::from_basis_points(1250).unwrap()
+    );
+    assert_eq!(&*flag.salt, "${revision}${A}");
+}
+
+#[test]
+fn a_problem_shows_the_variable_and_never_its_value() {
+    for (text, value, expected) in [
+        (
+            with_flag("default: \"${SHARE}\""),
+            "9000%",
+            "4:46: flags.f.default: the value with `${SHARE}`, which is not shown, does not fit; \
+             expected a percentage such as `25%`",
+        ),
+        (
+            with_flag("default: \"${A}${B}\""),
+            "9000%",
+            "4:46: flags.f.default: the value with `${A}` and `${B}`, which is not shown, does \
+             not fit; expected a percentage such as `25%`",
+        ),
+        (
+            with_flag("enabled: \"${ON}\""),
+            "maybe",
+            "4:46: flags.f.enabled: the value with `${ON}`, which is not shown, does not fit; \
+             expected `true` or `false`",
+        ),
+        (
+            with_flag("stickiness: \"${S}\""),
+            "glue",
+            "4:49: flags.f.stickiness: the value with `${S}`, which is not shown, does not fit; \
+             expected one of `caller` or `request`",
+        ),
+        (
+            with_flag("force: \"${S}\""),
+            "glue",
+            "4:44: flags.f.force: the value with `${S}`, which is not shown, does not fit; \
+             expected a map with `header` and `for`",
+        ),
+        (
+            format!("workers: ${{N}}\n{}", with_groups("{}")),
+            "70000",
+            "1:10: workers: the value with `${N}`, which is not shown, does not fit; \
+             expected a whole number from 1 to 1024",
+        ),
+        (
+            with_routes("{ path: /, backend: \"${B}\" }"),
+            "orders",
+            "5:30: routes[0].backend: the value with `${B}`, which is not shown, does not fit; \
+             look at what the environment holds",
+        ),
+    ] {
+        let found = problems_with(&text, value);
+        assert_eq!(found, [expected]);
+    }
+}
+
+#[test]
+fn problems_around_variables_do_not_show_their_values_either() {
+    for (text, value, expected) in [
+        (
+            with_groups("{ x: { callers_file: \"${FILE}.txt\" } }"),
+            "gone",
+            "3:30: groups.x.callers_file: cannot read `${FILE}.txt`: entity not found; \
+             write a path that is absolute or starts at this file",
+        ),
+        (
+            // The problem stands at the second, and tells of the first.
+            sound(
+                "{ address: \"${A}\" }, { address: \"[::]:81\" }",
+                "{}",
+                "",
+                ROUTE,
+            ),
+            "0.0.0.0:81",
+            "1:45: listeners[1].address: does not go together with a value from the environment, \
+             which is not shown; look at what its variables hold",
+        ),
+        (
+            with_routes("{ path: \"/${NONE}\", flag: f }"),
+            "",
+            "5:18: routes[0].path: the environment variable `NONE` is not set; set it where serin \
+             is started, as in `NONE=… serin`, or write `$${NONE}` for this very text",
+        ),
+        (
+            with_routes("{ path: /${A}, flag: f }"),
+            "x",
+            "5:20: not valid YAML: did not find expected ',' or '}', while parsing a flow \
+             mapping at line 5 column 10; put `${NAME}` in quotes where it stands in `[…]` or `{…}`",
+        ),
+    ] {
+        let found = problems_with(&text, value);
+        assert_eq!(found, [expected]);
+    }
+}
+
+#[test]
+fn problems_that_do_not_depend_on_variables_stay_as_they_are() {
+    let text = with_flag("default: \"${SHARE}\", groups: { i: 5% }");
+    assert_eq!(
+        problems_with(&text, "1%"),
+        ["4:68: flags.f.groups.i: no group is named `i`; expected one of `g`, `h`"]
+    );
+}
+
 /// Changes a sample in one place: removes, repeats or replaces a few characters.
 fn mutated() -> impl Strategy<Value = String> {
     let sample = prop_oneof![Just(SMALLEST), Just(REFERENCE)];
@@ -1116,4 +1246,61 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_the_reader_takes_fits_the_schema(text in mutated()) {
+        static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+            jsonschema::draft202012::new(&serde_json::from_str(&schema()).unwrap()).unwrap()
+        });
+        if parse(&text, &read_file).is_ok() {
+            let document = serde_yaml::from_str(&text).unwrap();
+            prop_assert!(SCHEMA.is_valid(&document), "{}", text);
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn what_the_environment_holds_is_in_no_problem(
+        quoted in proptest::sample::subsequence(REFERENCE_TEXTS.to_vec(), 1..6),
+        value in prop_oneof![
+            "[a-z]{5,9}", "99[0-9]{3}%", "4[0-9]{4}h", "10\\.99\\.[1-9]{2}\\.0/8",
+            "http://[a-z]{6}/q", "/[a-z]{5}",
+        ],
+    ) {
+        let mut text = REFERENCE.to_owned();
+        for part in quoted {
+            text = text.replacen(part, &part.replace(part_value(part), "\"${SECRET}\""), 1);
+        }
+        let telling = value.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        prop_assume!(!REFERENCE.to_lowercase().contains(&telling));
+        for line in problems_with(&text, &value) {
+            prop_assert!(!line.to_lowercase().contains(&telling), "{value} in {line}");
+        }
+    }
+}
+
+/// Values of the reference, each with its key.
+const REFERENCE_TEXTS: [&str; 14] = [
+    "address: 0.0.0.0:8080",
+    "address: 127.0.0.1:9901",
+    "header: x-user-id ",
+    "max_age: 30d",
+    "callers_file: beta.txt",
+    "percentage: 10%",
+    "url: http://10.0.0.3:8000",
+    "connect: 1s",
+    "stable: orders-v1 ",
+    "- 1%",
+    "final_control: 1%",
+    "path: /checkout",
+    "max: 1000ms",
+    "flag: checkout",
+];
+
+fn part_value(part: &str) -> &str {
+    part.trim_end().rsplit_once(' ').unwrap().1
 }

@@ -2,18 +2,18 @@
 //!
 //! Messages have the form `problem; hint`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use ipnet::{IpNet, Ipv4Net};
 
 use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TargetName, TokenName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
+use crate::config::schema::Shape;
 use crate::config::written::FromText;
 
 /// The longest host name (RFC 1035, section 2.3.4).
@@ -35,6 +35,7 @@ pub(super) struct NonEmpty(pub(super) String);
 impl FromText for NonEmpty {
     const EXPECTED: &'static str = "text";
     const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
+    const SHAPE: Shape = Shape::NOT_BLANK;
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.trim().is_empty() {
@@ -49,6 +50,7 @@ macro_rules! names {
         impl FromText for $name {
             const EXPECTED: &'static str = $expected;
             const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
+            const SHAPE: Shape = Shape::NAME;
 
             fn from_text(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|error: InvalidName| error.to_string())
@@ -68,6 +70,7 @@ names! {
 impl FromText for Weight {
     const EXPECTED: &'static str = "a percentage such as `25%`";
     const INSTEAD_OF_NUMBER: &'static str = "write `\0%`";
+    const SHAPE: Shape = Shape::of(r"[0-9]+(?:\.[0-9]+)?\s*%", &["1%", "0.5%", "100%"]);
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error| format!("{error}"))
@@ -81,6 +84,7 @@ pub(super) struct Increase(pub(super) f64);
 impl FromText for Increase {
     const EXPECTED: &'static str = "a percentage such as `25%` or `+25%`";
     const INSTEAD_OF_NUMBER: &'static str = "write `\0%`";
+    const SHAPE: Shape = Shape::of(r"\+?[0-9][0-9.]*\s*%", &["25%", "+25%"]);
 
     fn from_text(text: &str) -> Result<Self, String> {
         /// A hundredfold: whoever tolerates more than that tolerates everything.
@@ -106,6 +110,7 @@ impl FromText for Increase {
 impl FromText for Duration {
     const EXPECTED: &'static str = "a duration such as `30s` or `5m`";
     const INSTEAD_OF_NUMBER: &'static str = "add a unit: `\0s`";
+    const SHAPE: Shape = Shape::DURATION;
 
     fn from_text(text: &str) -> Result<Self, String> {
         /// A century: no clock that the sum could overrun is near.
@@ -127,6 +132,7 @@ pub(super) struct Span(pub(super) Duration);
 impl FromText for Span {
     const EXPECTED: &'static str = Duration::EXPECTED;
     const INSTEAD_OF_NUMBER: &'static str = Duration::INSTEAD_OF_NUMBER;
+    const SHAPE: Shape = Shape::DURATION;
 
     fn from_text(text: &str) -> Result<Self, String> {
         let duration = Duration::from_text(text)?;
@@ -137,63 +143,10 @@ impl FromText for Span {
     }
 }
 
-impl FromText for SocketAddr {
-    const EXPECTED: &'static str = "an address such as `0.0.0.0:8080`";
-    const INSTEAD_OF_NUMBER: &'static str = "write `0.0.0.0:\0`";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let hint = match (text.parse::<Self>(), text.parse::<IpAddr>()) {
-            (Ok(address), _) => return Ok(address),
-            (Err(_), Ok(ip)) => format!("add a port: `{}`", Self::new(ip, 8080)),
-            (Err(_), Err(_)) => match text.rsplit_once(':') {
-                Some(("", port)) => format!("write `0.0.0.0:{port}` for all interfaces"),
-                Some(("localhost", port)) => format!("write `127.0.0.1:{port}`"),
-                _ => "write an IP address and a port, such as `0.0.0.0:8080` or `[::]:8080`; \
-                      host names are not looked up"
-                    .to_owned(),
-            },
-        };
-        Err(format!("`{text}` is not an IP address with a port; {hint}"))
-    }
-}
-
-impl FromText for IpNet {
-    const EXPECTED: &'static str = "a network such as `10.0.0.0/8` or an IP address";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::from(address.to_canonical()));
-        }
-        let network = Self::from_str(text)
-            .map_err(|_| format!("`{text}` is not a network; write `10.0.0.0/8` or `192.0.2.7`"))?;
-        let network = canonical(network);
-        if network.trunc() == network {
-            Ok(network)
-        } else {
-            let trunc = network.trunc();
-            Err(format!(
-                "`{text}` has bits set after its prefix; write `{trunc}`"
-            ))
-        }
-    }
-}
-
-/// An IPv4 network as such, however it is written: clients' addresses are compared as such, too.
-fn canonical(network: IpNet) -> IpNet {
-    let mapped = match network {
-        IpNet::V6(network) => network
-            .addr()
-            .to_ipv4_mapped()
-            .zip(network.prefix_len().checked_sub(96)),
-        IpNet::V4(_) => None,
-    };
-    let as_v4 = mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
-    as_v4.map_or(network, IpNet::V4)
-}
-
 impl FromText for HeaderName {
     const EXPECTED: &'static str = "the name of a header";
     const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
+    const SHAPE: Shape = Shape::TOKEN;
 
     fn from_text(text: &str) -> Result<Self, String> {
         let name = Self::from_str(text).map_err(|_| {
@@ -217,6 +170,7 @@ pub(super) struct OwnHeader(pub(super) HeaderName);
 impl FromText for OwnHeader {
     const EXPECTED: &'static str = HeaderName::EXPECTED;
     const INSTEAD_OF_NUMBER: &'static str = HeaderName::INSTEAD_OF_NUMBER;
+    const SHAPE: Shape = Shape::TOKEN.such_as(&["x-user-id"]);
 
     fn from_text(text: &str) -> Result<Self, String> {
         let name = HeaderName::from_text(text)?;
@@ -254,6 +208,7 @@ pub(super) struct CookieName(pub(super) Box<str>);
 impl FromText for CookieName {
     const EXPECTED: &'static str = "the name of a cookie";
     const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
+    const SHAPE: Shape = Shape::TOKEN;
 
     fn from_text(text: &str) -> Result<Self, String> {
         // A cookie's name and a method are both a `token` (RFC 6265, section 4.1.1).
@@ -268,6 +223,7 @@ impl FromText for CookieName {
 
 impl FromText for Method {
     const EXPECTED: &'static str = "a method such as `GET`";
+    const SHAPE: Shape = Shape::of("[^a-z\\s]+", &["GET", "POST", "PUT", "PATCH", "DELETE"]);
 
     fn from_text(text: &str) -> Result<Self, String> {
         let upper = text.to_ascii_uppercase();
@@ -280,6 +236,10 @@ impl FromText for Method {
 
 impl FromText for HostPattern {
     const EXPECTED: &'static str = "a host such as `api.example.com` or `*.example.com`";
+    const SHAPE: Shape = Shape::of(
+        r"(?:\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]",
+        &["api.example.com", "*.example.com"],
+    );
 
     fn from_text(text: &str) -> Result<Self, String> {
         let host = text.to_ascii_lowercase();
@@ -324,6 +284,10 @@ fn is_bracketed_ipv6(host: &str) -> bool {
 
 impl FromText for Endpoint {
     const EXPECTED: &'static str = "a URL such as `http://10.0.0.1:8000`";
+    const SHAPE: Shape = Shape::of(
+        r"[Hh][Tt][Tt][Pp]://[^/?#@\s]+/?",
+        &["http://10.0.0.1:8000"],
+    );
 
     fn from_text(text: &str) -> Result<Self, String> {
         let rest = match text.split_once("://") {
@@ -393,6 +357,10 @@ pub(super) fn endpoint(authority: &str) -> Result<Endpoint, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use ipnet::IpNet;
+
     use super::*;
 
     fn read<T: FromText + std::fmt::Debug>(text: &str) -> Result<T, String> {

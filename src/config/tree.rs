@@ -6,7 +6,7 @@
 //! and column, and the text as it was written (`2.40`, which the tree knows as 2.4). That costs a
 //! second reading for each problem and nothing for a file without any.
 //!
-//! A key written twice, a merge key, a tag and a `${NAME}` are noted while reading, which goes on.
+//! A key written twice, a merge key and a tag are noted while reading, which goes on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -120,7 +120,8 @@ impl Node {
     }
 }
 
-fn push_key(path: &mut String, key: &str) {
+/// Goes on to a key.
+pub(super) fn push_key(path: &mut String, key: &str) {
     if !path.is_empty() {
         path.push('.');
     }
@@ -200,13 +201,6 @@ impl<'r> Reading<'r> {
         if let Some(report) = self.report {
             report.add(place, problem);
             report.refuse(place);
-        }
-    }
-
-    fn check_text(&self, place: Place, text: &str) {
-        if text.contains("${") {
-            let problem = "`${…}` is not in this version";
-            self.refuse(place, Problem::new(problem).hint("write the value itself"));
         }
     }
 }
@@ -326,7 +320,6 @@ impl<'de> Visitor<'de> for NodeVisitor<'_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Node, E> {
-        self.reading.check_text(self.place, text);
         Ok(self.node(Content::Text(text.to_owned())))
     }
 

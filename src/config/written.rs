@@ -2,13 +2,16 @@
 //!
 //! They can be read by [`super::reader`] only, which tells them their place.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use crate::config::reader::{PLACED, SHORT_OR_LONG};
+use crate::config::reader::{PLACED, PLACED_SECRET, SHORT_OR_LONG};
 use crate::config::report::AS_WRITTEN;
+use crate::config::schema::{self, Shape};
 use crate::config::tree::Place;
 
 /// Something that is written as one piece of text: `25%`, `30s`, `http://10.0.0.1:8000`.
@@ -17,8 +20,10 @@ pub(super) trait FromText: Sized {
     const EXPECTED: &'static str;
     /// How to write it, where a number or boolean stands; [`AS_WRITTEN`] is that number.
     const INSTEAD_OF_NUMBER: &'static str = "";
-    /// Whether no problem may quote it.
+    /// Whether nothing of it is ever shown, wherever it comes from.
     const IS_SECRET: bool = false;
+    /// What it looks like, for editors.
+    const SHAPE: Shape = Shape::ANY;
 
     /// Reads the text, or says what is wrong and, after `; `, what would have been right.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -34,6 +39,20 @@ pub(super) struct Placed<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_newtype_struct(PLACED, PlacedVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
     }
 }
 
@@ -66,11 +85,27 @@ pub(super) struct Written<T> {
 
 impl<'de, T: FromText> Deserialize<'de> for Written<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Placed { place, value } = Placed::<Text<T>>::deserialize(deserializer)?;
+        let name = if T::IS_SECRET { PLACED_SECRET } else { PLACED };
+        let visitor = PlacedVisitor::<Text<T>>(PhantomData);
+        let Placed { place, value } = deserializer.deserialize_newtype_struct(name, visitor)?;
         Ok(Self {
             place,
             value: value.0,
         })
+    }
+}
+
+impl<T: FromText> JsonSchema for Written<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::EXPECTED.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema::text(T::SHAPE, T::IS_SECRET)
     }
 }
 
@@ -152,6 +187,20 @@ impl<'de, K: FromText, T: Deserialize<'de>> Deserialize<'de> for Named<K, T> {
     }
 }
 
+impl<K: FromText, T: JsonSchema> JsonSchema for Named<K, T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schema::map_of(K::SHAPE, generator.subschema_for::<T>())
+    }
+}
+
 struct NamedVisitor<K, T>(PhantomData<(K, T)>);
 
 impl<'de, K: FromText, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<K, T> {
@@ -183,6 +232,24 @@ impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> Deserialize<'de> for ShortOr
     }
 }
 
+impl<S: JsonSchema, L: JsonSchema> JsonSchema for ShortOr<S, L> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        L::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (short, long) = (
+            generator.subschema_for::<S>(),
+            generator.subschema_for::<L>(),
+        );
+        json_schema!({ "anyOf": [short, long] })
+    }
+}
+
 struct ShortOrVisitor<S, L>(PhantomData<(S, L)>);
 
 impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> Visitor<'de> for ShortOrVisitor<S, L> {
@@ -208,6 +275,24 @@ pub(super) struct Count<const MAX: u64 = { u64::MAX }>(pub(super) u64);
 impl<'de, const MAX: u64> Deserialize<'de> for Count<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_u64(CountVisitor)
+    }
+}
+
+impl<const MAX: u64> JsonSchema for Count<MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let number = match MAX {
+            u64::MAX => json_schema!({ "type": "integer", "minimum": 1 }),
+            max => json_schema!({ "type": "integer", "minimum": 1, "maximum": max }),
+        };
+        schema::or_variable(number)
     }
 }
 
@@ -239,6 +324,20 @@ pub(super) struct Switch(pub(super) bool);
 impl<'de> Deserialize<'de> for Switch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_bool(SwitchVisitor)
+    }
+}
+
+impl JsonSchema for Switch {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema::or_variable(json_schema!({ "type": "boolean" }))
     }
 }
 

@@ -12,7 +12,7 @@ mod access;
 mod refusal;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Expected, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 
 use self::access::{Choice, Entries, Items, PlaceThen};
@@ -25,6 +25,8 @@ use crate::config::tree::{Content, Entry, MERGE_KEY, Node};
 
 /// The name under which a type asks for its place: it is read as a list of place and value.
 pub(super) const PLACED: &str = "config::Placed";
+/// As [`PLACED`], and nothing of the value is ever shown.
+pub(super) const PLACED_SECRET: &str = "config::PlacedSecret";
 /// The name under which a type asks whether it is written short (`visit_some`) or as a map
 /// (`visit_newtype_struct`).
 pub(super) const SHORT_OR_LONG: &str = "config::ShortOrLong";
@@ -90,6 +92,21 @@ impl<'de> Reader<'de> {
         }
     }
 
+    /// What to say if this value does not fit and is not to be shown.
+    fn unfit_if_hidden(self, expected: &dyn Expected) -> Option<Refusal> {
+        let place = self.node.place;
+        let problem = self.report.unfit(place, || expected.to_string());
+        problem.map(|problem| Refusal::new(place, problem))
+    }
+
+    /// The text, where it was brought in by variables of the environment.
+    fn text_of_variables(self) -> Option<&'de str> {
+        match &self.node.content {
+            Content::Text(text) if self.report.is_from_variables(self.node.place) => Some(text),
+            _ => None,
+        }
+    }
+
     /// What this value is, in `serde`'s words.
     fn unexpected(self) -> Unexpected<'de> {
         match &self.node.content {
@@ -151,6 +168,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         if self.report.is_refused(place) {
             return Err(Refusal::reported(place));
         }
+        let unfit = self.unfit_if_hidden(&visitor);
         let read = match &self.node.content {
             Content::Null => visitor.visit_unit(),
             Content::Bool(value) => visitor.visit_bool(*value),
@@ -169,7 +187,26 @@ impl<'de> Deserializer<'de> for Reader<'de> {
                 report: self.report,
             }),
         };
-        read.map_err(|refusal| refusal.at(place))
+        read.map_err(|refusal| unfit.unwrap_or_else(|| refusal.at(place)))
+    }
+
+    /// The text of a variable may mean a boolean.
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        match self.text_of_variables().and_then(|text| text.parse().ok()) {
+            Some(value) => visitor.visit_bool(value),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    /// The text of a variable may mean a number.
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let unfit = self.unfit_if_hidden(&visitor);
+        match self.text_of_variables().and_then(|text| text.parse().ok()) {
+            Some(value) => visitor
+                .visit_u64(value)
+                .map_err(|refusal: Refusal| unfit.unwrap_or_else(|| refusal.at(self.node.place))),
+            None => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -180,8 +217,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     ) -> Result<V::Value, Refusal> {
         let Content::Map(_) = &self.node.content else {
             // Without this, `serde` would take a list for the fields in order.
-            let mismatch = Refusal::invalid_type(self.unexpected(), &visitor);
-            return Err(mismatch.at(self.node.place));
+            let mismatch = || Refusal::invalid_type(self.unexpected(), &visitor);
+            let unfit = self.unfit_if_hidden(&visitor);
+            return Err(unfit.unwrap_or_else(mismatch).at(self.node.place));
         };
         self.check_keys(kind, known);
         self.check_required(kind);
@@ -235,6 +273,10 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             return Err(Refusal::reported(place));
         }
         if !known.contains(&&**name) {
+            let expected = || format!("one of {}", listed(known, "or"));
+            if let Some(problem) = self.report.unfit(place, expected) {
+                return Err(Refusal::new(place, problem));
+            }
             return Err(Refusal::new(key, unknown_key(kind, name, known)));
         }
         #[cfg(test)]
@@ -261,8 +303,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Refusal> {
+        if name == PLACED_SECRET {
+            self.report.hide_secret(self.node.place);
+        }
         match name {
-            PLACED => visitor.visit_seq(PlaceThen {
+            PLACED | PLACED_SECRET => visitor.visit_seq(PlaceThen {
                 place: Some(self.node.place),
                 value: Some(self),
             }),
@@ -274,7 +319,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }

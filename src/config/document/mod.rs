@@ -1,0 +1,282 @@
+//! What is written: the shape of the file.
+//!
+//! These types know keys, lists and how single values are spelled, and nothing of what they mean
+//! together; that is the business of the file of each section. Keys that a type does not have are
+//! problems, each with a suggestion: see [`super::reader`], which reads them all.
+
+mod operating;
+mod rollout;
+
+use std::net::SocketAddr;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::domain::backend::Endpoint;
+use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::route::HostPattern;
+use crate::domain::weight::Weight;
+
+use crate::config::defaults::WORKERS_MAX;
+use crate::config::text::{CookieName, NonEmpty, OwnHeader, Span};
+use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
+
+pub(in crate::config) use operating::{
+    AdminDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument, TokenDocument,
+};
+pub(in crate::config) use rollout::{
+    ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
+    OnDeadlineDocument, RolloutDocument, StageDocument, StartDocument, UndecidedDocument,
+};
+
+/// The keys that a map must have, though its type can do without.
+///
+/// Other required keys stand in the types themselves, and a map without them is not read at all.
+/// These are optional there, so that what is wrong in the rest of the map is found as well.
+pub(in crate::config) fn required(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Document" => &["listeners", "routes"],
+        "FlagDocument" => &["stable", "canary"],
+        "RolloutDocument" => &["revision", "stages"],
+        "GateDocument" => &["before", "approve"],
+        _ => &[],
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `listeners`, `backends` and `routes`"
+)]
+pub(in crate::config) struct Document {
+    /// How many threads serve requests. Without it, one for each core.
+    pub(in crate::config) workers: Option<Count<{ WORKERS_MAX }>>,
+    /// Where requests come in: at least one address.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) listeners: Option<Placed<Vec<ListenerDocument>>>,
+    /// Where operators come in: API, metrics, health.
+    pub(in crate::config) admin: Option<Placed<AdminDocument>>,
+    /// What outlives the process: where rollouts are, the journal, the history.
+    #[serde(default)]
+    pub(in crate::config) state: StateDocument,
+    /// The load balancers before this proxy, as networks or single addresses. Only they may say who
+    /// the client is or set an identity header. Without it, nobody.
+    #[serde(default)]
+    pub(in crate::config) trusted_proxies: Vec<Written<IpNet>>,
+    /// Where a caller's key comes from: the first source that yields one wins. A caller with a key
+    /// gets the same variant each time; one without is drawn anew for each request.
+    #[serde(default)]
+    pub(in crate::config) identity: Vec<Placed<IdentityDocument>>,
+    /// Named sets of callers. Of the groups that a flag names, the first in this list that a caller
+    /// is in decides.
+    #[serde(default)]
+    pub(in crate::config) groups: Named<GroupName, Placed<MembershipDocument>>,
+    /// The pools of servers, by name: a URL, or a map with `endpoints`.
+    #[serde(default)]
+    pub(in crate::config) backends: Named<BackendName, ShortOr<Written<Endpoint>, BackendDocument>>,
+    /// The switches between a stable and a canary backend, by name.
+    #[serde(default)]
+    pub(in crate::config) flags: Named<FlagName, FlagDocument>,
+    /// Which requests go where: at least one. The best match wins, wherever it stands in the list.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) routes: Option<Placed<Vec<Placed<RouteDocument>>>>,
+    /// Who is told of changes by a message.
+    pub(in crate::config) notify: Option<Placed<Vec<Placed<NotifyDocument>>>>,
+}
+
+/// Where requests come in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a listener such as `{ address: 0.0.0.0:8080 }`"
+)]
+pub(in crate::config) struct ListenerDocument {
+    /// An IP address with a port. `0.0.0.0` is all IPv4 addresses of this machine, `[::]` all of its
+    /// addresses.
+    pub(in crate::config) address: Written<SocketAddr>,
+}
+
+/// Where a caller's key comes from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum IdentityDocument {
+    /// This header, believed from trusted proxies only and removed when anyone else sends it.
+    Header(Written<OwnHeader>),
+    /// This cookie, set by your application.
+    Cookie(Written<CookieName>),
+    /// A cookie given by Serin to browsers that have no key yet.
+    AssignedCookie(AssignedCookieDocument),
+    /// The client's address, which is always there: nothing can come after it.
+    ClientIp,
+}
+
+/// A cookie that Serin gives.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ name: serin, max_age: 30d }`"
+)]
+pub(in crate::config) struct AssignedCookieDocument {
+    /// The name of the cookie.
+    pub(in crate::config) name: Option<Written<CookieName>>,
+    /// How long a browser keeps it.
+    pub(in crate::config) max_age: Option<Written<Span>>,
+}
+
+/// Who belongs to a group.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum MembershipDocument {
+    /// A header has this value, begins with it, or is there.
+    Header(Placed<Named<HeaderName, TextDocument>>),
+    /// A cookie has this value, begins with it, or is there.
+    Cookie(Placed<Named<CookieName, TextDocument>>),
+    /// The client's address is in one of these networks.
+    Ip(Placed<Vec<Written<IpNet>>>),
+    /// The caller's key is one of these.
+    Callers(Vec<Written<NonEmpty>>),
+    /// The caller's key is in this file, one a line. The path is relative to the configuration.
+    CallersFile(Written<NonEmpty>),
+    /// This share of all callers that have a key, always the same ones.
+    Percentage(Written<Weight>),
+    /// Whoever is in this other group.
+    Group(Written<String>),
+    /// In at least one of these.
+    Any(Placed<Vec<Self>>),
+    /// In all of these.
+    All(Placed<Vec<Self>>),
+    /// Not in this.
+    Not(Box<Self>),
+}
+
+/// A condition on a text: the text itself, or how it is compared.
+pub(in crate::config) type TextDocument = ShortOr<Written<String>, TextPatternDocument>;
+
+/// How a text is compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum TextPatternDocument {
+    /// It begins with this.
+    Prefix(Written<NonEmpty>),
+    /// It is there, with whatever value. Always `true`.
+    Present(Placed<Switch>),
+}
+
+/// A pool of servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a URL, or a map with `endpoints`")]
+pub(in crate::config) struct BackendDocument {
+    /// The servers: at least one, each a URL or a map with `url`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) endpoints: Placed<Vec<ShortOr<Written<Endpoint>, EndpointDocument>>>,
+    /// How long to wait.
+    #[serde(default)]
+    pub(in crate::config) timeouts: TimeoutsDocument,
+}
+
+/// One endpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a URL, or a map with `url`")]
+pub(in crate::config) struct EndpointDocument {
+    /// `http://host:port`; the port's default is 80, an IPv6 address stands in brackets.
+    pub(in crate::config) url: Written<Endpoint>,
+}
+
+/// Limits of time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ connect: 1s, response: 15s }`"
+)]
+pub(in crate::config) struct TimeoutsDocument {
+    /// Until a connection is there.
+    pub(in crate::config) connect: Option<Written<Span>>,
+    /// From the whole request sent to the answer's head.
+    pub(in crate::config) response: Option<Written<Span>>,
+    /// Without a byte in either direction.
+    pub(in crate::config) idle: Option<Written<Span>>,
+}
+
+/// A switch between two backends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `stable` and `canary`")]
+pub(in crate::config) struct FlagDocument {
+    /// The backend that everyone had before.
+    pub(in crate::config) stable: Option<Written<String>>,
+    /// The backend on trial.
+    pub(in crate::config) canary: Option<Written<String>>,
+    /// `false` is the kill switch: stable for everyone.
+    pub(in crate::config) enabled: Option<Switch>,
+    /// Another salt draws other callers. Without it, the flag's name.
+    pub(in crate::config) salt: Option<Written<NonEmpty>>,
+    /// What a variant sticks to.
+    pub(in crate::config) stickiness: Option<StickinessDocument>,
+    /// Lets some callers choose their variant. Without it, nobody.
+    pub(in crate::config) force: Option<ForceDocument>,
+    /// The share of each group's callers that get canary. Not beside `rollout`.
+    pub(in crate::config) groups: Option<Placed<Named<String, Written<Weight>>>>,
+    /// The share of everyone else. Not beside `rollout`.
+    pub(in crate::config) default: Option<Written<Weight>>,
+    /// Lets Serin move the weights through stages, and back if canary does worse.
+    pub(in crate::config) rollout: Option<RolloutDocument>,
+}
+
+/// What a variant sticks to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum StickinessDocument {
+    /// A caller gets the same variant each time.
+    Caller,
+    /// Each request is drawn anew.
+    Request,
+}
+
+/// Who may choose a variant.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `header` and `for`")]
+pub(in crate::config) struct ForceDocument {
+    /// The header that says `stable` or `canary`.
+    pub(in crate::config) header: Written<OwnHeader>,
+    /// The groups that may choose.
+    #[serde(rename = "for")]
+    pub(in crate::config) groups: Placed<Vec<Written<String>>>,
+    /// Whether canary may be chosen after a rollback.
+    pub(in crate::config) after_rollback: Option<Switch>,
+}
+
+/// Which requests go where.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a route such as `{ path: /, flag: orders }`"
+)]
+pub(in crate::config) struct RouteDocument {
+    /// What metrics call it. Without it, a name made from what follows.
+    pub(in crate::config) name: Option<Written<NonEmpty>>,
+    /// The host that is asked for, on any port; `*.example.com` is any host below. Without it, any.
+    pub(in crate::config) host: Option<Written<HostPattern>>,
+    /// This path and all below it, by whole segments.
+    pub(in crate::config) path: Option<ShortOr<Written<String>, PathDocument>>,
+    /// The methods. Without it, all.
+    pub(in crate::config) methods: Option<Placed<Vec<Written<Method>>>>,
+    /// Headers that must all fit.
+    #[serde(default)]
+    pub(in crate::config) headers: Named<HeaderName, TextDocument>,
+    /// The flag that decides. A route needs this or `backend`.
+    pub(in crate::config) flag: Option<Written<String>>,
+    /// The backend that gets all of it. A route needs this or `flag`.
+    pub(in crate::config) backend: Option<Written<String>>,
+}
+
+/// How a path is compared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum PathDocument {
+    /// This path only.
+    Exact(Written<String>),
+    /// This path and all below it, by whole segments.
+    Prefix(Written<String>),
+}

@@ -1,0 +1,277 @@
+//! The JSON Schema of the configuration, for editors.
+//!
+//! It is made from the types of [`super::document`]: their keys, their comments, and the shape of
+//! each single text. What those types leave to the reader is added here: which keys must be there,
+//! that nothing may be left without a value, and the defaults. A schema sees one value at a time,
+//! so `serin check` finds more: names that refer to nothing, two keys that contradict each other.
+
+use std::time::Duration;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{Schema, json_schema};
+use serde_json::{Map, Value, json};
+
+use crate::domain::judge::JudgeSettings;
+
+use crate::config::defaults;
+use crate::config::document::{Document, required};
+
+/// What a single text looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// A regular expression that the whole of each right text fits, and few wrong ones do, in the
+    /// dialect that Rust and JavaScript share.
+    pub(super) pattern: Option<&'static str>,
+    /// A few right ones.
+    pub(super) examples: &'static [&'static str],
+}
+
+impl Shape {
+    /// Any text.
+    pub(super) const ANY: Self = Self {
+        pattern: None,
+        examples: &[],
+    };
+    /// A text that is not blank.
+    pub(super) const NOT_BLANK: Self = Self::of(r"[\s\S]*\S[\s\S]*", &[]);
+    /// A name of one of our own things.
+    pub(super) const NAME: Self = Self::of("[A-Za-z0-9][A-Za-z0-9._-]{0,62}", &[]);
+    /// What HTTP calls a token (RFC 9110, section 5.6.2).
+    pub(super) const TOKEN: Self = Self::of("[!#$%&'*+.^_`|~0-9A-Za-z-]+", &[]);
+    /// A duration.
+    pub(super) const DURATION: Self = Self::of(
+        r"\s*(?:0|(?:[0-9]+\s*[A-Za-zµ]+\s*)+)\s*",
+        &["500ms", "30s", "5m", "1h30m", "30d"],
+    );
+
+    /// A text that fits a pattern.
+    pub(super) const fn of(pattern: &'static str, examples: &'static [&'static str]) -> Self {
+        Self {
+            pattern: Some(pattern),
+            examples,
+        }
+    }
+
+    /// The same shape with other examples.
+    pub(super) const fn such_as(self, examples: &'static [&'static str]) -> Self {
+        Self { examples, ..self }
+    }
+}
+
+/// Where a variable of the environment stands, any value may come of it.
+const VARIABLE: &str = r"\$\{";
+
+/// The schema of a single text.
+pub(super) fn text(shape: Shape, is_secret: bool) -> Schema {
+    let mut schema = json_schema!({ "type": "string" });
+    if let Some(pattern) = shape.pattern {
+        schema.insert(
+            "pattern".to_owned(),
+            json!(format!("^(?:{pattern})$|{VARIABLE}")),
+        );
+    }
+    if !shape.examples.is_empty() {
+        schema.insert("examples".to_owned(), json!(shape.examples));
+    }
+    if is_secret {
+        schema.insert("writeOnly".to_owned(), json!(true));
+        schema.insert("minLength".to_owned(), json!(1));
+    }
+    schema
+}
+
+/// The schema of a map whose keys are names. No variables are filled into keys.
+pub(super) fn map_of(name: Shape, value: Schema) -> Schema {
+    let mut schema = json_schema!({ "type": "object", "additionalProperties": value });
+    if let Some(pattern) = name.pattern {
+        let names = json!({ "pattern": format!("^(?:{pattern})$") });
+        schema.insert("propertyNames".to_owned(), names);
+    }
+    schema
+}
+
+/// The schema of a number or boolean, which a variable may bring in.
+pub(super) fn or_variable(value: Schema) -> Schema {
+    let variable = json_schema!({ "type": "string", "pattern": VARIABLE });
+    json_schema!({ "anyOf": [value, variable] })
+}
+
+/// The JSON Schema (2020-12) of a configuration file, with a line break at its end.
+pub fn schema() -> String {
+    // Of a value whose keys are texts, this cannot fail.
+    let text = serde_json::to_string_pretty(&document()).unwrap_or_default();
+    text + "\n"
+}
+
+/// The schema as a value.
+pub(super) fn document() -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(WithoutNull);
+    let schema = settings.into_generator().into_root_schema_for::<Document>();
+    let mut schema = schema.to_value();
+    for (kind, key, default) in default_values() {
+        if let Some(property) = kind_mut(&mut schema, kind)
+            .and_then(|kind| kind.get_mut("properties")?.get_mut(key)?.as_object_mut())
+        {
+            property.insert("default".to_owned(), default);
+        }
+    }
+    for kind in kinds(&schema) {
+        let keys = required(&kind);
+        if let (false, Some(kind)) = (keys.is_empty(), kind_mut(&mut schema, &kind)) {
+            kind.insert("required".to_owned(), json!(keys));
+        }
+    }
+    for kind in kinds(&schema) {
+        if let Some(kind) = kind_mut(&mut schema, &kind) {
+            complete_choice(kind);
+        }
+    }
+    schema["title"] = json!("The configuration of Serin");
+    schema
+}
+
+/// The kinds of maps and choices, by the names of their types.
+fn kinds(schema: &Value) -> Vec<String> {
+    let below = schema["$defs"].as_object();
+    let below = below.into_iter().flat_map(Map::keys).cloned();
+    std::iter::once("Document".to_owned())
+        .chain(below)
+        .collect()
+}
+
+fn kind_mut<'s>(schema: &'s mut Value, kind: &str) -> Option<&'s mut Map<String, Value>> {
+    match kind {
+        "Document" => schema.as_object_mut(),
+        _ => schema.get_mut("$defs")?.get_mut(kind)?.as_object_mut(),
+    }
+}
+
+/// Adds what the reader takes of a choice besides: where all are words, a variable may bring one
+/// in; beside keys with values, a word may stand as a key without one.
+fn complete_choice(kind: &mut Map<String, Value>) {
+    let variable = json!({ "type": "string", "pattern": VARIABLE });
+    if let Some(words) = kind.remove("enum") {
+        kind.remove("type");
+        kind.insert("anyOf".to_owned(), json!([{ "enum": words }, variable]));
+        return;
+    }
+    let Some(Value::Array(choices)) = kind.get_mut("oneOf") else {
+        return;
+    };
+    let words = choices.iter().filter_map(|choice| choice.get("const"));
+    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
+    if words.len() == choices.len() {
+        choices.push(variable);
+        return;
+    }
+    for word in words {
+        let nothing = json!({ "type": ["object", "null"], "maxProperties": 0 });
+        choices.push(json!({
+            "type": "object",
+            "properties": { &*word: nothing },
+            "required": [word],
+            "additionalProperties": false,
+        }));
+    }
+}
+
+/// Takes out what the library says of keys that may be left out: that they may be null.
+#[derive(Clone, Debug)]
+struct WithoutNull;
+
+impl Transform for WithoutNull {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(schema) = schema.as_object_mut() else {
+            return;
+        };
+        if let Some(types) = schema.get_mut("type")
+            && let Some([only, Value::String(null)]) = types.as_array().map(Vec::as_slice)
+            && null == "null"
+        {
+            *types = only.clone();
+        }
+        let Some(Value::Array(any)) = schema.get_mut("anyOf") else {
+            return;
+        };
+        any.retain(|one| one.get("type") != Some(&json!("null")));
+        if let [Value::Object(only)] = &any[..] {
+            let mut only = only.clone();
+            schema.remove("anyOf");
+            // What is said of the key goes before what is said of its type.
+            only.append(schema);
+            *schema = only;
+        }
+    }
+}
+
+/// For each key with a default that can be written: the kind of its map, the key, the default.
+fn default_values() -> Vec<(&'static str, &'static str, Value)> {
+    let duration = |duration| json!(as_written(duration));
+    let increase = |ratio: f64| json!(format!("{}%", ratio * 100.0));
+    let timeouts = defaults::TIMEOUTS;
+    let judge = JudgeSettings::default();
+    let mut found = vec![
+        ("AdminDocument", "address", json!(defaults::ADMIN_ADDRESS)),
+        (
+            "AssignedCookieDocument",
+            "name",
+            json!(defaults::ASSIGNED_COOKIE_NAME),
+        ),
+        (
+            "AssignedCookieDocument",
+            "max_age",
+            duration(defaults::ASSIGNED_COOKIE_MAX_AGE),
+        ),
+        ("TimeoutsDocument", "connect", duration(timeouts.connect)),
+        ("TimeoutsDocument", "response", duration(timeouts.response)),
+        ("TimeoutsDocument", "idle", duration(timeouts.idle)),
+        ("FlagDocument", "enabled", json!(true)),
+        ("FlagDocument", "stickiness", json!("caller")),
+        ("FlagDocument", "default", json!("0%")),
+        ("ForceDocument", "after_rollback", json!(false)),
+        ("RolloutDocument", "hold", duration(defaults::HOLD)),
+        (
+            "RolloutDocument",
+            "min_requests",
+            json!(defaults::MIN_REQUESTS),
+        ),
+        ("RolloutDocument", "watch", duration(defaults::WATCH)),
+        (
+            "RolloutDocument",
+            "final_control",
+            json!(defaults::FINAL_CONTROL.to_string()),
+        ),
+        (
+            "ErrorRateDocument",
+            "max_increase",
+            increase(judge.error_rate.max_increase),
+        ),
+        ("RouteDocument", "path", json!("/")),
+    ];
+    let latency = [("p50", judge.latency.p50), ("p99", judge.latency.p99)];
+    for (key, ratio) in latency {
+        found.extend(ratio.map(|ratio| ("LatencyDocument", key, increase(ratio))));
+    }
+    found
+}
+
+/// In the largest unit that needs no second one.
+fn as_written(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 4] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let milliseconds = duration.as_millis();
+    let fitting = UNITS
+        .iter()
+        .find(|(unit, _)| milliseconds.is_multiple_of(*unit));
+    let (unit, name) = fitting.copied().unwrap_or((1, "ms"));
+    format!("{}{name}", milliseconds / unit)
+}
+
+#[cfg(test)]
+mod tests;
