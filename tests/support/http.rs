@@ -68,6 +68,11 @@ impl Request {
     pub(crate) fn send_to(&self, address: SocketAddr) -> Answer {
         Connection::open(address).ask(self)
     }
+
+    /// The same to a server that may be gone.
+    pub(crate) fn try_send_to(&self, address: SocketAddr) -> io::Result<Answer> {
+        Connection::try_open(address)?.try_ask(self)
+    }
 }
 
 /// A connection to a server, kept until it is dropped.
@@ -77,13 +82,18 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(3 * SOON)).unwrap();
-        stream.set_write_timeout(Some(3 * SOON)).unwrap();
-        Self {
+        Self::try_open(address).unwrap()
+    }
+
+    /// The same to a server that may be gone.
+    pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(3 * SOON))?;
+        stream.set_write_timeout(Some(3 * SOON))?;
+        Ok(Self {
             stream: BufReader::with_capacity(64 * 1024, stream),
-        }
+        })
     }
 
     /// The socket itself.

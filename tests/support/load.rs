@@ -94,7 +94,11 @@ impl Seen {
                 }
                 Err(error) => {
                     self.complain(error.to_string());
-                    connection = Connection::open(address);
+                    match Connection::try_open(address) {
+                        Ok(other) => connection = other,
+                        // Nobody is there any more.
+                        Err(_) => return,
+                    }
                 }
             }
             sleep(PAUSE);

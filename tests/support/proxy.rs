@@ -27,7 +27,7 @@ pub(crate) struct TestProxy {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reading: Option<JoinHandle<()>>,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl TestProxy {
@@ -48,13 +48,15 @@ impl TestProxy {
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
-        let text = format!(
-            "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
-             admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
-             state: {{ path: state }}\n{config}"
-        );
-        std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
-        let mut child = Command::new(SERIN)
+        write_config(folder.path(), admin, config);
+        let folder = Arc::new(folder);
+        Self::start_in(&folder, Command::new(SERIN)).expect("it starts")
+    }
+
+    /// Starts in a folder that has a configuration already, and perhaps a state, by a command that
+    /// ends in the program or one that runs it; none if it ends before it is there.
+    pub(crate) fn start_in(folder: &Arc<TempDir>, mut program: Command) -> Option<Self> {
+        let mut child = program
             .args(["serve", "--config"])
             .arg(folder.path().join("serin.yaml"))
             .env_remove("SERIN_LOG")
@@ -76,20 +78,47 @@ impl TestProxy {
             child,
             log,
             reading: Some(reading),
-            folder,
+            folder: Arc::clone(folder),
         };
-        proxy.admin = proxy.logged_address("admin API address=");
-        proxy.address = proxy.logged_address("listening address=");
-        proxy
+        proxy.admin = proxy.logged_address("admin API address=")?;
+        proxy.address = proxy.logged_address("listening address=")?;
+        Some(proxy)
     }
 
-    fn logged_address(&mut self, before: &str) -> SocketAddr {
+    /// The folder of its configuration and its state.
+    pub(crate) const fn folder(&self) -> &Arc<TempDir> {
+        &self.folder
+    }
+
+    /// Ends it at once, as the power does.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// Its number, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        let kill = format!("kill -HUP {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// An address from the log; none if the process ends before it is there.
+    fn logged_address(&mut self, before: &str) -> Option<SocketAddr> {
         wait_for(&format!("`{before}` in the log"), SOON, || {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "it does not start: {ended:?}");
             let log = self.log.lock().unwrap();
             let found = log.iter().find_map(|line| line.split_once(before));
-            found.map(|(_, address)| address.parse().unwrap())
+            if let Some((_, address)) = found {
+                return Some(Some(address.parse().unwrap()));
+            }
+            drop(log);
+            self.child.try_wait().unwrap().map(|_| None)
         })
     }
 
@@ -213,6 +242,16 @@ impl TestProxy {
         self.terminate();
         self.wait()
     }
+}
+
+/// Writes the configuration of a proxy on free ports, with a state beside it.
+pub(crate) fn write_config(folder: &Path, admin: &str, config: &str) {
+    let text = format!(
+        "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+         admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
+         state: {{ path: state }}\n{config}"
+    );
+    std::fs::write(folder.join("serin.yaml"), text).unwrap();
 }
 
 impl Drop for TestProxy {
