@@ -12,14 +12,14 @@ use crate::domain::ids::{FlagName, TargetName};
 use crate::domain::notify::{NotifyFormat, NotifyTarget, PHASES, WebhookUrl};
 
 use crate::config::defaults::{NOTIFY_TARGETS_MAX, NOTIFY_TIMEOUT, NOTIFY_TIMEOUT_MAX};
-use crate::config::document::{FlagDocument, FormatDocument, NotifyDocument};
+use crate::config::document::{AnyNotifyDocument, FlagDocument, FormatDocument, NotifyDocument};
 use crate::config::group::ReadFile;
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
 use crate::config::suggest;
 use crate::config::text::{self, NonEmpty};
 use crate::config::tree::Place;
-use crate::config::written::{FromText, Named, Placed, Written};
+use crate::config::written::{FromText, Named, Placed, ShortOr, Written};
 
 /// Fields of a message that are ours to set, and those that frame it.
 const OWN_HEADERS: [&str; 13] = [
@@ -53,7 +53,7 @@ impl NotifyReader<'_> {
     /// Understands `notify`, in the file's order.
     pub(super) fn targets(
         &self,
-        section: Option<&Placed<Vec<Placed<NotifyDocument>>>>,
+        section: Option<&Placed<Vec<AnyNotifyDocument>>>,
     ) -> Vec<NotifyTarget> {
         let Some(section) = section else {
             return Vec::new();
@@ -63,9 +63,9 @@ impl NotifyReader<'_> {
             let hint = "tell one, and let it tell the others";
             self.report.add(section.place, problem.hint(hint));
         }
-        let names = self.names(&section.value);
-        let documents = section.value.iter().map(|document| &document.value);
-        let targets = names.into_iter().zip(documents);
+        let documents: Vec<_> = section.value.iter().map(document).collect();
+        let names = self.names(&documents);
+        let targets = names.into_iter().zip(&documents);
         targets
             .map(|(name, document)| self.target(name, document))
             .collect()
@@ -73,10 +73,10 @@ impl NotifyReader<'_> {
 
     /// The names of all targets. Those that are not written are made from the host, with a number
     /// from the second of a host on, past those that are.
-    fn names(&self, documents: &[Placed<NotifyDocument>]) -> Vec<TargetName> {
+    fn names(&self, documents: &[NotifyDocument]) -> Vec<TargetName> {
         let mut taken: Vec<TargetName> = Vec::new();
         for document in documents {
-            let Some(name) = &document.value.name else {
+            let Some(name) = &document.name else {
                 continue;
             };
             if taken.contains(&name.value) {
@@ -86,10 +86,10 @@ impl NotifyReader<'_> {
             }
             taken.push(name.value.clone());
         }
-        let mut name = |document: &Placed<NotifyDocument>| {
-            document.value.name.as_ref().map_or_else(
+        let mut name = |document: &NotifyDocument| {
+            document.name.as_ref().map_or_else(
                 || {
-                    let name = unused_name(&document.value.webhook.value, &taken);
+                    let name = unused_name(&document.webhook.value, &taken);
                     taken.push(name.clone());
                     name
                 },
@@ -202,6 +202,23 @@ impl NotifyReader<'_> {
     }
 }
 
+/// The long form of either.
+fn document(written: &AnyNotifyDocument) -> NotifyDocument {
+    match written {
+        ShortOr::Long(document) => document.clone(),
+        ShortOr::Short(webhook) => NotifyDocument {
+            webhook: webhook.clone(),
+            name: None,
+            format: None,
+            on: None,
+            flags: None,
+            headers: Named::default(),
+            timeout: None,
+            ca: None,
+        },
+    }
+}
+
 /// A name made from the host that no other target has.
 fn unused_name(url: &WebhookUrl, taken: &[TargetName]) -> TargetName {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -292,7 +309,9 @@ impl FromText for WebhookUrl {
 
     /// No message quotes more than scheme, host and port.
     fn from_text(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
+        let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric());
+        let split = text.split_once("://");
+        let rest = match split.filter(|(scheme, _)| is_scheme(scheme)) {
             Some((scheme, rest)) if ["http", "https"].contains(&&*scheme.to_ascii_lowercase()) => {
                 rest
             }

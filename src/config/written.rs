@@ -7,7 +7,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    Deserialize, Deserializer, Error, Expected, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 
 use crate::config::reader::{PLACED, PLACED_SECRET, SHORT_OR_LONG};
 use crate::config::report::AS_WRITTEN;
@@ -164,11 +166,11 @@ impl<T: FromText> Visitor<'_> for TextVisitor<T> {
 }
 
 /// A map of names, in the file's order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Named<K, T>(pub(super) Vec<NamedEntry<K, T>>);
 
 /// A name and what it stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NamedEntry<K, T> {
     pub(super) name: Written<K>,
     /// `None` where the value did not fit, which is reported.
@@ -208,6 +210,12 @@ impl<'de, K: FromText, T: Deserialize<'de>> Visitor<'de> for NamedVisitor<K, T> 
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a map whose keys are each {}", K::EXPECTED)
+    }
+
+    /// A text in the place of a map may hold a secret that belongs into it, so it is not quoted.
+    fn visit_str<E: Error>(self, _: &str) -> Result<Named<K, T>, E> {
+        let expected: &dyn Expected = &self;
+        Err(E::custom(format_args!("expected {expected}, found a text")))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<K, T>, A::Error> {

@@ -24,7 +24,8 @@ use crate::config::text::{CookieName, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use operating::{
-    AdminDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument, TokenDocument,
+    AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
+    TokenDocument,
 };
 pub(in crate::config) use rollout::{
     ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
@@ -84,7 +85,7 @@ pub(in crate::config) struct Document {
     #[schemars(length(min = 1))]
     pub(in crate::config) routes: Option<Placed<Vec<Placed<RouteDocument>>>>,
     /// Who is told of changes by a message.
-    pub(in crate::config) notify: Option<Placed<Vec<Placed<NotifyDocument>>>>,
+    pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
 }
 
 /// Where requests come in.

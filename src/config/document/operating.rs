@@ -11,7 +11,7 @@ use crate::domain::secret::Secret;
 
 use crate::config::notify::{MessageHeader, PhaseWord, SecretValue};
 use crate::config::text::{NonEmpty, Span};
-use crate::config::written::{Named, Placed, Written};
+use crate::config::written::{Named, Placed, ShortOr, Written};
 
 /// Where operators come in.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -66,8 +66,11 @@ pub(in crate::config) struct StateDocument {
     pub(in crate::config) path: Option<Written<NonEmpty>>,
 }
 
+/// A webhook with all defaults, or one that says more.
+pub(in crate::config) type AnyNotifyDocument = ShortOr<Written<WebhookUrl>, NotifyDocument>;
+
 /// Somebody who is told of changes.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a map such as `{ webhook: \"http://chat/hook\" }`"

@@ -100,6 +100,8 @@ fn kind_of(found: Unexpected<'_>) -> String {
         Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_) => {
             format!("the number `{AS_WRITTEN}`")
         }
+        // It may be one of a webhook, which is a secret.
+        Unexpected::Str(text) if text.contains("://") => "a URL".to_owned(),
         Unexpected::Str(text) => format!("the text `{text}`"),
         other => other.to_string(),
     }
