@@ -141,3 +141,66 @@ fn what_needs_a_restart_is_refused_at_its_place() {
     assert_eq!(overview["reload"]["is_current"], false, "{overview:#}");
     assert_eq!(proxy.get("/").text(), "a");
 }
+
+#[test]
+fn a_rollout_follows_its_plan_and_its_revision_and_never_goes_up_by_a_reload() {
+    let (a, b) = (TestBackend::start("a"), TestBackend::start("b"));
+    let named = backends(&[("v1", &a), ("v2", &b), ("v3", &b)]);
+    let config = |canary: &str, revision: &str, stages: &str, more: &str| {
+        format!(
+            "{named}flags:\n  orders:\n    stable: v1\n    canary: {canary}\n    {more}\n    \
+             rollout: {{ revision: {revision}, stages: [{stages}], hold: 1h }}\n\
+             routes: [{{ flag: orders }}]\n"
+        )
+    };
+    let proxy = TestProxy::start(&config("v2", "a", "10%, 50%, 100%", ""));
+    let order = |verb: &str| {
+        let path = format!("/api/v1/rollouts/orders/{verb}");
+        let answer = proxy.command("POST", &path, "{ \"reason\": \"test\" }");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let place = || {
+        let status = proxy.rollout("orders");
+        let percent = status["weights"]["default_percent"].as_f64().unwrap();
+        let phase = status["phase"].as_str().unwrap().to_owned();
+        (phase, status["stage"].as_u64().unwrap(), percent)
+    };
+    let at = |phase: &str, stage: u64, percent: f64| (phase.to_owned(), stage, percent);
+    let take = |config: &str| {
+        replace_config(&proxy, config);
+        hang_up(&proxy, "taken");
+    };
+    order("promote");
+    assert_eq!(place(), at("progressing", 2, 50.0));
+
+    // Stages are added above, then the one that it had is taken away: it goes on at the last that is
+    // left of those it had reached.
+    take(&config("v2", "a", "10%, 50%, 70%, 100%", ""));
+    assert_eq!(place(), at("progressing", 2, 50.0));
+    take(&config("v2", "a", "10%, 20%, 100%", ""));
+    assert_eq!(place(), at("progressing", 1, 10.0));
+
+    // Another canary is another revision.
+    replace_config(&proxy, &config("v3", "a", "10%, 20%, 100%", ""));
+    hang_up(&proxy, "refused");
+    let line = proxy.wait_for_log("configuration refused: ", SOON);
+    assert!(line.contains("flags.orders"), "{line}");
+    assert_eq!(place(), at("progressing", 1, 10.0));
+
+    // A flag that is off gives everyone stable.
+    take(&config("v2", "a", "10%, 20%, 100%", "enabled: false"));
+    for _ in 0..40 {
+        assert_eq!(proxy.get("/").text(), "a");
+    }
+    take(&config("v2", "a", "10%, 20%, 100%", ""));
+    assert!(place().2 <= 10.0, "{:?}", place());
+
+    // What was taken back stays so under its revision, and another one begins at the beginning.
+    order("rollback");
+    take(&config("v2", "a", "10%, 50%, 100%", ""));
+    assert_eq!((place().0.as_str(), place().2), ("rolled_back", 0.0));
+    take(&config("v3", "b", "10%, 50%, 100%", ""));
+    assert_eq!(place(), at("progressing", 1, 10.0));
+    take(&config("v2", "a", "10%, 50%, 100%", ""));
+    assert_eq!((place().0.as_str(), place().2), ("rolled_back", 0.0));
+}

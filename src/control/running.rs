@@ -1,6 +1,7 @@
 //! One rollout under way: its plan, where it is, and its judge.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
@@ -22,6 +23,9 @@ use crate::domain::variant::{PerVariant, Variant};
 /// Lines of the journal that a status shows.
 pub(crate) const JOURNAL_SHOWN: usize = 20;
 
+/// How soon a rollout that holds for the same reason as before says so again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// A rollout and its judge.
 pub(crate) struct RunningRollout {
     pub(crate) flag: FlagIndex,
@@ -40,6 +44,8 @@ pub(crate) struct RunningRollout {
     written: StageWeights,
     /// What was to be written last and was not, in time or at all.
     attempted: Option<Transition>,
+    /// Why it held, as was logged last, and when.
+    held: Option<(String, Timestamp)>,
     /// The last lines of the journal, newest first.
     pub(super) journal: VecDeque<JournalLine>,
 }
@@ -59,6 +65,7 @@ impl RunningRollout {
             judged_since: Timestamp::default(),
             verdict: undecided(),
             attempted: None,
+            held: None,
             last_tick: PerVariant::default(),
             journal: VecDeque::new(),
         }
@@ -199,8 +206,18 @@ impl RunningRollout {
         moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
-        if let Err(error) = self.advance(event, moment, performer) {
-            tracing::error!(flag = %self.name, %error, "holding");
+        let Err(error) = self.advance(event, moment, performer) else {
+            self.held = None;
+            return;
+        };
+        let error = error.to_string();
+        let is_known = self
+            .held
+            .as_ref()
+            .is_some_and(|(known, at)| *known == error && moment.now - *at < TOLD_AGAIN_AFTER);
+        if !is_known {
+            tracing::error!(flag = %self.name, error, "holding");
+            self.held = Some((error, moment.now));
         }
     }
 
