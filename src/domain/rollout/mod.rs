@@ -2,7 +2,7 @@
 //!
 //! [`step()`] is the whole of it: a plan, a state, an event and the circumstances go in, the next
 //! state and the effects to carry out come back. It does nothing itself, so every answer can be
-//! tested and every rollout replayed. [`admit`] says whether a release may take the place of what
+//! tested and every rollout replayed. [`admit()`] says whether a release may take the place of what
 //! was before.
 
 mod admit;
