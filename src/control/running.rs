@@ -343,14 +343,15 @@ impl RunningRollout {
     }
 }
 
-/// Whether a transition is the step to where a record is, tried before.
+/// Whether a transition is the step to where a record is, tried before, by the same plan.
 fn leads_to(transition: &Transition, record: &RolloutRecord) -> bool {
     transition.record.as_ref().is_some_and(|tried| {
         let place = |record: &RolloutRecord| {
             let state = &record.state;
             (state.phase.clone(), state.stage, state.epoch, state.attempt)
         };
-        tried.release == record.release && place(tried) == place(record)
+        let is_same_plan = tried.stages == record.stages && tried.weights == record.weights;
+        tried.release == record.release && place(tried) == place(record) && is_same_plan
     })
 }
 
