@@ -106,6 +106,7 @@ impl Controller {
             targets: Vec::new(),
             is_gathering: false,
             unsaved: Vec::new(),
+            is_in_doubt: false,
         };
         let mut records = Records::new();
         for record in parts.saved.records {

@@ -58,6 +58,8 @@ pub(super) struct Witness {
     pub(super) events: Events,
     pub(super) subscriber: Subscriber,
     pub(super) is_full: Arc<AtomicBool>,
+    /// Writes, but only after whoever asked has gone on.
+    pub(super) is_slow: Arc<AtomicBool>,
     pub(super) saved: Arc<Mutex<SavedState>>,
 }
 
@@ -98,6 +100,11 @@ impl StateWriter for Witness {
         for line in &transition.lines {
             self.note(format!("record {}: {}", line.entry.who, line.entry.why));
         }
+        if self.is_slow.load(Ordering::Relaxed) {
+            return Err(StateError {
+                reason: "the disk has not answered".to_owned(),
+            });
+        }
         Ok(())
     }
 
@@ -132,6 +139,7 @@ pub(super) struct World {
     pub(super) inbox: InboxSender,
     pub(super) status: SnapshotReader<Status>,
     pub(super) is_full: Arc<AtomicBool>,
+    pub(super) is_slow: Arc<AtomicBool>,
     pub(super) saved: Arc<Mutex<SavedState>>,
     pub(super) stop: ShutdownTrigger,
 }
@@ -240,7 +248,9 @@ pub(super) fn stopped(
     let (inbox, messages) = inbox::inbox();
     let (commands, orders) = commands::channel();
     let (script, events) = (Arc::default(), Events::default());
+    let is_slow = Arc::<AtomicBool>::default();
     let store = Witness {
+        is_slow: Arc::clone(&is_slow),
         events: Arc::clone(&events),
         subscriber: subscriber.clone(),
         is_full: Arc::clone(is_full),
@@ -269,6 +279,7 @@ pub(super) fn stopped(
         inbox,
         status: controller.status(),
         is_full: Arc::clone(is_full),
+        is_slow,
         saved: Arc::clone(saved),
         stop: ShutdownTrigger::new(),
     };

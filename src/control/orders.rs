@@ -2,8 +2,8 @@
 
 use crate::control::commands::{CommandError, InstallError, PendingCommand};
 use crate::control::controller::{Controller, moment_of};
-use crate::control::perform::{Unwritten, line, now_unix_ms};
-use crate::control::ports::Transition;
+use crate::control::perform::{NOT_IN_TIME, Unwritten, line, now_unix_ms};
+use crate::control::ports::{JournalLine, Transition};
 use crate::control::running::RunningRollout;
 use crate::control::status::RolloutStatus;
 use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry};
@@ -57,7 +57,11 @@ impl Controller {
         let circumstances = (now, self.freeze.as_ref());
         let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
         let event = Event::Command { command, by };
-        rollout.advance(event, &moment, &mut self.performer)?;
+        let advanced = rollout.advance(event, &moment, &mut self.performer);
+        if let Err(CommandError::NotWritten(_)) = advanced {
+            rollout.restore(&mut self.performer);
+        }
+        advanced?;
         Ok(rollout.status(&self.performer, &moment))
     }
 
@@ -94,11 +98,32 @@ impl Controller {
         } else {
             Unwritten::Refused
         };
+        let lines = transition.lines.clone();
         let saved = self.performer.save(transition, unwritten);
+        if saved.is_err() && self.performer.is_in_doubt {
+            self.performer.restore(self.still_frozen(lines));
+        }
         saved.map_err(|error| CommandError::NotWritten(error.to_string()))?;
         tracing::warn!(who = entry.who, why = entry.why, "{what}");
         self.freeze = freeze;
         self.recall();
         Ok(self.freeze.clone())
+    }
+
+    /// What holds when promotions were not let go on, as `refused` would have told.
+    fn still_frozen(&self, refused: Vec<JournalLine>) -> Transition {
+        let lines = refused.into_iter().map(|line| JournalLine {
+            entry: JournalEntry {
+                what: "promotions stay frozen".to_owned(),
+                why: NOT_IN_TIME.to_owned(),
+                ..line.entry
+            },
+            ..line
+        });
+        Transition {
+            freeze: Some(self.freeze.clone()),
+            lines: lines.collect(),
+            ..Transition::default()
+        }
     }
 }

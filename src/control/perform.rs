@@ -27,6 +27,10 @@ pub(crate) enum Saved {
     Later,
 }
 
+/// Why something was not done that the journal may have as done.
+pub(crate) const NOT_IN_TIME: &str =
+    "what was asked for could not be written down in time, and was not done";
+
 /// The most lines of the journal that wait to be written for one release.
 const UNSAVED_LINES_MAX: usize = 100;
 
@@ -45,6 +49,8 @@ pub(crate) struct Performer {
     pub(crate) is_gathering: bool,
     /// What is done and could not be written down yet, oldest first; one for each release.
     pub(crate) unsaved: Vec<Transition>,
+    /// Whether what was refused last, for it was not written in time, may be written yet.
+    pub(crate) is_in_doubt: bool,
 }
 
 /// Whether something may be done although it cannot be written down.
@@ -67,23 +73,8 @@ impl Performer {
         transition: Transition,
         unwritten: Unwritten,
     ) -> Result<Saved, StateError> {
-        let place = transition.record.as_ref().and_then(|record| {
-            let is_same = |known: &Transition| {
-                known
-                    .record
-                    .as_ref()
-                    .is_some_and(|known| is_of_same(known, record))
-            };
-            self.unsaved.iter().position(is_same)
-        });
-        let mut whole = transition;
-        if let Some(place) = place {
-            let earlier = self.unsaved[place].clone();
-            whole.lines.splice(0..0, earlier.lines);
-            whole.messages.splice(0..0, earlier.messages);
-            let excess = whole.lines.len().saturating_sub(UNSAVED_LINES_MAX);
-            whole.lines.drain(..excess);
-        }
+        self.is_in_doubt = false;
+        let (place, whole) = self.with_unsaved(transition);
         if unwritten == Unwritten::Refused
             && let Some(reason) = self.reader.health().problem
         {
@@ -93,17 +84,64 @@ impl Performer {
         match self.writer.save(&whole) {
             Ok(()) => {
                 place.map(|place| self.unsaved.remove(place));
+                self.forget_freeze_before(&whole);
                 Ok(Saved::Now)
             }
             Err(error) if unwritten == Unwritten::Allowed => {
                 tracing::error!(%error, "not written down yet, done all the same");
-                match place {
-                    Some(place) => self.unsaved[place] = whole,
-                    None => self.unsaved.push(whole),
-                }
+                self.leave_unsaved(place, whole);
                 Ok(Saved::Later)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.is_in_doubt = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Has written down again, as soon as it can be, what still holds after something else was
+    /// refused: a slow disk may write that in the end, and a restart would go by it.
+    pub(crate) fn restore(&mut self, transition: Transition) {
+        // The next tick writes it; whoever waits for an answer has waited long enough.
+        let (place, whole) = self.with_unsaved(transition);
+        self.leave_unsaved(place, whole);
+    }
+
+    /// A transition with what is still unwritten of the same release, and the place of that.
+    fn with_unsaved(&self, mut transition: Transition) -> (Option<usize>, Transition) {
+        let place = transition.record.as_ref().and_then(|record| {
+            let is_same = |known: &Transition| {
+                known
+                    .record
+                    .as_ref()
+                    .is_some_and(|known| is_of_same(known, record))
+            };
+            self.unsaved.iter().position(is_same)
+        });
+        if let Some(place) = place {
+            let earlier = self.unsaved[place].clone();
+            transition.lines.splice(0..0, earlier.lines);
+            transition.messages.splice(0..0, earlier.messages);
+            let excess = transition.lines.len().saturating_sub(UNSAVED_LINES_MAX);
+            transition.lines.drain(..excess);
+        }
+        (place, transition)
+    }
+
+    fn leave_unsaved(&mut self, place: Option<usize>, whole: Transition) {
+        self.forget_freeze_before(&whole);
+        match place {
+            Some(place) => self.unsaved[place] = whole,
+            None => self.unsaved.push(whole),
+        }
+    }
+
+    /// A change of the freeze that waits to be written holds no longer once there is another.
+    fn forget_freeze_before(&mut self, newer: &Transition) {
+        if newer.freeze.is_some() {
+            self.unsaved
+                .iter_mut()
+                .for_each(|older| older.freeze = None);
         }
     }
 

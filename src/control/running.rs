@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
 use crate::control::installation::{PlannedRollout, tells_off};
-use crate::control::perform::{Performer, Saved, Unwritten, line, now_unix_ms};
+use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
 use crate::control::status::ArmStatus;
 use crate::domain::evidence::TickCounts;
@@ -14,8 +14,8 @@ use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::judge::{Action, Finding, Judge, JudgeSettings, Verdict};
 use crate::domain::rollout::{
-    Effect, Event, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord, RolloutState,
-    StageWeights, Step, step,
+    Effect, Event, JournalEntry, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord,
+    RolloutState, StageWeights, Step, step,
 };
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::{PerVariant, Variant};
@@ -330,6 +330,32 @@ impl RunningRollout {
         self.journal.push_front(line);
         self.journal.truncate(JOURNAL_SHOWN);
         Ok(())
+    }
+
+    /// Has it written down that it is where it is, after a command was refused that may be written
+    /// yet.
+    pub(crate) fn restore(&mut self, performer: &mut Performer) {
+        if !performer.is_in_doubt {
+            return;
+        }
+        let entry = JournalEntry {
+            who: "plan".to_owned(),
+            what: format!(
+                "{} in stage {} as before",
+                self.state.phase,
+                self.state.stage + 1
+            ),
+            why: NOT_IN_TIME.to_owned(),
+            findings: Vec::new(),
+        };
+        let line = line(&self.name, entry);
+        performer.restore(Transition {
+            record: Some(self.record()),
+            lines: vec![line.clone()],
+            ..Transition::default()
+        });
+        self.journal.push_front(line);
+        self.journal.truncate(JOURNAL_SHOWN);
     }
 
     /// Takes note of what was written down late.

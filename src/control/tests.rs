@@ -157,6 +157,54 @@ async fn a_rollout_that_could_not_be_written_begins_as_soon_as_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_promotion_that_was_refused_for_a_slow_disk_is_not_made_up_by_a_restart() {
+    let world = world(false);
+    world.is_slow.store(true, Ordering::Relaxed);
+    let promoted = world
+        .commands
+        .send("orders", Command::Promote { full: false }, operator("now"));
+    assert!(matches!(promoted.await, Err(CommandError::NotWritten(_))));
+    assert_eq!(world.weight(), percent(10));
+    let written = || world.saved.lock().unwrap().records[0].clone();
+    assert_eq!(written().weights.default, percent(50), "the disk was slow");
+    seconds(1).await;
+    assert_eq!(written().weights.default, percent(10), "slow or not");
+    // What waited to be written must not come after what was written later.
+    let promote = |why| {
+        let command = Command::Promote { full: false };
+        world.commands.send("orders", command, operator(why))
+    };
+    for why in ["again", "and again"] {
+        assert!(promote(why).await.is_err());
+    }
+    world.is_slow.store(false, Ordering::Relaxed);
+    assert_eq!(promote("at last").await.unwrap().stage, 2);
+    seconds(2).await;
+    assert_eq!(written().weights.default, percent(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_freeze_that_was_not_lifted_for_a_slow_disk_outlives_a_restart() {
+    let world = world(false);
+    world.commands.freeze(operator("night")).await.unwrap();
+    world.is_slow.store(true, Ordering::Relaxed);
+    let lifted = world.commands.unfreeze(operator("day")).await;
+    assert!(matches!(lifted, Err(CommandError::NotWritten(_))));
+    let is_frozen = || world.saved.lock().unwrap().freeze.is_some();
+    assert!(!is_frozen(), "the disk was slow");
+    world.is_slow.store(false, Ordering::Relaxed);
+    seconds(2).await;
+    assert!(is_frozen());
+    // What waited to be written must not come after what was written later.
+    world.is_full.store(true, Ordering::Relaxed);
+    world.commands.freeze(operator("noon")).await.unwrap();
+    world.is_full.store(false, Ordering::Relaxed);
+    world.commands.unfreeze(operator("day")).await.unwrap();
+    seconds(2).await;
+    assert!(!is_frozen());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_goes_on_where_it_was_written() {
     let before = world(false);
     let promote = Command::Promote { full: false };
