@@ -14,6 +14,7 @@ mod freeze;
 mod journal;
 mod reload;
 mod remote;
+mod replay;
 mod rollout;
 mod serve;
 mod status;
@@ -58,6 +59,8 @@ enum Command {
     Reload(reload::Reload),
     /// Watch a good release promoted and a bad one rolled back, within a minute.
     Demo(demo::Demo),
+    /// Say what the judge makes of recorded ticks.
+    Replay(replay::Replay),
 }
 
 /// Which configuration a command is about.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Journal(journal) => journal.run(),
         Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Replay(replay) => replay.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         eprintln!("{}", exit::render(&error));

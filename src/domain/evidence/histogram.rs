@@ -133,6 +133,12 @@ impl LatencyHistogram {
         histogram
     }
 
+    /// Buckets that hold anything, rising, with their counts.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, u64)> {
+        let counts = self.counts.iter().copied().enumerate();
+        counts.filter(|(_, count)| *count > 0)
+    }
+
     /// What was added since an earlier state of the same histogram.
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = self.counts.iter().zip(earlier.counts.iter());
@@ -164,12 +170,6 @@ impl LatencyHistogram {
         }
         self.count += other.count;
         self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
-    }
-
-    /// The buckets that hold something, in order, each with its count.
-    pub fn filled(&self) -> impl Iterator<Item = (usize, u64)> {
-        let buckets = self.counts.iter().copied().enumerate();
-        buckets.filter(|(_, count)| *count > 0)
     }
 
     /// How many latencies were counted.

@@ -5,6 +5,7 @@
 //! same in any order, so that ten workers, or ten edges, count like one.
 
 mod callers;
+pub mod cells;
 mod histogram;
 mod outcome;
 mod tick;

@@ -13,8 +13,10 @@
 mod error_rate;
 mod latency;
 mod scope;
+pub mod sequential;
 mod settings;
 mod stage_evidence;
+pub mod trace;
 pub mod tripwire;
 mod verdict;
 

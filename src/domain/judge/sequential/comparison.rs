@@ -1,0 +1,166 @@
+//! Brings one stratum's counts into the table that a test compares.
+
+use smallvec::SmallVec;
+
+use crate::domain::judge::sequential::check::{Check, PerCheck};
+use crate::domain::judge::sequential::cuts::Cuts;
+use crate::domain::judge::sequential::settings::{SequentialSettings, Tolerated};
+use crate::domain::judge::sequential::tick::{ArmTick, StratumTick, Tick};
+use crate::domain::stats::odds_ratio::{Grid, Hypothesis, OddsRatioTest, Table};
+use crate::domain::variant::PerVariant;
+
+/// Log e-values, one for each alternative; on the stack for grids of usual size.
+pub(super) type LogValues = SmallVec<[f64; 16]>;
+
+/// Log e-values of nothing.
+pub(super) fn zeros(len: usize) -> LogValues {
+    SmallVec::from_elem(0.0, len)
+}
+
+/// The tests, ready to be asked.
+#[derive(Clone, Debug)]
+pub(super) struct Tests {
+    pub(super) harm: OddsRatioTest,
+    pub(super) harm_alone: Grid,
+    pub(super) harmless: OddsRatioTest,
+    pub(super) harmless_alone: Grid,
+    pub(super) split: Grid,
+}
+
+impl Tests {
+    pub(super) fn new(settings: &SequentialSettings) -> Self {
+        let grids = &settings.grids;
+        Self {
+            harm: OddsRatioTest::new(Hypothesis::AtMost, &grids.harm),
+            harm_alone: Grid::new(&grids.harm),
+            harmless: OddsRatioTest::new(Hypothesis::AtLeast, &grids.harmless),
+            harmless_alone: Grid::new(&grids.harmless),
+            split: Grid::new(&grids.split),
+        }
+    }
+}
+
+/// What is counted: requests, or callers at risk in one of the tick's starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    Requests,
+    /// The place of the start in the tick.
+    CallersOf(usize),
+}
+
+/// Odds ratios up to which each check tolerates canary, given stable's past failure rate.
+pub(super) fn tolerated_odds(tolerated: &Tolerated, failure_rate: f64) -> PerCheck<f64> {
+    PerCheck::from_fn(|check| match check {
+        Check::Errors => {
+            let absolute = tolerated.errors_absolute / failure_rate;
+            1.0 + tolerated.errors_relative.max(absolute)
+        }
+        Check::ClientErrors => 1.0 + tolerated.client_errors_relative,
+        Check::Size => 1.0 + tolerated.size_relative,
+        Check::ContentType => 1.0 + tolerated.content_type_relative,
+        Check::Ratings => 1.0 + tolerated.ratings_relative,
+        // Canary's cut is moved instead.
+        Check::P50 | Check::P90 | Check::P99 => 1.0,
+        Check::RatingFloor | Check::ErrorRateMax | Check::MeanLatencyMax => 1.0,
+    })
+}
+
+/// The strata of a tick that have a control, of one group or of all.
+pub(super) fn compared(
+    tick: &Tick,
+    group: Option<usize>,
+) -> impl Iterator<Item = &StratumTick> + Clone {
+    strata_of(tick, group).filter(|stratum| stratum.has_control())
+}
+
+/// The strata of a tick, of one group or of all.
+pub(super) fn strata_of(
+    tick: &Tick,
+    group: Option<usize>,
+) -> impl Iterator<Item = &StratumTick> + Clone {
+    let is_wanted = move |stratum: &&StratumTick| group.is_none_or(|group| stratum.group == group);
+    tick.strata.iter().filter(is_wanted)
+}
+
+/// The table of a check; `None` while there is no cut to tell events by.
+pub(super) fn table(
+    check: Check,
+    stratum: &StratumTick,
+    counted: Counted,
+    cuts: &Cuts,
+    tolerated: &Tolerated,
+) -> Option<Table> {
+    let arms = &stratum.arms;
+    if let Counted::CallersOf(start) = counted {
+        return Some(of_arms(arms, |arm| {
+            let firsts = arm.firsts.get(start).copied().unwrap_or_default();
+            let share = firsts.of(check);
+            (share.trials as f64, share.events as f64)
+        }));
+    }
+    Some(match check {
+        Check::Errors => of_arms(arms, |arm| (arm.requests as f64, arm.failures as f64)),
+        Check::ClientErrors => of_arms(arms, |arm| {
+            let answered = arm.requests as f64 - arm.failures as f64;
+            (answered, arm.client_errors as f64)
+        }),
+        Check::P50 | Check::P90 | Check::P99 => {
+            let shift = tolerated.latency_buckets.of(check)?;
+            return latency_table(check, stratum, cuts, shift);
+        }
+        Check::Size => {
+            let (low, high) = cuts.size?;
+            let is_odd = |bucket: i32| !(low..=high).contains(&bucket);
+            of_arms(arms, |arm| count(&arm.sizes, is_odd))
+        }
+        Check::ContentType => {
+            let usual = cuts.content_types.as_ref()?;
+            let is_unusual = |number: i32| usual.binary_search(&number).is_err();
+            of_arms(arms, |arm| count(&arm.content_types, is_unusual))
+        }
+        Check::Ratings => of_arms(arms, |arm| {
+            (arm.ratings_total() as f64, arm.bad_ratings() as f64)
+        }),
+        Check::RatingFloor | Check::ErrorRateMax | Check::MeanLatencyMax => return None,
+    })
+}
+
+/// Good answers and slow ones among them, with canary's cut moved by so many buckets.
+pub(super) fn latency_table(
+    check: Check,
+    stratum: &StratumTick,
+    cuts: &Cuts,
+    shift: i32,
+) -> Option<Table> {
+    let cut = cuts.latency.of(check).flatten()?;
+    let of_arm = |arm: &ArmTick, cut: i32| count(&arm.latency, |bucket| bucket > cut);
+    let (canary_trials, canary_events) = of_arm(&stratum.arms.canary, cut + shift);
+    let (stable_trials, stable_events) = of_arm(&stratum.arms.stable, cut);
+    Some(Table {
+        canary_trials,
+        canary_events,
+        stable_trials,
+        stable_events,
+    })
+}
+
+fn of_arms(arms: &PerVariant<ArmTick>, counts: impl Fn(&ArmTick) -> (f64, f64)) -> Table {
+    let (canary_trials, canary_events) = counts(&arms.canary);
+    let (stable_trials, stable_events) = counts(&arms.stable);
+    Table {
+        canary_trials,
+        canary_events,
+        stable_trials,
+        stable_events,
+    }
+}
+
+/// All, and those in buckets that count.
+fn count(histogram: &[(i32, u64)], is_event: impl Fn(i32) -> bool) -> (f64, f64) {
+    let (mut all, mut events) = (0, 0);
+    for (bucket, n) in histogram {
+        all += n;
+        events += if is_event(*bucket) { *n } else { 0 };
+    }
+    (all as f64, events as f64)
+}

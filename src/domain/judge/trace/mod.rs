@@ -1,0 +1,192 @@
+//! Recorded ticks: the format `canary-trace/2`.
+//!
+//! JSON lines: a header, then one line for each tick. The header has the length of a tick and may
+//! change settings, by names that `params` lists; fields that are not known here are left alone, since a
+//! recorder may have more to say. Reading is strict about what the judge needs, and says which line
+//! is wrong.
+
+mod line;
+mod params;
+mod record;
+
+use serde::Deserialize;
+
+use crate::domain::judge::sequential::{
+    Ruling, SequentialJudge, SequentialSettings, Tick, Tolerances, Unit,
+};
+use crate::domain::judge::verdict::Action;
+
+pub use line::{RulingLine, VerdictLine};
+
+/// The one format that is read.
+pub const FORMAT: &str = "canary-trace/2";
+
+/// A trace, ready to be judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// What the trace is called, if it says.
+    pub name: Option<String>,
+    /// Seconds in a tick.
+    pub seconds_per_tick: f64,
+    /// The settings to judge it with: the defaults, changed by the header.
+    pub settings: SequentialSettings,
+    /// What the header says should come out.
+    pub expected: Option<Expected>,
+    /// The ticks, in order.
+    pub ticks: Vec<Tick>,
+}
+
+/// What a trace should come to.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Expected {
+    /// `promote`, `hold` or `rollback`.
+    pub verdict: String,
+    /// The number of the tick at which it ends.
+    pub tick: i64,
+    /// The numbers of the ticks at which it promotes.
+    #[serde(default)]
+    pub promotions: Vec<i64>,
+    /// `ln` of the evidence of harm at the end; `None` for no evidence at all.
+    #[serde(default)]
+    pub log_e: Option<f64>,
+    /// For a rollback: the short word of the check with the most evidence.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Why a trace cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("line {line}: {problem}")]
+pub struct TraceError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong, and what would have been right.
+    pub problem: String,
+}
+
+/// The first line of a trace.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    format: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    tick_s: f64,
+    #[serde(default)]
+    sub: Option<u32>,
+    #[serde(default)]
+    sub_z: Option<u32>,
+    #[serde(default)]
+    tolerances: Option<Tolerances>,
+    #[serde(default)]
+    params: Option<params::Params>,
+    #[serde(default)]
+    expect: Option<Expected>,
+}
+
+impl Trace {
+    /// Reads a trace.
+    ///
+    /// # Errors
+    ///
+    /// The first line that is no header of this format, or no tick that a judge can take in.
+    pub fn parse(text: &str) -> Result<Self, TraceError> {
+        let lines = (1..).zip(text.lines());
+        let mut lines = lines.filter(|(_, line)| !line.trim().is_empty());
+        let (number, line) = lines.next().ok_or_else(|| TraceError {
+            line: 1,
+            problem: format!("nothing here; a header with \"format\": \"{FORMAT}\" comes first"),
+        })?;
+        let header = header(line).map_err(|problem| TraceError {
+            line: number,
+            problem,
+        })?;
+        let mut trace = header;
+        for (number, line) in lines {
+            let tick = record::tick(line, &trace.settings).map_err(|problem| TraceError {
+                line: number,
+                problem,
+            })?;
+            trace.ticks.push(tick);
+        }
+        if trace.ticks.is_empty() {
+            let problem = "no tick follows the header, expected one line for each".to_owned();
+            return Err(TraceError {
+                line: number,
+                problem,
+            });
+        }
+        Ok(trace)
+    }
+
+    /// Judges tick by tick and tells each ruling, until the first rollback or the end.
+    pub fn replay(&self, mut tell: impl FnMut(&SequentialJudge, &Ruling)) -> VerdictLine {
+        let mut judge = self.judge();
+        let mut verdict = VerdictLine::default();
+        for tick in &self.ticks {
+            let ruling = judge.observe(tick);
+            verdict.follow(&ruling);
+            tell(&judge, &ruling);
+            if ruling.action == Action::Rollback {
+                break;
+            }
+        }
+        verdict
+    }
+
+    /// A judge for the trace, that has seen nothing yet.
+    pub fn judge(&self) -> SequentialJudge {
+        SequentialJudge::new(self.settings.clone(), self.seconds_per_tick)
+    }
+}
+
+/// A trace without ticks.
+fn header(line: &str) -> Result<Trace, String> {
+    let header: Header = serde_json::from_str(line).map_err(|error| problem_of(&error))?;
+    match header.format.as_deref() {
+        Some(FORMAT) => {}
+        Some(other) => return Err(format!("format `{other}`, expected `{FORMAT}`")),
+        None => {
+            return Err(format!(
+                "no \"format\" in the header, expected \"{FORMAT}\""
+            ));
+        }
+    }
+    if !(header.tick_s > 0.0 && header.tick_s.is_finite()) {
+        let seconds = header.tick_s;
+        return Err(format!("tick_s is {seconds}, expected seconds above 0"));
+    }
+    for (name, written, right) in [("sub", header.sub, 16), ("sub_z", header.sub_z, 4)] {
+        if written.is_some_and(|written| written != right) {
+            let written = written.unwrap_or_default();
+            return Err(format!(
+                "{name} is {written}, expected {right}: buckets per octave are not free to choose"
+            ));
+        }
+    }
+    let mut settings = SequentialSettings::default();
+    header.tolerances.unwrap_or_default().apply(&mut settings);
+    header.params.unwrap_or_default().apply(&mut settings)?;
+    Ok(Trace {
+        name: header.name,
+        seconds_per_tick: header.tick_s,
+        settings,
+        expected: header.expect,
+        ticks: Vec::new(),
+    })
+}
+
+/// What serde says, by the column alone: each line is a document of its own to it.
+fn problem_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let bare = text.split(" at line ").next().unwrap_or(&text);
+    format!("column {}: {bare}", error.column())
+}
+
+/// Whether callers are the unit, for the parts of the format that depend on it.
+fn is_by_caller(settings: &SequentialSettings) -> bool {
+    settings.unit == Unit::Caller
+}
+
+#[cfg(test)]
+mod tests;
