@@ -180,6 +180,7 @@ impl Observation {
             let outcome = Outcome {
                 class,
                 head_latency,
+                ..Outcome::default()
             };
             arm.record(&outcome, decision.hash);
         }

@@ -359,6 +359,7 @@ mod tests {
             &Outcome {
                 class,
                 head_latency,
+                ..Outcome::default()
             },
             decision.hash,
         );

@@ -15,4 +15,5 @@ pub mod published;
 pub mod recorder;
 pub mod series;
 pub mod shutdown;
+pub mod sight;
 pub mod snapshot;

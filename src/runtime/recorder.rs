@@ -216,6 +216,7 @@ impl ArmCounters {
             latency: self.good.read(),
             callers: CallerSketch::default(),
             failed_callers: CallerSketch::default(),
+            ..ArmCounts::default()
         };
         ArmReading {
             counts,
@@ -331,6 +332,7 @@ mod tests {
         let ended = |class, head_ms: Option<u64>| Outcome {
             class,
             head_latency: head_ms.map(Duration::from_millis),
+            ..Outcome::default()
         };
         arm.record(&ended(OutcomeClass::Success, Some(10)), 1);
         arm.record(&ended(OutcomeClass::ClientError, Some(1)), 2);

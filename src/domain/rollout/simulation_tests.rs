@@ -63,6 +63,7 @@ impl Behaviour {
         Outcome {
             class,
             head_latency: Some(Duration::from_secs_f64(ms.min(1e5) / 1e3)),
+            ..Outcome::default()
         }
     }
 }
