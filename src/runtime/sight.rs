@@ -80,6 +80,12 @@ impl Sight {
         self.usual_types.store(types, Ordering::Relaxed);
     }
 
+    /// The stamp of the tick in which callers are counted, whatever the epoch; `None` while nobody is.
+    pub fn stamp(&self) -> Option<u16> {
+        let packed = self.now.load(Ordering::Relaxed);
+        (packed != 0).then(|| unpack(packed).stamp)
+    }
+
     /// The tick and the starts in which callers of an epoch are counted, if they are.
     pub fn now(&self, epoch: u64) -> Option<Now> {
         let packed = self.now.load(Ordering::Relaxed);
@@ -182,6 +188,7 @@ mod tests {
             usual_types: Some(0b10),
         });
         assert_eq!((sight.now(4), sight.now(3)), (Some(now), None));
+        assert_eq!(sight.stamp(), Some(65_535));
         // Buckets 16 to 31 hold 2 ms up to 4 ms.
         let slow = |variant| sight.slow(variant, bucket(3)).unwrap();
         let (stable, canary) = (slow(Variant::Stable), slow(Variant::Canary));
@@ -193,6 +200,6 @@ mod tests {
         assert_eq!(sight.is_unusual(ContentTypeIndex::at(1)), Some(false));
         assert_eq!(sight.is_unusual(ContentTypeIndex::at(2)), Some(true));
         sight.count_callers(5, None);
-        assert_eq!(sight.now(5), None);
+        assert_eq!((sight.now(5), sight.stamp()), (None, None));
     }
 }

@@ -18,7 +18,7 @@
 //! | 1 | seen in this rollout |
 //!
 //! A start or a tick that begins costs nothing: bits with another number than the current one count as
-//! clear. Numbers repeat after 65,535 ticks and 255 starts of a slot; then, and only then, the table is
+//! clear. Numbers repeat after 65,534 ticks and 255 starts of a slot; then, and only then, the table is
 //! gone through once to clear them ([`CellClock`] says when).
 //!
 //! # How many workers share it

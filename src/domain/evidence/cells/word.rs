@@ -85,6 +85,16 @@ impl Events {
         self.0 == 0
     }
 
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Event> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let event = Event::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(*event)
+        })
+    }
+
     const fn add_if(&mut self, is_so: bool, event: Event) {
         if is_so {
             self.0 |= event.bit();
@@ -146,6 +156,24 @@ impl Answer {
         }
     }
 
+    /// What is asked once and not until it is so: by one answer, which says it or does not.
+    fn asked_once(self) -> [(Event, Option<bool>); 3] {
+        let (slow, odd_size, unusual_type) = match self {
+            Self::Good {
+                slow,
+                odd_size,
+                unusual_type,
+            } => (slow, odd_size, unusual_type),
+            Self::StillWaiting(slow) => (Some(slow), None, None),
+            Self::Failed | Self::ClientError | Self::TooManyRequests => (None, None, None),
+        };
+        [
+            (Event::SlowP50, slow.map(|slow| slow.p50)),
+            (Event::OddSize, odd_size),
+            (Event::UnusualType, unusual_type),
+        ]
+    }
+
     fn events(self) -> Events {
         let mut events = Events::default();
         events.add_if(self == Self::Failed, Event::Failure);
@@ -176,6 +204,42 @@ pub struct Step {
     pub trials: [Events; SLOTS],
     /// For each slot: the events it has now.
     pub events: [Events; SLOTS],
+}
+
+impl Step {
+    /// What an answer adds where each request is drawn anew, and so is a caller of its own that nobody
+    /// saw before or sees again.
+    ///
+    /// A request that has been counted as [`StillWaiting`](Answer::StillWaiting) is slow already: when
+    /// it ends well after all, its answer is to come without cuts.
+    pub fn of_one_request(now: &Now, answer: &Answer) -> Self {
+        let (kinds, mut events) = (answer.kinds(), answer.events());
+        let mut trials = Events::default();
+        for (event, kind) in Event::FIRSTS {
+            trials.add_if(kinds & kind != 0, event);
+        }
+        for (event, is_so) in answer.asked_once() {
+            trials.add_if(is_so.is_some(), event);
+            events.add_if(is_so == Some(true), event);
+        }
+        // It is a caller once: when it ends.
+        let is_new = !matches!(answer, Answer::StillWaiting(_));
+        let in_alive = |set: Events| {
+            now.generations.map(|generation| {
+                if generation == 0 {
+                    Events::default()
+                } else {
+                    set
+                }
+            })
+        };
+        Self {
+            is_new,
+            is_new_in_stage: is_new && now.generations[0] != 0,
+            trials: in_alive(trials),
+            events: in_alive(events),
+        }
+    }
 }
 
 /// What is kept of the callers of one cell.
@@ -284,21 +348,11 @@ impl Slot {
             events.add_if(is_clear && happened.has(event), event);
         }
         self.had |= events.0;
-        if let Answer::Good {
-            slow: Some(slow),
-            odd_size,
-            unusual_type,
-        } = answer
-            && self.answers < ANSWER_THAT_COUNTS
+        if matches!(answer, Answer::Good { slow: Some(_), .. }) && self.answers < ANSWER_THAT_COUNTS
         {
             self.answers += 1;
             if self.answers == ANSWER_THAT_COUNTS {
-                let asked = [
-                    (Event::SlowP50, Some(slow.p50)),
-                    (Event::OddSize, odd_size),
-                    (Event::UnusualType, unusual_type),
-                ];
-                for (event, is_so) in asked {
+                for (event, is_so) in answer.asked_once() {
                     trials.add_if(is_so.is_some(), event);
                     events.add_if(is_so == Some(true), event);
                 }
