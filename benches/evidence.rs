@@ -18,7 +18,7 @@ use serin::runtime::sight::SightCuts;
 use serin::runtime::watch::{RolloutWatch, Watched};
 
 /// Requests of one worker in a tick.
-const REQUESTS_PER_TICK: u64 = 10_000;
+const REQUESTS_PER_TICK: usize = 10_000;
 
 /// Requests that are made beforehand and used again and again.
 const REQUESTS: usize = 1 << 20;
@@ -29,7 +29,7 @@ struct Scene {
     arm: ArmCounters,
     clock: CellClock,
     requests: Vec<(Watched, Outcome)>,
-    seen: u64,
+    seen: usize,
 }
 
 impl Scene {
@@ -87,12 +87,12 @@ impl Scene {
     /// Counts the next request, after the tick has changed if it is time.
     fn count(&mut self) {
         if self.seen.is_multiple_of(REQUESTS_PER_TICK) {
-            let second = 900 + self.seen / REQUESTS_PER_TICK;
+            let second = 900 + self.seen as u64 / REQUESTS_PER_TICK as u64;
             let clearing = self.clock.next_tick(Duration::from_secs(second));
             self.watch.cells.clear(clearing);
             self.watch.sight.count_callers(1, Some(self.clock.now()));
         }
-        let (request, outcome) = &self.requests[self.seen as usize % REQUESTS];
+        let (request, outcome) = &self.requests[self.seen % REQUESTS];
         self.seen += 1;
         self.watch
             .count_end(black_box(request), black_box(outcome), &self.arm.cells);

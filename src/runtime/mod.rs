@@ -10,6 +10,7 @@ pub mod callers_seen;
 pub mod clock;
 pub mod content_types;
 pub mod delivery;
+mod distributions;
 pub mod inbox;
 pub mod key_hash;
 pub mod ledger;

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::evidence::{
-    ArmCounts, CallerSketch, ContentTypeCounts, ContentTypeIndex, Failure, FailureCounts,
-    LatencyHistogram, Outcome, OutcomeClass, SizeCounts,
+    ArmCounts, CallerSketch, Failure, FailureCounts, LatencyHistogram, Outcome, OutcomeClass,
 };
 use crate::runtime::callers_seen::CellCounters;
+use crate::runtime::distributions::{AnswerCounters, LatencyCounters};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -99,72 +99,6 @@ impl CodeCounters {
     }
 }
 
-#[derive(Debug)]
-struct HistogramCounters {
-    buckets: Box<[Counter]>,
-    sum_micros: Counter,
-}
-
-impl Default for HistogramCounters {
-    fn default() -> Self {
-        let buckets = (0..LatencyHistogram::BUCKETS)
-            .map(|_| Counter::default())
-            .collect();
-        Self {
-            buckets,
-            sum_micros: Counter::default(),
-        }
-    }
-}
-
-/// One worker's good answers by size and content type.
-#[derive(Debug)]
-struct AnswerCounters {
-    sizes: Box<[Counter; SizeCounts::BUCKETS]>,
-    content_types: Box<[Counter; ContentTypeIndex::COUNT]>,
-}
-
-impl Default for AnswerCounters {
-    fn default() -> Self {
-        Self {
-            sizes: Box::new(array::from_fn(|_| Counter::default())),
-            content_types: Box::new(array::from_fn(|_| Counter::default())),
-        }
-    }
-}
-
-impl AnswerCounters {
-    fn record(&self, outcome: &Outcome) {
-        if let Some(bytes) = outcome.bytes {
-            self.sizes[SizeCounts::bucket_of(bytes)].add(1);
-        }
-        if let Some(content_type) = outcome.content_type {
-            self.content_types[content_type.place()].add(1);
-        }
-    }
-
-    fn sizes(&self) -> SizeCounts {
-        SizeCounts::from_counts(self.sizes.iter().map(Counter::get).enumerate())
-    }
-
-    fn content_types(&self) -> ContentTypeCounts {
-        ContentTypeCounts::from_counts(self.content_types.each_ref().map(Counter::get))
-    }
-}
-
-impl HistogramCounters {
-    fn record(&self, latency: Duration) {
-        self.buckets[LatencyHistogram::bucket_of(latency)].add(1);
-        self.sum_micros
-            .add(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    fn read(&self) -> LatencyHistogram {
-        let counts = self.buckets.iter().map(Counter::get).enumerate();
-        LatencyHistogram::from_counts(counts, Duration::from_micros(self.sum_micros.get()))
-    }
-}
-
 /// A [`CallerSketch`] that is written by a worker and emptied by the control plane.
 #[derive(Debug, Default)]
 struct SketchCells([AtomicU64; CallerSketch::WORDS]);
@@ -189,13 +123,13 @@ impl SketchCells {
 #[derive(Debug, Default)]
 pub struct ArmCounters {
     /// Heads of good answers: they count in what is exported and in what is judged.
-    good: HistogramCounters,
+    good: LatencyCounters,
     /// Other heads, and those that came after their request was counted as waiting: they count in
     /// what is exported, not in what is judged.
-    other: HistogramCounters,
+    other: LatencyCounters,
     /// How long requests had waited when they crossed the cut: this counts in what is judged, not in
     /// what is exported, for there the time that it took in the end is the truth.
-    waiting: HistogramCounters,
+    waiting: LatencyCounters,
     answers: AnswerCounters,
     successes: Counter,
     client_errors: Counter,
@@ -265,10 +199,9 @@ impl ArmCounters {
             &self.client_errors,
             &self.too_many_requests,
             &self.refused_connects,
-            &self.waiting.sum_micros,
         ];
         let mut counters = classes.into_iter().chain(&self.failures);
-        counters.all(|counter| counter.get() == 0)
+        counters.all(|counter| counter.get() == 0) && self.waiting.is_unused()
     }
 
     /// The evidence since the counters were made, without its callers.
@@ -395,6 +328,7 @@ impl EndpointReading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::evidence::ContentTypeIndex;
 
     #[test]
     fn a_code_is_counted_by_name_or_by_its_class() {

@@ -173,7 +173,8 @@ impl ArmCounts {
 
     /// Whether nothing was counted.
     pub const fn is_empty(&self) -> bool {
-        self.requests == 0 && self.refused_connects == 0
+        // A request that waits beyond the cut has a latency before it has ended.
+        self.requests == 0 && self.refused_connects == 0 && self.latency.count() == 0
     }
 }
 
