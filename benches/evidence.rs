@@ -20,20 +20,25 @@ use serin::runtime::watch::{RolloutWatch, Watched};
 /// Requests of one worker in a tick.
 const REQUESTS_PER_TICK: usize = 10_000;
 
-/// Requests that are made beforehand and used again and again.
+/// Callers' requests, in their order, that are used again and again.
 const REQUESTS: usize = 1 << 20;
+
+/// Answers that are used again and again: few, for a worker has them at hand.
+const ANSWERS: usize = 1 << 10;
 
 /// One worker's arm, and a rollout in its second quarter of an hour, so that three starts are alive.
 struct Scene {
     watch: RolloutWatch,
     arm: ArmCounters,
     clock: CellClock,
-    requests: Vec<(Watched, Outcome)>,
+    hashes: Vec<u32>,
+    answers: Vec<Outcome>,
+    is_keyed: bool,
     seen: usize,
 }
 
 impl Scene {
-    /// Requests of so many callers in random order; one in a hundred is not answered well, one in ten slowly.
+    /// Requests of so many callers in random order.
     fn new(callers: u32, is_keyed: bool) -> Self {
         let watch = RolloutWatch::default();
         let mut clock = CellClock::new(0);
@@ -44,42 +49,15 @@ impl Scene {
             usual_types: Some(0b110),
         });
         let mut random = SmallRng::seed_from_u64(7);
-        let hashes: Vec<u32> = (0..callers).map(|_| random.random()).collect();
-        let mut one = || {
-            let hash = hashes[random.random_range(0..hashes.len())];
-            let class = match random.random_range(0..200) {
-                0 => OutcomeClass::ClientError,
-                1 => OutcomeClass::TooManyRequests,
-                _ => OutcomeClass::Success,
-            };
-            let outcome = Outcome {
-                class,
-                head_latency: Some(Duration::from_micros(random.random_range(1_000..40_000))),
-                bytes: Some(random.random_range(100..20_000)),
-                content_type: Some(ContentTypeIndex::at(1)),
-            };
-            let decision = Decision {
-                variant: Variant::Canary,
-                reason: Reason::Default {
-                    weight: Weight::FULL,
-                },
-                stratum: StratumIndex(0),
-                hash,
-                is_keyed,
-            };
-            let request = Watched {
-                decision,
-                epoch: 1,
-                was_waiting: false,
-            };
-            (request, outcome)
-        };
-        let requests = (0..REQUESTS).map(|_| one()).collect();
+        let known: Vec<u32> = (0..callers).map(|_| random.random()).collect();
+        let caller = |random: &mut SmallRng| known[random.random_range(0..known.len())];
         Self {
             watch,
             arm: ArmCounters::default(),
             clock,
-            requests,
+            hashes: (0..REQUESTS).map(|_| caller(&mut random)).collect(),
+            answers: (0..ANSWERS).map(|_| answer(&mut random)).collect(),
+            is_keyed,
             seen: 0,
         }
     }
@@ -92,11 +70,40 @@ impl Scene {
             self.watch.cells.clear(clearing);
             self.watch.sight.count_callers(1, Some(self.clock.now()));
         }
-        let (request, outcome) = &self.requests[self.seen % REQUESTS];
+        let outcome = black_box(&self.answers[self.seen % ANSWERS]);
+        let decision = Decision {
+            variant: Variant::Canary,
+            reason: Reason::Default {
+                weight: Weight::FULL,
+            },
+            stratum: StratumIndex(0),
+            hash: self.hashes[self.seen % REQUESTS],
+            is_keyed: self.is_keyed,
+        };
         self.seen += 1;
+        let request = Watched {
+            decision,
+            epoch: 1,
+            was_waiting: false,
+        };
         self.watch
-            .count_end(black_box(request), black_box(outcome), &self.arm.cells);
-        self.arm.record(outcome, request.decision.hash);
+            .count_end(black_box(&request), outcome, &self.arm.cells);
+        self.arm.record(outcome, decision.hash);
+    }
+}
+
+/// One answer in a hundred is not good, and more are slow by one cut or another.
+fn answer(random: &mut SmallRng) -> Outcome {
+    let class = match random.random_range(0..200) {
+        0 => OutcomeClass::ClientError,
+        1 => OutcomeClass::TooManyRequests,
+        _ => OutcomeClass::Success,
+    };
+    Outcome {
+        class,
+        head_latency: Some(Duration::from_micros(random.random_range(1_000..40_000))),
+        bytes: Some(random.random_range(100..20_000)),
+        content_type: Some(ContentTypeIndex::at(1)),
     }
 }
 
@@ -114,6 +121,15 @@ fn benches(criterion: &mut Criterion) {
         });
     }
     let arm = ArmCounters::default();
+    let looked_at = Outcome {
+        head_latency: Some(Duration::from_millis(7)),
+        bytes: Some(1_000),
+        content_type: Some(ContentTypeIndex::at(1)),
+        ..Outcome::default()
+    };
+    criterion.bench_function("the same without callers", |bencher| {
+        bencher.iter(|| arm.record(black_box(&looked_at), black_box(7)));
+    });
     let outcome = Outcome {
         head_latency: Some(Duration::from_millis(7)),
         ..Outcome::default()

@@ -70,6 +70,24 @@ impl Event {
     }
 }
 
+/// For each set of kinds of trial, those of the first events that are an outcome of one of them.
+const FIRSTS_OF_KINDS: [Events; 1 << KIND_BITS] = firsts_of_kinds();
+
+const fn firsts_of_kinds() -> [Events; 1 << KIND_BITS] {
+    let mut firsts = [Events(0); 1 << KIND_BITS];
+    let mut kinds = 0;
+    while kinds < firsts.len() {
+        let mut place = 0;
+        while place < Event::FIRSTS.len() {
+            let (event, kind) = Event::FIRSTS[place];
+            firsts[kinds].add_if(kinds & kind as usize != 0, event);
+            place += 1;
+        }
+        kinds += 1;
+    }
+    firsts
+}
+
 /// A set of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(u8);
@@ -213,11 +231,8 @@ impl Step {
     /// A request that has been counted as [`StillWaiting`](Answer::StillWaiting) is slow already: when
     /// it ends well after all, its answer is to come without cuts.
     pub fn of_one_request(now: &Now, answer: &Answer) -> Self {
-        let (kinds, mut events) = (answer.kinds(), answer.events());
-        let mut trials = Events::default();
-        for (event, kind) in Event::FIRSTS {
-            trials.add_if(kinds & kind != 0, event);
-        }
+        let mut trials = FIRSTS_OF_KINDS[usize::from(answer.kinds())];
+        let mut events = answer.events();
         for (event, is_so) in answer.asked_once() {
             trials.add_if(is_so.is_some(), event);
             events.add_if(is_so == Some(true), event);
@@ -273,7 +288,8 @@ impl Word {
             0
         };
         let kinds = answer.kinds();
-        let new_kinds = kinds & !known_kinds;
+        let firsts = FIRSTS_OF_KINDS[usize::from(kinds & !known_kinds)];
+        let happened = answer.events();
         let mut step = Step {
             is_new: self.0 & SEEN == 0,
             is_new_in_stage: now.generations[0] != 0
@@ -294,7 +310,7 @@ impl Word {
                     answers: 0,
                 };
             }
-            let (trials, events) = own.take(*answer, new_kinds);
+            let (trials, events) = own.take(*answer, firsts, happened);
             step.trials[slot] = trials;
             step.events[slot] = events;
             let at = SLOT_AT[slot];
@@ -338,15 +354,11 @@ impl Word {
 }
 
 impl Slot {
-    /// Takes in an answer; `new_kinds` are the kinds of trial that the caller had not yet in this tick.
-    fn take(&mut self, answer: Answer, new_kinds: u8) -> (Events, Events) {
-        let (mut trials, mut events) = (Events::default(), Events::default());
-        let happened = answer.events();
-        for (event, kind) in Event::FIRSTS {
-            let is_clear = self.had & event.bit() == 0;
-            trials.add_if(is_clear && new_kinds & kind != 0, event);
-            events.add_if(is_clear && happened.has(event), event);
-        }
+    /// Takes in an answer by which these of the first events happened; `firsts` are those that the caller
+    /// is now at risk of and was not yet in this tick, if it has not had them.
+    fn take(&mut self, answer: Answer, firsts: Events, happened: Events) -> (Events, Events) {
+        let mut trials = Events(firsts.0 & !self.had);
+        let mut events = Events(happened.0 & !self.had);
         self.had |= events.0;
         if matches!(answer, Answer::Good { slow: Some(_), .. }) && self.answers < ANSWER_THAT_COUNTS
         {
