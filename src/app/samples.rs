@@ -118,15 +118,13 @@ fn is_of_interest(name: &ArmName, reading: &ArmReading) -> bool {
 }
 
 fn arm(name: &ArmName, reading: &ArmReading) -> ArmSample {
-    let mut duration = reading.counts.latency.clone();
-    duration.merge(&reading.other_latency);
     let failures = Failure::ALL.map(|kind| (kind.as_str(), reading.counts.failures.of(kind)));
     ArmSample {
         outcomes: outcomes(reading),
         flag: name.flag.to_string(),
         variant: name.variant.to_string(),
         group: name.stratum.as_str().to_owned(),
-        duration,
+        duration: reading.latency.clone(),
         failures: failures.to_vec(),
         rescued: reading.rescued,
     }

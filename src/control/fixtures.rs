@@ -313,6 +313,7 @@ pub(super) fn arm(requests: u64, failure: Option<Failure>) -> ArmCounts {
             &Outcome {
                 class,
                 head_latency,
+                ..Outcome::default()
             },
             caller,
         );
@@ -329,6 +330,7 @@ pub(super) fn tick(epoch: u64, weight: Weight, canary: ArmCounts) -> TickCounts 
         group: None,
         epoch,
         weight,
+        is_keyed: true,
         arms,
     }]
     .into_iter()

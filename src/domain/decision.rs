@@ -80,11 +80,18 @@ pub struct Decision {
     pub stratum: StratumIndex,
     /// The hash of the caller's key under the flag's salt, or the request's random draw.
     pub hash: u32,
+    /// Whether it is the hash of a key, so that the caller is known again and stays in its arm.
+    pub is_keyed: bool,
 }
 
 impl Decision {
     /// The caller's place, 0 to 9,999.
     pub const fn bucket(self) -> Bucket {
         Bucket::of_hash(self.hash)
+    }
+
+    /// Whether the caller chose the variant, so that what happens to it says nothing about the arms.
+    pub const fn is_forced(self) -> bool {
+        matches!(self.reason, Reason::Forced { .. })
     }
 }

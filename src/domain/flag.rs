@@ -107,12 +107,13 @@ pub struct Flag {
 impl Flag {
     /// Decides which variant serves a request.
     pub fn decide(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> Decision {
-        let hash = self.hash(facts);
+        let (hash, is_keyed) = self.hash(facts);
         let stable = |reason, stratum| Decision {
             variant: Variant::Stable,
             reason,
             stratum,
             hash,
+            is_keyed,
         };
         if !self.enabled {
             return stable(Reason::Disabled, self.weights.default_stratum());
@@ -124,6 +125,7 @@ impl Flag {
                 reason: Reason::Forced { group },
                 stratum,
                 hash,
+                is_keyed,
             };
         }
         let (stratum, weight, reason) = self.weighed(facts, groups);
@@ -136,16 +138,21 @@ impl Flag {
                 reason,
                 stratum,
                 hash,
+                is_keyed,
             }
         } else {
             stable(reason, stratum)
         }
     }
 
-    fn hash(&self, facts: &RequestFacts<'_>) -> u32 {
+    /// What decides, and whether it is the hash of a key.
+    fn hash(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
         match (self.stickiness, facts.caller.key()) {
-            (Stickiness::Caller, Some(key)) => murmur3_x86_32(self.salt.as_bytes(), key.as_bytes()),
-            (Stickiness::Request, _) | (Stickiness::Caller, None) => facts.draw,
+            (Stickiness::Caller, Some(key)) => {
+                let hash = murmur3_x86_32(self.salt.as_bytes(), key.as_bytes());
+                (hash, true)
+            }
+            (Stickiness::Request, _) | (Stickiness::Caller, None) => (facts.draw, false),
         }
     }
 
@@ -333,7 +340,11 @@ mod tests {
         assert_eq!(variant(&flag, &anonymous, 0), Variant::Canary);
         assert_eq!(variant(&flag, &anonymous, u32::MAX), Variant::Stable);
         assert_eq!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+        let is_keyed =
+            |flag: &Flag, request: &FactsBuilder| flag.decide(&request.facts(), &groups()).is_keyed;
+        assert!(is_keyed(&flag, &known) && !is_keyed(&flag, &anonymous));
         flag.stickiness = Stickiness::Request;
         assert_ne!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+        assert!(!is_keyed(&flag, &known));
     }
 }

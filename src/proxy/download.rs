@@ -76,6 +76,7 @@ impl Download {
                 self.idle = None;
                 if let Some(Open { observation, .. }) = &mut self.open {
                     observation.waits_for_backend(None);
+                    observation.received(frame.data_ref().map_or(0, Bytes::len));
                 }
                 if self.body.is_end_stream() {
                     self.complete();

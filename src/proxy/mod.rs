@@ -26,6 +26,7 @@ mod trace;
 mod upload;
 mod upstream;
 mod view;
+mod waiting;
 mod worker;
 
 pub use listener::{BoundListener, bind};

@@ -7,19 +7,21 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
-use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
+use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass};
 use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::proxy::connection::Client;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
+use crate::proxy::waiting::{Ticket, Waiting};
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
+use crate::runtime::watch::{RolloutWatch, Watched};
 
 /// A client that leaves after this part of the time a backend has to answer was kept waiting.
 ///
@@ -45,9 +47,25 @@ pub(crate) struct Observation {
     /// Since when the rest of the answer is waited for.
     waits_since: Option<Instant>,
     head_latency: Option<Duration>,
+    /// What is looked at of the answer where a rollout watches.
+    look: Look,
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
     is_counted: bool,
+}
+
+/// What is looked at of an answer that a rollout watches; of others it stays empty.
+#[derive(Default)]
+struct Look {
+    /// The request's place in the waiting room, while it waits for its head.
+    ticket: Option<Ticket>,
+    /// Whether it was counted as slow there.
+    was_waiting: bool,
+    /// Whether the answer has no body because none was asked for.
+    is_bodiless: bool,
+    content_type: Option<ContentTypeIndex>,
+    /// The bytes of the body so far, where there can be one.
+    bytes: Option<u64>,
 }
 
 impl Observation {
@@ -66,6 +84,7 @@ impl Observation {
             status: None,
             waits_since: None,
             head_latency: None,
+            look: Look::default(),
             first_attempt: None,
             is_counted: false,
         }
@@ -82,15 +101,41 @@ impl Observation {
     }
 
     /// Says that the request is on its way, with what is known of its body.
-    pub(crate) fn sent(&mut self, upload: Option<Rc<UploadProgress>>, timeouts: &Timeouts) {
+    pub(crate) fn sent(
+        &mut self,
+        method: &Method,
+        upload: Option<Rc<UploadProgress>>,
+        timeouts: &Timeouts,
+    ) {
         let patience = timeouts.response / PATIENCE_PARTS;
         self.client.must_take_within(timeouts.idle);
         self.upload = upload;
         self.patience = Some(patience);
+        self.look.is_bodiless = *method == Method::HEAD;
+        if let Some((flag, decision)) = self.flag
+            && self.watch().is_some()
+        {
+            let ticket = self.worker.waiting.enter(Waiting {
+                view: Rc::clone(&self.view),
+                flag,
+                decision,
+                started: self.started,
+                upload: self.upload.clone(),
+            });
+            self.look.ticket = Some(ticket);
+        }
+    }
+
+    /// It no longer waits for its head, or what it waits for is another arm's.
+    fn stop_waiting(&mut self) {
+        if let Some(ticket) = self.look.ticket.take() {
+            self.look.was_waiting = self.worker.waiting.leave(ticket);
+        }
     }
 
     /// Says that the first attempt failed, though another may still succeed.
     pub(crate) fn first_attempt_failed(&mut self, class: OutcomeClass, was_refused: bool) {
+        self.stop_waiting();
         self.first_attempt = Some(class);
         if was_refused && let Some(arm) = self.arm() {
             arm.record_refused();
@@ -105,9 +150,29 @@ impl Observation {
     }
 
     /// Says that the head of the backend's answer has come.
-    pub(crate) fn head(&mut self, status: StatusCode) {
+    pub(crate) fn head(&mut self, status: StatusCode, fields: &HeaderMap) {
+        self.stop_waiting();
         self.status = Some(status);
         self.head_latency = Some(clock::monotonic() - self.backends_turn());
+        if self.watch().is_some() {
+            let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            let has_body = !is_empty && !self.look.is_bodiless;
+            self.look.bytes = has_body.then_some(0);
+            // What was not modified need not be described again.
+            let is_described = status != StatusCode::NOT_MODIFIED;
+            self.look.content_type = is_described.then(|| {
+                let field = fields.get(header::CONTENT_TYPE);
+                let types = self.view.meters().content_types();
+                types.number(field.map(|value| value.as_bytes()))
+            });
+        }
+    }
+
+    /// Says that so many bytes of the answer's body have come.
+    pub(crate) const fn received(&mut self, bytes: usize) {
+        if let Some(sum) = &mut self.look.bytes {
+            *sum += bytes as u64;
+        }
     }
 
     /// Counts a request that Serin answered itself.
@@ -132,20 +197,15 @@ impl Observation {
         self.waits_since = since;
     }
 
-    /// Since when the backend has had all it needs to answer. The time that a client takes to
-    /// send a body is its own.
+    /// Since when the backend has had all it needs to answer.
     fn backends_turn(&self) -> Instant {
-        let upload = self.upload.as_ref();
-        upload.map_or(self.started, |upload| upload.moved.get().max(self.started))
+        UploadProgress::backends_turn(self.upload.as_deref(), self.started)
     }
 
     /// What it means that the client is gone: once the answer had begun, no more than its status
     /// says; before that nothing. But if the backend had kept it waiting for long, that is why.
     fn abandoned(&self) -> OutcomeClass {
-        let is_uploaded = self
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.ended.get() && !upload.broken.get());
+        let is_uploaded = UploadProgress::is_whole(self.upload.as_deref());
         let waits_since = match self.status {
             Some(_) => self.waits_since,
             None => Some(self.backends_turn()),
@@ -165,7 +225,14 @@ impl Observation {
     fn arm(&self) -> Option<&ArmCounters> {
         let (flag, decision) = self.flag?;
         let meters = self.view.meters();
-        Some(meters.arm(flag, decision.stratum, decision.variant))
+        Some(meters.arm(flag, decision))
+    }
+
+    /// How the flag's rollout looks at this request, if there is one and chance decided the variant.
+    fn watch(&self) -> Option<&RolloutWatch> {
+        let (flag, decision) = self.flag?;
+        let watch = self.view.meters().watch(flag)?;
+        (!decision.is_forced()).then_some(watch)
     }
 
     fn count(&mut self, class: OutcomeClass) {
@@ -175,12 +242,29 @@ impl Observation {
         let decision = self.flag.map(|(_, decision)| decision);
         let codes = self.view.meters().codes(self.route, decision);
         codes.record(status);
-        if let (Some(arm), Some(decision)) = (self.arm(), decision) {
-            let head_latency = self.head_latency;
-            let outcome = Outcome {
+        self.stop_waiting();
+        if let (Some(arm), Some((flag, decision))) = (self.arm(), self.flag) {
+            let mut outcome = Outcome {
                 class,
-                head_latency,
+                head_latency: self.head_latency,
+                bytes: self.look.bytes,
+                content_type: self.look.content_type,
             };
+            let was_waiting = self.look.was_waiting;
+            if let Some(watch) = self.watch() {
+                let request = Watched {
+                    decision,
+                    epoch: self.view.epoch(flag),
+                    was_waiting,
+                };
+                watch.count_end(&request, &outcome, &arm.cells);
+            }
+            if was_waiting
+                && class.is_evidence()
+                && let Some(latency) = outcome.head_latency.take()
+            {
+                arm.record_late_head(latency);
+            }
             arm.record(&outcome, decision.hash);
         }
     }
@@ -189,6 +273,8 @@ impl Observation {
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.is_counted {
+            // Nobody knows how long the answer would have become.
+            self.look.bytes = None;
             self.count(self.abandoned());
         }
         self.client.end_request(self.worker.coarse_now());

@@ -61,7 +61,7 @@ pub(crate) async fn handle(
     let (parts, body) = request.into_parts();
     let (upload, progress) = Upload::new(body);
     let timeouts = &routing.backend(destination.backend).timeouts;
-    observation.sent(progress.clone(), timeouts);
+    observation.sent(&parts.method, progress.clone(), timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
         progress,
@@ -162,7 +162,7 @@ fn pass_back(
         lease,
         timeouts,
     } = answer;
-    observation.head(response.status());
+    observation.head(response.status(), response.headers());
     let (mut parts, body) = response.into_parts();
     // The server side knows what the client speaks.
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);

@@ -33,6 +33,17 @@ impl UploadProgress {
     pub(crate) fn is_clients_turn(&self) -> bool {
         !self.ended.get() && self.awaits_client.get()
     }
+
+    /// Whether a backend has had all of a request that began then, so that only it is waited for.
+    pub(crate) fn is_whole(upload: Option<&Self>) -> bool {
+        upload.is_none_or(|upload| upload.ended.get() && !upload.broken.get())
+    }
+
+    /// Since when a backend has had all it needs to answer a request that began then. The time that
+    /// a client takes to send a body is its own.
+    pub(crate) fn backends_turn(upload: Option<&Self>, began: Instant) -> Instant {
+        upload.map_or(began, |upload| upload.moved.get().max(began))
+    }
 }
 
 /// A request's body that reports its progress; most requests have none to report.

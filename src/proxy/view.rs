@@ -101,6 +101,11 @@ impl View {
         &self.published.routing
     }
 
+    /// The epoch of weights that requests are decided under.
+    pub(crate) fn epoch(&self, flag: FlagIndex) -> u64 {
+        self.published.routing.flag(flag).epoch
+    }
+
     /// Where this worker counts them.
     pub(crate) fn meters(&self) -> &WorkerMeters {
         &self.published.meters[self.worker]

@@ -22,6 +22,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::connection::{self, Client, Order};
 use crate::proxy::resolve::Surroundings;
 use crate::proxy::view::{Pools, View};
+use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::inbox::{InboxSender, Message};
@@ -75,6 +76,8 @@ pub(crate) struct Worker {
     next_client: Cell<u64>,
     /// Connections refused for want of room since the last look.
     turned_away: Cell<u64>,
+    /// Requests that wait for their answer where a rollout watches.
+    pub(crate) waiting: WaitingRoom,
     now: Cell<Instant>,
     is_stopping: Cell<bool>,
 }
@@ -110,6 +113,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         clients: RefCell::default(),
         next_client: Cell::default(),
         turned_away: Cell::default(),
+        waiting: WaitingRoom::default(),
         now: Cell::new(clock::monotonic()),
         is_stopping: Cell::new(false),
     });
@@ -254,6 +258,7 @@ impl Worker {
                 .borrow()
                 .values()
                 .for_each(|client| client.look(now));
+            self.waiting.look(now);
             let turned_away = self.turned_away.take();
             if turned_away > 0 {
                 tracing::warn!(turned_away, limit = CLIENTS_MAX, "too many connections");

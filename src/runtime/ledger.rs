@@ -9,70 +9,37 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::evidence::{ArmCounts, CallerSketch, Stratum as EvidenceStratum, TickCounts};
+use crate::domain::evidence::{Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
 use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::variant::PerVariant;
-use crate::domain::weight::Weight;
-use crate::runtime::meters::{RouteMeters, WorkerMeters};
+use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker};
+use crate::runtime::callers_seen::Parity;
+use crate::runtime::content_types::ContentTypes;
+use crate::runtime::meters::{FlagMeters, RouteMeters, StratumMeters, WorkerMeters};
 use crate::runtime::recorder::{
-    ArmCounters, ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
+    ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
 };
 use crate::runtime::series::{ArmName, RequestSeries, StratumName, arm_names};
-
-/// One counter for each worker.
-type PerWorker<T> = Vec<Arc<T>>;
-
-#[derive(Debug)]
-struct ArmEntry {
-    weight: Weight,
-    counters: PerWorker<ArmCounters>,
-    /// What the counters stood at when they were last drained.
-    drained: ArmCounts,
-}
-
-impl ArmEntry {
-    fn read(&self) -> ArmReading {
-        let mut sum = ArmReading::default();
-        self.counters
-            .iter()
-            .for_each(|counters| sum.merge(&counters.read()));
-        sum
-    }
-
-    fn take_callers(&self) -> (CallerSketch, CallerSketch) {
-        let mut sum = (CallerSketch::default(), CallerSketch::default());
-        for (callers, failed) in self.counters.iter().map(|counters| counters.take_callers()) {
-            sum.0.union(&callers);
-            sum.1.union(&failed);
-        }
-        sum
-    }
-
-    /// Whether no snapshot and no request in flight can count here any more.
-    fn is_orphaned(&self) -> bool {
-        self.counters
-            .iter()
-            .all(|counters| Arc::strong_count(counters) == 1)
-    }
-}
+use crate::runtime::watch::RolloutWatch;
 
 #[derive(Debug, Default)]
 struct Books {
     codes: HashMap<RequestSeries, PerWorker<CodeCounters>>,
-    /// By arm and epoch of weights.
-    arms: BTreeMap<(ArmName, u64), ArmEntry>,
+    arms: BTreeMap<ArmKey, ArmEntry>,
     /// What was counted in epochs that are over.
     closed: BTreeMap<ArmName, ArmReading>,
     endpoints: BTreeMap<(BackendName, Endpoint), PerWorker<EndpointCounters>>,
+    /// Of the rollouts that are active.
+    watches: BTreeMap<FlagName, Arc<RolloutWatch>>,
 }
 
 /// All counters of all workers.
 #[derive(Debug)]
 pub struct Ledger {
     workers: usize,
+    content_types: Arc<ContentTypes>,
     /// Held while a snapshot is made, a tick drained or metrics read; never by a request.
     books: Mutex<Books>,
 }
@@ -82,7 +49,45 @@ impl Ledger {
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
+            content_types: Arc::default(),
             books: Mutex::default(),
+        }
+    }
+
+    /// What the numbers of content types stand for.
+    pub fn content_types(&self) -> &ContentTypes {
+        &self.content_types
+    }
+
+    /// What a flag's active rollout needs at the data plane; made when it is asked for first, and kept
+    /// until [`unwatch`](Self::unwatch), whatever snapshots come and go.
+    ///
+    /// Snapshots made from now on have it; one that is published already does not get it.
+    pub fn watch(&self, flag: &FlagName) -> Arc<RolloutWatch> {
+        let mut books = self.books();
+        if let Some(known) = books.watches.get(flag) {
+            return Arc::clone(known);
+        }
+        // What was counted for a rollout before this one is none of its business.
+        let own = books
+            .arms
+            .iter_mut()
+            .filter(|(key, _)| key.arm.flag == *flag);
+        for (_, entry) in own {
+            for parity in Parity::BOTH {
+                entry.drain_cells(parity);
+            }
+        }
+        let watch = Arc::<RolloutWatch>::default();
+        books.watches.insert(flag.clone(), Arc::clone(&watch));
+        watch
+    }
+
+    /// Lets go of what a flag's rollout needed, for it has ended. Nobody is counted from now on; the
+    /// memory is free once no snapshot made before is in use.
+    pub fn unwatch(&self, flag: &FlagName) {
+        if let Some(watch) = self.books().watches.remove(flag) {
+            watch.sight.count_callers(0, None);
         }
     }
 
@@ -108,7 +113,7 @@ impl Ledger {
         let flags = routing
             .flags
             .iter()
-            .map(|flag| self.flag_arms(books, routing, flag, worker));
+            .map(|flag| self.flag_meters(books, routing, flag, worker));
         let flags = flags.collect();
         let routes = routing.routes.iter().map(|(_, route)| match route.target {
             RouteTarget::Backend(_) => {
@@ -151,31 +156,43 @@ impl Ledger {
             routes,
             flags,
             endpoints,
+            content_types: Arc::clone(&self.content_types),
         }
     }
 
-    fn flag_arms(
+    fn flag_meters(
         &self,
         books: &mut Books,
         routing: &RoutingSnapshot,
         flag: &Flag,
         worker: usize,
-    ) -> Vec<PerVariant<Arc<ArmCounters>>> {
+    ) -> FlagMeters {
         let strata = flag.weights.strata().zip(arm_names(routing, flag));
-        let arms = strata.map(|(stratum, names)| {
-            names.map(|name| {
-                let entry = books
-                    .arms
-                    .entry((name, flag.epoch))
-                    .or_insert_with(|| ArmEntry {
-                        weight: weight_of(stratum),
-                        counters: self.per_worker(),
-                        drained: ArmCounts::default(),
-                    });
-                Arc::clone(&entry.counters[worker])
-            })
+        let strata = strata.map(|(stratum, names)| {
+            let mut arms = |is_keyed| {
+                names.clone().map(|arm| {
+                    let key = ArmKey {
+                        arm,
+                        is_keyed,
+                        epoch: flag.epoch,
+                    };
+                    let entry = books.arms.entry(key);
+                    let entry = entry.or_insert_with(|| ArmEntry::new(stratum, self.per_worker()));
+                    Arc::clone(&entry.counters[worker])
+                })
+            };
+            // Those who chose were not drawn at all, so for them it makes no difference.
+            let is_drawn = stratum != Stratum::Forced;
+            StratumMeters {
+                keyed: arms(true),
+                drawn_anew: arms(!is_drawn),
+            }
         });
-        arms.collect()
+        let strata = strata.collect();
+        FlagMeters {
+            strata,
+            watch: books.watches.get(&flag.name).cloned(),
+        }
     }
 
     fn codes(&self, books: &mut Books, series: RequestSeries, worker: usize) -> Arc<CodeCounters> {
@@ -193,26 +210,49 @@ impl Ledger {
 
     /// What was counted since the last call, for each flag: one tick of evidence.
     ///
-    /// Flags without anything new have an entry, too, as long as they have counters.
+    /// Flags without anything new have an entry, too, as long as they have counters; requests drawn
+    /// anew are there only where there were any.
+    ///
+    /// Where a rollout is watched, the callers' counts are those of the ticks before the one that its
+    /// [`Sight`](crate::runtime::sight::Sight) is in. So at the end of a tick the controller, in this order,
+    ///
+    /// 1. moves its clock, clears in the table what the clock says
+    ///    ([`clear`](crate::runtime::callers_seen::CallerCells::clear)), and publishes the new `Now` with
+    ///    [`count_callers`](crate::runtime::sight::Sight::count_callers);
+    /// 2. drains.
+    ///
+    /// A worker that has read the old `Now` just before may count after the drain; that comes two ticks on.
+    /// While nobody is counted, everything that is left is handed out.
     pub fn drain(&self) -> BTreeMap<FlagName, TickCounts> {
         let mut books = self.books();
         // Found before they are read: once nobody can count to them any more, what is read now is
         // all there will ever be.
         let orphans = books.orphans();
         let mut ticks: BTreeMap<FlagName, TickCounts> = BTreeMap::new();
-        for ((arm, epoch), entry) in &mut books.arms {
+        let Books { arms, watches, .. } = &mut *books;
+        for (key, entry) in arms {
+            let ArmKey {
+                arm,
+                is_keyed,
+                epoch,
+            } = key;
             let tick = ticks.entry(arm.flag.clone()).or_default();
             let group = match &arm.stratum {
                 StratumName::Group(name) => Some(name.clone()),
                 StratumName::Default => None,
                 StratumName::Forced => continue,
             };
-            let now = entry.read().counts;
-            let mut added = now.since(&entry.drained);
-            (added.callers, added.failed_callers) = entry.take_callers();
-            entry.drained = now;
+            if !is_keyed && entry.is_unused() {
+                continue;
+            }
+            let parities = match watches.get(&arm.flag) {
+                None => &[],
+                Some(_) if orphans.binary_search(key).is_ok() => &Parity::BOTH[..],
+                Some(watch) => watch.parities_over(),
+            };
             let mut stratum = EvidenceStratum::empty(group, *epoch, entry.weight);
-            *stratum.arms.get_mut(arm.variant) = added;
+            stratum.is_keyed = *is_keyed;
+            *stratum.arms.get_mut(arm.variant) = entry.drain(parities);
             tick.add(stratum);
         }
         books.close(orphans);
@@ -232,8 +272,10 @@ impl Ledger {
             sum
         };
         let mut arms = books.closed.clone();
-        for ((arm, _), entry) in &books.arms {
-            arms.entry(arm.clone()).or_default().merge(&entry.read());
+        for (key, entry) in &books.arms {
+            arms.entry(key.arm.clone())
+                .or_default()
+                .merge(&entry.read());
         }
         let endpoints = books.endpoints.iter().map(|(key, counters)| {
             let mut sum = EndpointReading::default();
@@ -256,7 +298,7 @@ impl Ledger {
 
 impl Books {
     /// Arms of epochs that are over for every worker.
-    fn orphans(&self) -> Vec<(ArmName, u64)> {
+    fn orphans(&self) -> Vec<ArmKey> {
         let orphaned = self.arms.iter().filter(|(_, entry)| entry.is_orphaned());
         let orphans = orphaned.map(|(key, _)| key.clone()).collect();
         // What a worker has counted before it let go is seen from here on.
@@ -265,20 +307,12 @@ impl Books {
     }
 
     /// Moves arms into the sums of closed epochs.
-    fn close(&mut self, orphans: Vec<(ArmName, u64)>) {
+    fn close(&mut self, orphans: Vec<ArmKey>) {
         for key in orphans {
             if let Some(entry) = self.arms.remove(&key) {
-                self.closed.entry(key.0).or_default().merge(&entry.read());
+                self.closed.entry(key.arm).or_default().merge(&entry.read());
             }
         }
-    }
-}
-
-const fn weight_of(stratum: Stratum) -> Weight {
-    match stratum {
-        Stratum::Group(entry) => entry.weight,
-        Stratum::Default(weight) => weight,
-        Stratum::Forced => Weight::ZERO,
     }
 }
 
@@ -300,12 +334,14 @@ mod tests {
     use super::*;
     use crate::domain::bucket::Bucket;
     use crate::domain::decision::{Decision, Reason, StratumIndex};
+    use crate::domain::evidence::ArmCounts;
+    use crate::domain::evidence::cells::{Answer, Cell, CellClock};
     use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
     use crate::domain::flag::{FlagWeights, Stickiness};
     use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{name, percent};
-    use crate::domain::variant::Variant;
+    use crate::domain::variant::{PerVariant, Variant};
 
     /// One flag on one route, under an epoch.
     fn routing(epoch: u64) -> RoutingSnapshot {
@@ -349,16 +385,18 @@ mod tests {
             },
             stratum: StratumIndex(stratum),
             hash,
+            is_keyed: true,
         }
     }
 
     fn record(meters: &WorkerMeters, decision: Decision, class: OutcomeClass) {
         let head_latency = Some(Duration::from_millis(3));
-        let arm = meters.arm(FlagIndex(0), decision.stratum, decision.variant);
+        let arm = meters.arm(FlagIndex(0), decision);
         arm.record(
             &Outcome {
                 class,
                 head_latency,
+                ..Outcome::default()
             },
             decision.hash,
         );
@@ -413,6 +451,79 @@ mod tests {
         });
         assert!(arm.is_some());
         assert!(Bucket::of_hash(forced.hash).is_within(percent(10)));
+    }
+
+    #[test]
+    fn requests_drawn_anew_are_a_stratum_of_their_own_and_exported_with_the_others() {
+        let ledger = Ledger::new(1);
+        let meters = ledger.meters(&routing(1));
+        assert_eq!(
+            ledger.drain()[&name::<FlagName>("orders")].strata().len(),
+            1
+        );
+        let drawn = Decision {
+            is_keyed: false,
+            ..decision(0, 1)
+        };
+        record(&meters[0], drawn, OutcomeClass::Success);
+        record(&meters[0], drawn, OutcomeClass::Success);
+        record(&meters[0], decision(0, 1), OutcomeClass::Success);
+        let ticks = ledger.drain();
+        let strata = ticks[&name::<FlagName>("orders")].strata().iter();
+        let seen = strata.map(|stratum| (stratum.is_keyed, stratum.arms.canary.requests));
+        assert_eq!(seen.collect::<Vec<_>>(), [(false, 2), (true, 1)]);
+        let arms = ledger.read().arms;
+        let exported = arms.values().filter(|arm| arm.counts.requests > 0);
+        let exported: Vec<_> = exported.map(|arm| arm.counts.requests).collect();
+        assert_eq!(exported, [3]);
+    }
+
+    #[test]
+    fn callers_are_handed_out_when_their_tick_is_over_and_late_ones_two_ticks_on() {
+        let ledger = Ledger::new(1);
+        let flag = name::<FlagName>("orders");
+        let before = ledger.meters(&routing(1));
+        let watch = ledger.watch(&flag);
+        let meters = ledger.meters(&routing(1));
+        assert!(before[0].watch(FlagIndex(0)).is_none());
+        let (mut clock, mut ticks) = (CellClock::new(0), 0);
+        let mut next_tick = || {
+            let clearing = match ticks {
+                0 => clock.begin_stage(),
+                _ => clock.next_tick(Duration::from_secs(ticks)),
+            };
+            ticks += 1;
+            watch.cells.clear(clearing);
+            watch.sight.count_callers(1, Some(clock.now()));
+            canary_of(&ledger.drain()).cells.new
+        };
+        let see = |hash: u32, stamp_of: Option<u16>| {
+            let decision = decision(0, hash);
+            let counters = &meters[0].arm(FlagIndex(0), decision).cells;
+            let now = watch.sight.now(1).unwrap();
+            let cell = Cell::of_hash(hash);
+            let step = watch.cells.record(cell, &now, &Answer::TooManyRequests);
+            counters.add(stamp_of.unwrap_or(now.stamp), &step);
+        };
+        assert_eq!(next_tick(), 0);
+        let first = watch.sight.stamp();
+        see(1, None);
+        see(2, None);
+        assert_eq!(canary_of(&ledger.drain()).cells.new, 0, "the tick goes on");
+        assert_eq!(next_tick(), 2);
+        // A worker that had read the tick before.
+        see(3, first);
+        see(4, None);
+        assert_eq!(next_tick(), 1);
+        assert_eq!(next_tick(), 1);
+        see(5, None);
+        ledger.unwatch(&flag);
+        assert_eq!(watch.sight.now(1), None);
+        let other = ledger.watch(&flag);
+        assert!(!Arc::ptr_eq(&watch, &other));
+        assert!(Arc::ptr_eq(&ledger.watch(&flag), &other));
+        other.sight.count_callers(1, None);
+        assert_eq!(canary_of(&ledger.drain()).cells.new, 0, "of the one before");
     }
 
     #[test]

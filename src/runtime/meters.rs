@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::domain::decision::{Decision, StratumIndex};
+use crate::domain::decision::Decision;
 use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
-use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::variant::PerVariant;
+use crate::runtime::content_types::ContentTypes;
 use crate::runtime::recorder::{ArmCounters, CodeCounters, EndpointCounters};
+use crate::runtime::watch::RolloutWatch;
 
 /// Where requests on one route are counted.
 #[derive(Debug)]
@@ -16,13 +18,29 @@ pub(super) enum RouteMeters {
     Flag(Vec<PerVariant<Arc<CodeCounters>>>),
 }
 
+/// Where a flag's outcomes are counted.
+#[derive(Debug)]
+pub(super) struct FlagMeters {
+    pub(super) strata: Vec<StratumMeters>,
+    /// Of the flag's rollout, while one is active.
+    pub(super) watch: Option<Arc<RolloutWatch>>,
+}
+
+/// Callers who are known again and requests that are drawn anew are strata of their own.
+#[derive(Debug)]
+pub(super) struct StratumMeters {
+    pub(super) keyed: PerVariant<Arc<ArmCounters>>,
+    pub(super) drawn_anew: PerVariant<Arc<ArmCounters>>,
+}
+
 /// One worker's counters for one snapshot, found by place.
 #[derive(Debug)]
 pub struct WorkerMeters {
     pub(super) unrouted: Arc<CodeCounters>,
     pub(super) routes: Vec<RouteMeters>,
-    pub(super) flags: Vec<Vec<PerVariant<Arc<ArmCounters>>>>,
+    pub(super) flags: Vec<FlagMeters>,
     pub(super) endpoints: Vec<Vec<Arc<EndpointCounters>>>,
+    pub(super) content_types: Arc<ContentTypes>,
 }
 
 impl WorkerMeters {
@@ -42,9 +60,25 @@ impl WorkerMeters {
         }
     }
 
-    /// Where the outcomes of an arm are counted.
-    pub fn arm(&self, flag: FlagIndex, stratum: StratumIndex, variant: Variant) -> &ArmCounters {
-        self.flags[flag.0][stratum.0].get(variant)
+    /// Where the outcomes of requests with this decision are counted.
+    pub fn arm(&self, flag: FlagIndex, decision: Decision) -> &ArmCounters {
+        let stratum = &self.flags[flag.0].strata[decision.stratum.0];
+        let arms = if decision.is_keyed {
+            &stratum.keyed
+        } else {
+            &stratum.drawn_anew
+        };
+        arms.get(decision.variant)
+    }
+
+    /// How to look at the answers of a flag and count its callers, while it has an active rollout.
+    pub fn watch(&self, flag: FlagIndex) -> Option<&RolloutWatch> {
+        self.flags[flag.0].watch.as_deref()
+    }
+
+    /// The numbers of content types.
+    pub fn content_types(&self) -> &ContentTypes {
+        &self.content_types
     }
 
     /// Where dealings with a backend's endpoints are counted, in the order of its endpoints.

@@ -3,10 +3,14 @@
 //! The data plane reads a published snapshot, counts outcomes, and drops messages into a bounded
 //! inbox; the control plane does the reverse. They meet here and nowhere else.
 
+mod arm_entry;
 pub mod assignments;
 pub mod bind;
+pub mod callers_seen;
 pub mod clock;
+pub mod content_types;
 pub mod delivery;
+mod distributions;
 pub mod inbox;
 pub mod key_hash;
 pub mod ledger;
@@ -15,4 +19,6 @@ pub mod published;
 pub mod recorder;
 pub mod series;
 pub mod shutdown;
+pub mod sight;
 pub mod snapshot;
+pub mod watch;

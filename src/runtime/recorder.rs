@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::domain::evidence::{
     ArmCounts, CallerSketch, Failure, FailureCounts, LatencyHistogram, Outcome, OutcomeClass,
 };
+use crate::runtime::callers_seen::CellCounters;
+use crate::runtime::distributions::{AnswerCounters, LatencyCounters};
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -97,37 +99,6 @@ impl CodeCounters {
     }
 }
 
-#[derive(Debug)]
-struct HistogramCounters {
-    buckets: Box<[Counter]>,
-    sum_micros: Counter,
-}
-
-impl Default for HistogramCounters {
-    fn default() -> Self {
-        let buckets = (0..LatencyHistogram::BUCKETS)
-            .map(|_| Counter::default())
-            .collect();
-        Self {
-            buckets,
-            sum_micros: Counter::default(),
-        }
-    }
-}
-
-impl HistogramCounters {
-    fn record(&self, latency: Duration) {
-        self.buckets[LatencyHistogram::bucket_of(latency)].add(1);
-        self.sum_micros
-            .add(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    fn read(&self) -> LatencyHistogram {
-        let counts = self.buckets.iter().map(Counter::get).enumerate();
-        LatencyHistogram::from_counts(counts, Duration::from_micros(self.sum_micros.get()))
-    }
-}
-
 /// A [`CallerSketch`] that is written by a worker and emptied by the control plane.
 #[derive(Debug, Default)]
 struct SketchCells([AtomicU64; CallerSketch::WORDS]);
@@ -151,9 +122,15 @@ impl SketchCells {
 /// One worker's outcomes in one arm: a flag's variant, for one group under one epoch of weights.
 #[derive(Debug, Default)]
 pub struct ArmCounters {
-    good: HistogramCounters,
-    /// Heads that were not good answers: they count in what is exported, not in what is judged.
-    other: HistogramCounters,
+    /// Heads of good answers: they count in what is exported and in what is judged.
+    good: LatencyCounters,
+    /// Other heads, and those that came after their request was counted as waiting: they count in
+    /// what is exported, not in what is judged.
+    other: LatencyCounters,
+    /// How long requests had waited when they crossed the cut: this counts in what is judged, not in
+    /// what is exported, for there the time that it took in the end is the truth.
+    waiting: LatencyCounters,
+    answers: AnswerCounters,
     successes: Counter,
     client_errors: Counter,
     too_many_requests: Counter,
@@ -164,10 +141,13 @@ pub struct ArmCounters {
     rescued: Counter,
     callers: SketchCells,
     failed_callers: SketchCells,
+    /// First events of callers, where a rollout watches.
+    pub cells: CellCounters,
 }
 
 impl ArmCounters {
-    /// Counts how one request ended; what is no evidence about the backend is left out.
+    /// Counts how one request ended; what is no evidence about the backend is left out. A head that
+    /// has been counted as waiting belongs to [`record_late_head`](Self::record_late_head).
     pub fn record(&self, outcome: &Outcome, caller_hash: u32) {
         let caller_hash = u64::from(caller_hash);
         match outcome.class {
@@ -182,11 +162,24 @@ impl ArmCounters {
             }
         }
         self.callers.insert(caller_hash);
+        let is_good = outcome.class == OutcomeClass::Success;
+        if is_good {
+            self.answers.record(outcome);
+        }
         if let Some(latency) = outcome.head_latency {
-            let is_good = outcome.class == OutcomeClass::Success;
             let histogram = if is_good { &self.good } else { &self.other };
             histogram.record(latency);
         }
+    }
+
+    /// Counts a request that has waited so long for its answer and still does. Once for each request.
+    pub fn record_waiting(&self, waited: Duration) {
+        self.waiting.record(waited);
+    }
+
+    /// Counts the head of a request's answer after the request was counted as waiting.
+    pub fn record_late_head(&self, latency: Duration) {
+        self.other.record(latency);
     }
 
     /// Counts a request that no endpoint of the backend accepted a connection for.
@@ -199,27 +192,53 @@ impl ArmCounters {
         self.rescued.add(1);
     }
 
-    /// The numbers now, since the counters were made.
-    pub fn read(&self) -> ArmReading {
+    /// Whether nothing that is judged was counted since the counters were made.
+    pub fn is_unused(&self) -> bool {
+        let classes = [
+            &self.successes,
+            &self.client_errors,
+            &self.too_many_requests,
+            &self.refused_connects,
+        ];
+        let mut counters = classes.into_iter().chain(&self.failures);
+        counters.all(|counter| counter.get() == 0) && self.waiting.is_unused()
+    }
+
+    /// The evidence since the counters were made, without its callers.
+    pub fn counts(&self) -> ArmCounts {
+        self.counts_with(&self.good.read())
+    }
+
+    fn counts_with(&self, good: &LatencyHistogram) -> ArmCounts {
         let failures = Failure::ALL.map(|failure| self.failures[failure as usize].get());
         // Each is read once: the worker goes on counting meanwhile.
         let (client_errors, too_many_requests) =
             (self.client_errors.get(), self.too_many_requests.get());
         let others = [self.successes.get(), client_errors, too_many_requests];
         let requests = others.iter().chain(&failures).sum();
-        let counts = ArmCounts {
+        let mut latency = self.waiting.read();
+        latency.merge(good);
+        ArmCounts {
             requests,
             failures: FailureCounts::from_counts(failures),
             client_errors,
             too_many_requests,
             refused_connects: self.refused_connects.get(),
-            latency: self.good.read(),
-            callers: CallerSketch::default(),
-            failed_callers: CallerSketch::default(),
-        };
+            latency,
+            sizes: self.answers.sizes(),
+            content_types: self.answers.content_types(),
+            ..ArmCounts::default()
+        }
+    }
+
+    /// All numbers now, since the counters were made.
+    pub fn read(&self) -> ArmReading {
+        let mut latency = self.good.read();
+        let counts = self.counts_with(&latency);
+        latency.merge(&self.other.read());
         ArmReading {
             counts,
-            other_latency: self.other.read(),
+            latency,
             client_aborts: self.client_aborts.get(),
             proxy_faults: self.proxy_faults.get(),
             rescued: self.rescued.get(),
@@ -237,8 +256,8 @@ impl ArmCounters {
 pub struct ArmReading {
     /// The evidence, without its callers.
     pub counts: ArmCounts,
-    /// Time to the head of answers that were not good.
-    pub other_latency: LatencyHistogram,
+    /// Time to the head of all answers, good or not.
+    pub latency: LatencyHistogram,
     /// Requests that the client broke off.
     pub client_aborts: u64,
     /// Requests that failed by our own fault.
@@ -251,7 +270,7 @@ impl ArmReading {
     /// Adds another worker's, or another epoch's, numbers.
     pub fn merge(&mut self, other: &Self) {
         self.counts.merge(&other.counts);
-        self.other_latency.merge(&other.other_latency);
+        self.latency.merge(&other.latency);
         self.client_aborts += other.client_aborts;
         self.proxy_faults += other.proxy_faults;
         self.rescued += other.rescued;
@@ -309,6 +328,7 @@ impl EndpointReading {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::evidence::ContentTypeIndex;
 
     #[test]
     fn a_code_is_counted_by_name_or_by_its_class() {
@@ -331,6 +351,7 @@ mod tests {
         let ended = |class, head_ms: Option<u64>| Outcome {
             class,
             head_latency: head_ms.map(Duration::from_millis),
+            ..Outcome::default()
         };
         arm.record(&ended(OutcomeClass::Success, Some(10)), 1);
         arm.record(&ended(OutcomeClass::ClientError, Some(1)), 2);
@@ -347,7 +368,7 @@ mod tests {
         assert_eq!(reading.counts.client_errors, 1);
         assert_eq!(reading.counts.failures.of(Failure::Connect), 1);
         assert_eq!(reading.counts.latency.count(), 1);
-        assert_eq!(reading.other_latency.count(), 1);
+        assert_eq!(reading.latency.count(), 2);
         let (callers, failed) = arm.take_callers();
         assert_eq!((callers.estimate(), failed.estimate()), (3, 1));
         assert_eq!(
@@ -355,5 +376,45 @@ mod tests {
             0,
             "a tick starts with nobody"
         );
+    }
+
+    #[test]
+    fn a_request_that_waits_is_judged_by_its_wait_and_shown_by_its_head() {
+        let arm = ArmCounters::default();
+        assert!(arm.is_unused());
+        arm.record_waiting(Duration::from_millis(300));
+        assert!(!arm.is_unused());
+        let reading = arm.read();
+        assert_eq!(
+            (reading.counts.latency.count(), reading.latency.count()),
+            (1, 0)
+        );
+        let ended = Outcome {
+            bytes: Some(7),
+            content_type: Some(ContentTypeIndex::NONE),
+            ..Outcome::default()
+        };
+        arm.record(&ended, 1);
+        arm.record_late_head(Duration::from_secs(9));
+        let reading = arm.read();
+        assert_eq!(reading.counts.latency.sum(), Duration::from_millis(300));
+        assert_eq!(reading.latency.sum(), Duration::from_secs(9));
+        assert_eq!(reading.counts.sizes.filled().collect::<Vec<_>>(), [(12, 1)]);
+        assert_eq!(reading.counts.content_types.filled().count(), 1);
+    }
+
+    #[test]
+    fn only_good_answers_have_a_size_and_a_type() {
+        let arm = ArmCounters::default();
+        let failed = Outcome {
+            class: OutcomeClass::BackendFailure(Failure::Status),
+            bytes: Some(7),
+            content_type: Some(ContentTypeIndex::OTHER),
+            ..Outcome::default()
+        };
+        arm.record(&failed, 1);
+        let counts = arm.counts();
+        assert_eq!(counts.sizes.filled().count(), 0);
+        assert_eq!(counts.content_types.filled().count(), 0);
     }
 }

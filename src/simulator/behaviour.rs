@@ -107,6 +107,8 @@ impl Drawn {
         Outcome {
             class,
             head_latency: if has_head { Some(self.delay) } else { None },
+            bytes: None,
+            content_type: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! drained into [`TickCounts`], and the judge reads sums of those. Everything here adds up the
 //! same in any order, so that ten workers, or ten edges, count like one.
 
+mod answers;
 mod callers;
 pub mod cells;
 mod histogram;
@@ -11,6 +12,7 @@ mod outcome;
 mod tick;
 mod window;
 
+pub use answers::{ContentTypeCounts, ContentTypeIndex, SizeCounts};
 pub use callers::CallerSketch;
 pub use histogram::LatencyHistogram;
 pub use outcome::{Failure, Fault, Outcome, OutcomeClass};

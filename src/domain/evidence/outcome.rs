@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::evidence::answers::ContentTypeIndex;
+
 /// How a backend failed a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,9 +62,10 @@ pub enum Fault {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OutcomeClass {
     /// A complete answer below 400.
+    #[default]
     Success,
     /// A 4xx other than 429.
     ClientError,
@@ -121,12 +124,17 @@ impl OutcomeClass {
 }
 
 /// The end of one first attempt on the arm that was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// How it ended.
     pub class: OutcomeClass,
-    /// Time to the response head; `None` when no head came.
+    /// Time to the response head; `None` when no head came, or when it was counted already as the
+    /// request crossed the cut.
     pub head_latency: Option<Duration>,
+    /// The size of the answer's body; `None` where it is not known, as of an upgrade.
+    pub bytes: Option<u64>,
+    /// What the answer said it is.
+    pub content_type: Option<ContentTypeIndex>,
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::evidence::{CallerSketch, Failure, LatencyHistogram, Outcome, OutcomeClass};
+use crate::domain::evidence::cells::CellCounts;
+use crate::domain::evidence::{
+    CallerSketch, ContentTypeCounts, Failure, LatencyHistogram, Outcome, OutcomeClass, SizeCounts,
+};
 use crate::domain::ids::GroupName;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::domain::weight::Weight;
@@ -70,6 +73,19 @@ pub struct ArmCounts {
     pub callers: CallerSketch,
     /// Callers with a failure counted here.
     pub failed_callers: CallerSketch,
+    /// How large good answers were.
+    #[serde(default)]
+    pub sizes: SizeCounts,
+    /// Of which content type good answers were.
+    #[serde(default)]
+    pub content_types: ContentTypeCounts,
+    /// How many rated 1, 2, 3, 4 and 5.
+    #[serde(default)]
+    pub ratings: [u64; 5],
+    /// What was seen of callers for the first time; of use only while the starts it belongs to
+    /// are alive, so it is not stored.
+    #[serde(skip)]
+    pub cells: CellCounts,
 }
 
 impl ArmCounts {
@@ -82,6 +98,12 @@ impl ArmCounts {
             OutcomeClass::Success => {
                 if let Some(latency) = outcome.head_latency {
                     self.latency.record(latency);
+                }
+                if let Some(bytes) = outcome.bytes {
+                    self.sizes.record(bytes);
+                }
+                if let Some(content_type) = outcome.content_type {
+                    self.content_types.record(content_type);
                 }
             }
             OutcomeClass::ClientError => self.client_errors += 1,
@@ -105,6 +127,12 @@ impl ArmCounts {
         self.latency.merge(&other.latency);
         self.callers.union(&other.callers);
         self.failed_callers.union(&other.failed_callers);
+        self.sizes.merge(&other.sizes);
+        self.content_types.merge(&other.content_types);
+        for (own, more) in self.ratings.iter_mut().zip(other.ratings) {
+            *own += more;
+        }
+        self.cells.merge(&other.cells);
     }
 
     /// What was added since an earlier state of the same, ever growing counts. Callers are kept
@@ -123,6 +151,12 @@ impl ArmCounts {
             latency: self.latency.since(&earlier.latency),
             callers: self.callers.clone(),
             failed_callers: self.failed_callers.clone(),
+            sizes: self.sizes.since(&earlier.sizes),
+            content_types: self.content_types.since(&earlier.content_types),
+            ratings: std::array::from_fn(|rating| {
+                self.ratings[rating].saturating_sub(earlier.ratings[rating])
+            }),
+            cells: self.cells,
         }
     }
 
@@ -132,13 +166,15 @@ impl ArmCounts {
         Self {
             callers: CallerSketch::default(),
             failed_callers: CallerSketch::default(),
+            cells: CellCounts::default(),
             ..self
         }
     }
 
     /// Whether nothing was counted.
     pub const fn is_empty(&self) -> bool {
-        self.requests == 0 && self.refused_connects == 0
+        // A request that waits beyond the cut has a latency before it has ended.
+        self.requests == 0 && self.refused_connects == 0 && self.latency.count() == 0
     }
 }
 
@@ -151,6 +187,10 @@ pub struct Stratum {
     pub epoch: u64,
     /// The group's weight in that epoch.
     pub weight: Weight,
+    /// Whether the callers are known again, so that each stays in its arm; else each request was
+    /// drawn anew.
+    #[serde(default = "known")]
+    pub is_keyed: bool,
     /// The counts of each arm.
     pub arms: PerVariant<ArmCounts>,
 }
@@ -162,7 +202,16 @@ impl Stratum {
             group,
             epoch,
             weight,
+            is_keyed: true,
             arms: PerVariant::default(),
+        }
+    }
+
+    /// The same for callers who are not known again.
+    pub fn drawn_anew(self) -> Self {
+        Self {
+            is_keyed: false,
+            ..self
         }
     }
 
@@ -173,14 +222,18 @@ impl Stratum {
 
     /// The weight follows from the epoch; it is part of the key so that merging stays
     /// commutative even for counts that contradict each other.
-    fn key(&self) -> (&Option<GroupName>, u64, Weight) {
-        (&self.group, self.epoch, self.weight)
+    fn key(&self) -> (&Option<GroupName>, u64, Weight, bool) {
+        (&self.group, self.epoch, self.weight, self.is_keyed)
     }
 
     fn merge(&mut self, other: &Self) {
         self.arms.stable.merge(&other.arms.stable);
         self.arms.canary.merge(&other.arms.canary);
     }
+}
+
+const fn known() -> bool {
+    true
 }
 
 /// The counts of a tick, by stratum. Adding them is associative and commutative.
@@ -315,6 +368,7 @@ mod tests {
         Outcome {
             class,
             head_latency: Some(Duration::from_millis(u64::from(kind))),
+            ..Outcome::default()
         }
     }
 

@@ -28,6 +28,7 @@ fn arm(requests: u64, failures: u64, latency_ms: u64) -> ArmCounts {
             &Outcome {
                 class,
                 head_latency,
+                ..Outcome::default()
             },
             i,
         );
@@ -40,6 +41,7 @@ fn stratum(group: Option<&str>, weight: &str, canary: ArmCounts, stable: ArmCoun
         group: group.map(|name| name.parse().unwrap()),
         epoch: 1,
         weight: weight.parse::<Weight>().unwrap(),
+        is_keyed: true,
         arms: PerVariant { stable, canary },
     }
 }

@@ -134,6 +134,7 @@ mod tests {
             let outcome = Outcome {
                 class: *class,
                 head_latency: None,
+                ..Outcome::default()
             };
             for _ in 0..*times {
                 arm.record(&outcome, *caller);

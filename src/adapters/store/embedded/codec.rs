@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use crate::control::ports::HistoryPoint;
 use crate::domain::evidence::{
-    ArmCounts, Failure, FailureCounts, LatencyHistogram, Stratum, TickCounts,
+    ArmCounts, ContentTypeCounts, Failure, FailureCounts, LatencyHistogram, SizeCounts, Stratum,
+    TickCounts,
 };
 use crate::domain::ids::FlagName;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 /// The first byte: which form the others have.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
+
+/// The form before sizes, content types, ratings, and callers apart from requests drawn anew.
+const FIRST_FORM: u8 = 1;
 
 /// Bits of a number in each byte; the last bit says that more follow (LEB128, unsigned).
 const BITS: u32 = 7;
@@ -36,6 +40,7 @@ pub(super) fn encode(point: &HistoryPoint) -> Vec<u8> {
         );
         put(&mut bytes, stratum.epoch);
         put(&mut bytes, stratum.weight.basis_points().into());
+        put(&mut bytes, stratum.is_keyed.into());
         put_arm(&mut bytes, &stratum.arms.stable);
         put_arm(&mut bytes, &stratum.arms.canary);
     }
@@ -45,8 +50,14 @@ pub(super) fn encode(point: &HistoryPoint) -> Vec<u8> {
 /// Reads a point; `None` for bytes that are none.
 pub(super) fn decode(flag: &FlagName, at_unix_ms: u64, bytes: &[u8]) -> Option<HistoryPoint> {
     let (form, bytes) = bytes.split_first()?;
-    let mut rest = (*form == FORM).then_some(bytes)?;
+    let is_first_form = *form == FIRST_FORM;
+    let mut rest = (*form == FORM || is_first_form).then_some(bytes)?;
     let rest = &mut rest;
+    let take_arm = if is_first_form {
+        take_first_arm
+    } else {
+        take_arm
+    };
     let span_seconds = u32::try_from(take(rest)?).ok()?;
     let phase = take_text(rest)?.to_owned();
     let stage = usize::try_from(take(rest)?).ok()?;
@@ -58,12 +69,16 @@ pub(super) fn decode(flag: &FlagName, at_unix_ms: u64, bytes: &[u8]) -> Option<H
         };
         let epoch = take(rest)?;
         let weight = Weight::from_basis_points(u16::try_from(take(rest)?).ok()?)?;
+        let is_keyed = is_first_form || take(rest)? != 0;
         let arms = PerVariant {
             stable: take_arm(rest)?,
             canary: take_arm(rest)?,
         };
-        let mut stratum = Stratum::empty(group, epoch, weight);
-        stratum.arms = arms;
+        let stratum = Stratum {
+            is_keyed,
+            arms,
+            ..Stratum::empty(group, epoch, weight)
+        };
         counts.add(stratum);
     }
     Some(HistoryPoint {
@@ -87,16 +102,61 @@ fn put_arm(bytes: &mut Vec<u8>, arm: &ArmCounts) {
     put(bytes, arm.refused_connects);
     let sum = u64::try_from(arm.latency.sum().as_micros()).unwrap_or(u64::MAX);
     put(bytes, sum);
-    put(bytes, arm.latency.filled().count() as u64);
+    put_filled(bytes, arm.latency.filled());
+    put_filled(bytes, arm.sizes.filled());
+    put_filled(bytes, arm.content_types.filled());
+    let ratings = arm.ratings.iter().copied().enumerate();
+    put_filled(bytes, ratings.filter(|(_, count)| *count > 0));
+}
+
+/// Writes the places that hold anything, each as the distance from the one before, with their counts.
+fn put_filled(bytes: &mut Vec<u8>, filled: impl Iterator<Item = (usize, u64)>) {
+    let filled: Vec<_> = filled.collect();
+    put(bytes, filled.len() as u64);
     let mut last = 0;
-    for (bucket, count) in arm.latency.filled() {
-        put(bytes, (bucket - last) as u64);
+    for (place, count) in filled {
+        put(bytes, (place - last) as u64);
         put(bytes, count);
-        last = bucket;
+        last = place;
     }
 }
 
 fn take_arm(rest: &mut &[u8]) -> Option<ArmCounts> {
+    let first = take_first_arm(rest)?;
+    let sizes = SizeCounts::from_counts(take_filled(rest)?);
+    Some(ArmCounts {
+        sizes,
+        content_types: ContentTypeCounts::from_counts(take_places(rest)?),
+        ratings: take_places(rest)?,
+        ..first
+    })
+}
+
+/// Reads the counts of so many places; those of a later version with more are left out.
+fn take_places<const PLACES: usize>(rest: &mut &[u8]) -> Option<[u64; PLACES]> {
+    let mut places = [0; PLACES];
+    for (place, count) in take_filled(rest)? {
+        if let Some(slot) = places.get_mut(place) {
+            *slot = count;
+        }
+    }
+    Some(places)
+}
+
+/// Reads what [`put_filled`] wrote.
+fn take_filled(rest: &mut &[u8]) -> Option<Vec<(usize, u64)>> {
+    let mut filled = Vec::new();
+    let (mut place, mut total) = (0_usize, 0_u64);
+    for _ in 0..take(rest)? {
+        place = place.checked_add(usize::try_from(take(rest)?).ok()?)?;
+        let count = take(rest)?;
+        total = total.checked_add(count)?;
+        filled.push((place, count));
+    }
+    Some(filled)
+}
+
+fn take_first_arm(rest: &mut &[u8]) -> Option<ArmCounts> {
     let requests = take(rest)?;
     let mut failures = [0; Failure::ALL.len()];
     for kind in 0..take(rest)? {
@@ -111,14 +171,7 @@ fn take_arm(rest: &mut &[u8]) -> Option<ArmCounts> {
     let too_many_requests = take(rest)?;
     let refused_connects = take(rest)?;
     let sum = Duration::from_micros(take(rest)?);
-    let mut counts = Vec::new();
-    let (mut bucket, mut total) = (0_usize, 0_u64);
-    for _ in 0..take(rest)? {
-        bucket = bucket.checked_add(usize::try_from(take(rest)?).ok()?)?;
-        let count = take(rest)?;
-        total = total.checked_add(count)?;
-        counts.push((bucket, count));
-    }
+    let counts = take_filled(rest)?;
     Some(ArmCounts {
         requests,
         failures: FailureCounts::from_counts(failures),
@@ -169,12 +222,53 @@ mod tests {
 
     use super::*;
     use crate::adapters::store::samples::busy_point;
+    use crate::domain::evidence::ContentTypeIndex;
 
     #[test]
     fn a_busy_point_takes_a_few_hundred_bytes() {
         let point = busy_point("orders", 1_000_000, 600);
         let bytes = encode(&point);
         assert!(bytes.len() < 600, "{} bytes", bytes.len());
+        assert_eq!(decode(&point.flag, point.at_unix_ms, &bytes), Some(point));
+    }
+
+    #[test]
+    fn a_point_of_the_first_form_is_still_read() {
+        // Written by the version before: everyone, epoch 3, 5 %, two canary requests at 1 ms.
+        let none: &[u8] = &[0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let two: &[u8] = &[2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 208, 15, 1, 160, 1, 2];
+        let head: &[u8] = &[1, 1, 5, b'p', b'h', b'a', b's', b'e', 1, 1, 0, 3, 244, 3];
+        let bytes = [head, none, two].concat();
+        let point = decode(&"orders".parse().unwrap(), 9, &bytes).unwrap();
+        let [stratum] = point.counts.strata() else {
+            panic!("one stratum");
+        };
+        assert!(stratum.is_keyed && stratum.arms.stable.is_empty());
+        assert_eq!(stratum.weight.basis_points(), 500);
+        let canary = &stratum.arms.canary;
+        assert_eq!((canary.requests, canary.latency.count()), (2, 2));
+        assert_eq!(canary.latency.sum(), Duration::from_millis(2));
+        assert_eq!(decode(&point.flag, 9, &encode(&point)), Some(point));
+    }
+
+    #[test]
+    fn what_answers_are_like_and_who_is_known_again_is_read_back() {
+        let mut point = busy_point("orders", 1, 600);
+        let mut stratum = Stratum::empty(None, 4, Weight::from_basis_points(500).unwrap());
+        stratum.arms.canary = ArmCounts {
+            requests: 9,
+            sizes: SizeCounts::from_counts([(0, 1), (40, 7), (159, 1)]),
+            ratings: [1, 0, 2, 0, 5],
+            ..ArmCounts::default()
+        };
+        for place in [0, 3, 3, 31] {
+            let content_type = ContentTypeIndex::at(place);
+            stratum.arms.canary.content_types.record(content_type);
+        }
+        point.counts.add(stratum.clone());
+        point.counts.add(stratum.drawn_anew());
+        assert_eq!(point.counts.strata().len(), 3);
+        let bytes = encode(&point);
         assert_eq!(decode(&point.flag, point.at_unix_ms, &bytes), Some(point));
     }
 
@@ -195,7 +289,9 @@ mod tests {
         #[test]
         fn any_bytes_are_a_point_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&"orders".parse().unwrap(), 1, &bytes);
-            let _ = decode(&"orders".parse().unwrap(), 1, &[&[FORM], &bytes[..]].concat());
+            for form in [FORM, FIRST_FORM] {
+                let _ = decode(&"orders".parse().unwrap(), 1, &[&[form], &bytes[..]].concat());
+            }
         }
     }
 }

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use crate::domain::evidence::cells::{Now, SLOTS};
 
+/// The last stamp before they begin anew at 1. Even, so that the stamps of two ticks in a row are never
+/// both odd: counters are kept by that.
+const STAMP_MAX: u16 = u16::MAX - 1;
+
 /// How long after one start the next begins.
 const EVERY: Duration = Duration::from_secs(300);
 
@@ -108,7 +112,7 @@ impl CellClock {
     }
 
     fn next_stamp(&mut self) -> Clearing {
-        let is_last = self.stamp == u16::MAX;
+        let is_last = self.stamp == STAMP_MAX;
         self.stamp = if is_last { 1 } else { self.stamp + 1 };
         Clearing {
             stamps: is_last,

@@ -22,6 +22,11 @@ pub struct SlotCounts([EventCounts; Event::COUNT]);
 pub type EventCounts = Share;
 
 impl SlotCounts {
+    /// Takes counts in the order of [`Event::ALL`].
+    pub const fn from_counts(counts: [EventCounts; Event::COUNT]) -> Self {
+        Self(counts)
+    }
+
     /// Callers at risk and events of one kind.
     pub const fn of(&self, event: Event) -> EventCounts {
         self.0[event as usize]
@@ -35,14 +40,28 @@ impl CellCounts {
         self.new_in_stage += u64::from(step.is_new_in_stage);
         for (slot, counts) in self.slots.iter_mut().enumerate() {
             let (trials, events) = (step.trials[slot], step.events[slot]);
-            if trials.is_empty() && events.is_empty() {
-                continue;
+            for event in trials.iter() {
+                counts.0[event as usize].trials += 1;
             }
-            for (event, count) in Event::ALL.into_iter().zip(&mut counts.0) {
-                count.trials += u64::from(trials.has(event));
-                count.events += u64::from(events.has(event));
+            for event in events.iter() {
+                counts.0[event as usize].events += 1;
             }
         }
+    }
+
+    /// What was added since an earlier state of the same, ever growing counts.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut added = *self;
+        added.new = added.new.saturating_sub(earlier.new);
+        added.new_in_stage = added.new_in_stage.saturating_sub(earlier.new_in_stage);
+        for (own, earlier) in added.slots.iter_mut().zip(&earlier.slots) {
+            for (own, earlier) in own.0.iter_mut().zip(&earlier.0) {
+                own.trials = own.trials.saturating_sub(earlier.trials);
+                own.events = own.events.saturating_sub(earlier.events);
+            }
+        }
+        added
     }
 
     /// Adds all counts of another.

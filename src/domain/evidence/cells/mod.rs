@@ -18,7 +18,7 @@
 //! | 1 | seen in this rollout |
 //!
 //! A start or a tick that begins costs nothing: bits with another number than the current one count as
-//! clear. Numbers repeat after 65,535 ticks and 255 starts of a slot; then, and only then, the table is
+//! clear. Numbers repeat after 65,534 ticks and 255 starts of a slot; then, and only then, the table is
 //! gone through once to clear them ([`CellClock`] says when).
 //!
 //! # How many workers share it
@@ -31,12 +31,14 @@
 //! step says ([`Step`]) into its *own* [`CellCounts`], one set for each worker, stratum and arm: each first
 //! event is counted exactly once whatever the interleaving, and no lock is held by anybody.
 //!
-//! The controller is the only one to move the clock. At the end of a tick it publishes the next [`Now`] with
-//! the snapshot, then drains the counts of the tick before. Counters are kept twice, by the parity of
+//! The controller is the only one to move the clock. At the end of a tick it publishes the next [`Now`], then
+//! drains the counts of the tick before. Counters are kept twice, by the parity of
 //! the stamp, so that a worker still counting under the old [`Now`] writes where nobody reads yet; what comes
 //! later than the drain is counted two ticks on, and nothing is lost. Clearing goes word by word with
 //! `fetch_and` before the new [`Now`] is published; a step under way at that moment may put back a bit
-//! of a number that is not in use, and is made again when a worker's swap fails.
+//! of a number that is not in use, and is made again when a worker's swap fails. A worker that still goes by
+//! the old [`Now`] may put back the stamp of the old tick, so that a caller of both ticks is at risk once more in
+//! the new one. That takes two requests that end within the same microsecond, and befalls both arms alike.
 //!
 //! This module is the logic alone, for one thread.
 

@@ -70,6 +70,24 @@ impl Event {
     }
 }
 
+/// For each set of kinds of trial, those of the first events that are an outcome of one of them.
+const FIRSTS_OF_KINDS: [Events; 1 << KIND_BITS] = firsts_of_kinds();
+
+const fn firsts_of_kinds() -> [Events; 1 << KIND_BITS] {
+    let mut firsts = [Events(0); 1 << KIND_BITS];
+    let mut kinds = 0;
+    while kinds < firsts.len() {
+        let mut place = 0;
+        while place < Event::FIRSTS.len() {
+            let (event, kind) = Event::FIRSTS[place];
+            firsts[kinds].add_if(kinds & kind as usize != 0, event);
+            place += 1;
+        }
+        kinds += 1;
+    }
+    firsts
+}
+
 /// A set of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(u8);
@@ -83,6 +101,16 @@ impl Events {
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Event> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let event = Event::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(*event)
+        })
     }
 
     const fn add_if(&mut self, is_so: bool, event: Event) {
@@ -146,6 +174,24 @@ impl Answer {
         }
     }
 
+    /// What is asked once and not until it is so: by one answer, which says it or does not.
+    fn asked_once(self) -> [(Event, Option<bool>); 3] {
+        let (slow, odd_size, unusual_type) = match self {
+            Self::Good {
+                slow,
+                odd_size,
+                unusual_type,
+            } => (slow, odd_size, unusual_type),
+            Self::StillWaiting(slow) => (Some(slow), None, None),
+            Self::Failed | Self::ClientError | Self::TooManyRequests => (None, None, None),
+        };
+        [
+            (Event::SlowP50, slow.map(|slow| slow.p50)),
+            (Event::OddSize, odd_size),
+            (Event::UnusualType, unusual_type),
+        ]
+    }
+
     fn events(self) -> Events {
         let mut events = Events::default();
         events.add_if(self == Self::Failed, Event::Failure);
@@ -176,6 +222,39 @@ pub struct Step {
     pub trials: [Events; SLOTS],
     /// For each slot: the events it has now.
     pub events: [Events; SLOTS],
+}
+
+impl Step {
+    /// What an answer adds where each request is drawn anew, and so is a caller of its own that nobody
+    /// saw before or sees again.
+    ///
+    /// A request that has been counted as [`StillWaiting`](Answer::StillWaiting) is slow already: when
+    /// it ends well after all, its answer is to come without cuts.
+    pub fn of_one_request(now: &Now, answer: &Answer) -> Self {
+        let mut trials = FIRSTS_OF_KINDS[usize::from(answer.kinds())];
+        let mut events = answer.events();
+        for (event, is_so) in answer.asked_once() {
+            trials.add_if(is_so.is_some(), event);
+            events.add_if(is_so == Some(true), event);
+        }
+        // It is a caller once: when it ends.
+        let is_new = !matches!(answer, Answer::StillWaiting(_));
+        let in_alive = |set: Events| {
+            now.generations.map(|generation| {
+                if generation == 0 {
+                    Events::default()
+                } else {
+                    set
+                }
+            })
+        };
+        Self {
+            is_new,
+            is_new_in_stage: is_new && now.generations[0] != 0,
+            trials: in_alive(trials),
+            events: in_alive(events),
+        }
+    }
 }
 
 /// What is kept of the callers of one cell.
@@ -209,7 +288,8 @@ impl Word {
             0
         };
         let kinds = answer.kinds();
-        let new_kinds = kinds & !known_kinds;
+        let firsts = FIRSTS_OF_KINDS[usize::from(kinds & !known_kinds)];
+        let happened = answer.events();
         let mut step = Step {
             is_new: self.0 & SEEN == 0,
             is_new_in_stage: now.generations[0] != 0
@@ -230,7 +310,7 @@ impl Word {
                     answers: 0,
                 };
             }
-            let (trials, events) = own.take(*answer, new_kinds);
+            let (trials, events) = own.take(*answer, firsts, happened);
             step.trials[slot] = trials;
             step.events[slot] = events;
             let at = SLOT_AT[slot];
@@ -274,31 +354,17 @@ impl Word {
 }
 
 impl Slot {
-    /// Takes in an answer; `new_kinds` are the kinds of trial that the caller had not yet in this tick.
-    fn take(&mut self, answer: Answer, new_kinds: u8) -> (Events, Events) {
-        let (mut trials, mut events) = (Events::default(), Events::default());
-        let happened = answer.events();
-        for (event, kind) in Event::FIRSTS {
-            let is_clear = self.had & event.bit() == 0;
-            trials.add_if(is_clear && new_kinds & kind != 0, event);
-            events.add_if(is_clear && happened.has(event), event);
-        }
+    /// Takes in an answer by which these of the first events happened; `firsts` are those that the caller
+    /// is now at risk of and was not yet in this tick, if it has not had them.
+    fn take(&mut self, answer: Answer, firsts: Events, happened: Events) -> (Events, Events) {
+        let mut trials = Events(firsts.0 & !self.had);
+        let mut events = Events(happened.0 & !self.had);
         self.had |= events.0;
-        if let Answer::Good {
-            slow: Some(slow),
-            odd_size,
-            unusual_type,
-        } = answer
-            && self.answers < ANSWER_THAT_COUNTS
+        if matches!(answer, Answer::Good { slow: Some(_), .. }) && self.answers < ANSWER_THAT_COUNTS
         {
             self.answers += 1;
             if self.answers == ANSWER_THAT_COUNTS {
-                let asked = [
-                    (Event::SlowP50, Some(slow.p50)),
-                    (Event::OddSize, odd_size),
-                    (Event::UnusualType, unusual_type),
-                ];
-                for (event, is_so) in asked {
+                for (event, is_so) in answer.asked_once() {
                     trials.add_if(is_so.is_some(), event);
                     events.add_if(is_so == Some(true), event);
                 }

@@ -89,6 +89,7 @@ mod tests {
                 &Outcome {
                     class,
                     head_latency,
+                    ..Outcome::default()
                 },
                 1,
             );

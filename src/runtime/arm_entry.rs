@@ -1,0 +1,109 @@
+//! One arm in the ledger's books: its counters in all workers, and how far they were drained.
+
+use std::sync::Arc;
+
+use crate::domain::evidence::cells::CellCounts;
+use crate::domain::evidence::{ArmCounts, CallerSketch};
+use crate::domain::flag::Stratum;
+use crate::domain::weight::Weight;
+use crate::runtime::callers_seen::Parity;
+use crate::runtime::recorder::{ArmCounters, ArmReading};
+use crate::runtime::series::ArmName;
+
+/// One counter for each worker.
+pub(super) type PerWorker<T> = Vec<Arc<T>>;
+
+/// Counters of one arm: by the name it is exported under, whether its callers are known again, and
+/// the epoch of weights.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ArmKey {
+    pub(super) arm: ArmName,
+    pub(super) is_keyed: bool,
+    pub(super) epoch: u64,
+}
+
+/// The counters of an arm.
+#[derive(Debug)]
+pub(super) struct ArmEntry {
+    pub(super) weight: Weight,
+    pub(super) counters: PerWorker<ArmCounters>,
+    /// What the counters stood at when they were last drained.
+    drained: ArmCounts,
+    /// The same of the counts of callers, for each parity.
+    drained_cells: [CellCounts; 2],
+}
+
+impl ArmEntry {
+    pub(super) fn new(stratum: Stratum, counters: PerWorker<ArmCounters>) -> Self {
+        Self {
+            weight: weight_of(stratum),
+            counters,
+            drained: ArmCounts::default(),
+            drained_cells: Default::default(),
+        }
+    }
+
+    /// What was added since the last time, with the callers' counts of some parities.
+    pub(super) fn drain(&mut self, parities: &[Parity]) -> ArmCounts {
+        let mut now = ArmCounts::default();
+        self.counters
+            .iter()
+            .for_each(|counters| now.merge(&counters.counts()));
+        let mut added = now.since(&self.drained);
+        self.drained = now;
+        (added.callers, added.failed_callers) = self.take_callers();
+        for parity in parities {
+            added.cells.merge(&self.drain_cells(*parity));
+        }
+        added
+    }
+
+    /// The same of the callers' counts of a parity alone.
+    pub(super) fn drain_cells(&mut self, parity: Parity) -> CellCounts {
+        let mut now = CellCounts::default();
+        self.counters
+            .iter()
+            .for_each(|counters| now.merge(&counters.cells.read(parity)));
+        let drained = &mut self.drained_cells[parity as usize];
+        let added = now.since(drained);
+        *drained = now;
+        added
+    }
+
+    /// Whether nothing was ever counted that is judged.
+    pub(super) fn is_unused(&self) -> bool {
+        self.counters.iter().all(|counters| counters.is_unused())
+    }
+
+    pub(super) fn read(&self) -> ArmReading {
+        let mut sum = ArmReading::default();
+        self.counters
+            .iter()
+            .for_each(|counters| sum.merge(&counters.read()));
+        sum
+    }
+
+    fn take_callers(&self) -> (CallerSketch, CallerSketch) {
+        let mut sum = (CallerSketch::default(), CallerSketch::default());
+        for (callers, failed) in self.counters.iter().map(|counters| counters.take_callers()) {
+            sum.0.union(&callers);
+            sum.1.union(&failed);
+        }
+        sum
+    }
+
+    /// Whether no snapshot and no request in flight can count here any more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.counters
+            .iter()
+            .all(|counters| Arc::strong_count(counters) == 1)
+    }
+}
+
+const fn weight_of(stratum: Stratum) -> Weight {
+    match stratum {
+        Stratum::Group(entry) => entry.weight,
+        Stratum::Default(weight) => weight,
+        Stratum::Forced => Weight::ZERO,
+    }
+}

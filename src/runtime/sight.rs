@@ -1,0 +1,205 @@
+//! What the data plane is told of a rollout's judgement: how to look at answers.
+//!
+//! One for each rollout, shared by the controller, who alone changes it once a tick, and by all
+//! workers, who read it once a request. Each field is a relaxed atomic: a worker that sees one of
+//! them a tick late counts an answer by the cut of the tick before, which is as good a cut.
+
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use crate::domain::evidence::cells::{Now, SLOTS, Slow};
+use crate::domain::evidence::{ContentTypeIndex, LatencyHistogram, SizeCounts};
+use crate::domain::variant::{PerVariant, Variant};
+
+/// Stands for a cut that is not known yet.
+const UNKNOWN: i32 = i32::MIN;
+
+/// The cuts of one tick, in buckets of the counts they are compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SightCuts {
+    /// For each arm the latency buckets above which an answer is slow: of the median, of the 90th
+    /// and of the 99th percentile.
+    pub slow_above: PerVariant<[Option<i32>; 3]>,
+    /// The sizes, in buckets, below and above which an answer is odd.
+    pub usual_sizes: Option<(i32, i32)>,
+    /// The content types that stable sends, one bit for each number.
+    pub usual_types: Option<u64>,
+}
+
+/// How to look at answers in the current tick.
+#[derive(Debug)]
+pub struct Sight {
+    /// The epoch of weights whose requests are counted; others belong to another stage.
+    epoch: AtomicU64,
+    /// Stamp and generations of [`Now`]; 0 while callers are not counted.
+    now: AtomicU64,
+    slow_above: PerVariant<[AtomicI32; 3]>,
+    usual_sizes: [AtomicI32; 2],
+    /// The highest bit says that the others are known.
+    usual_types: AtomicU64,
+}
+
+const TYPES_KNOWN: u64 = 1 << 63;
+
+impl Default for Sight {
+    fn default() -> Self {
+        let unknown = || AtomicI32::new(UNKNOWN);
+        Self {
+            epoch: AtomicU64::new(0),
+            now: AtomicU64::new(0),
+            slow_above: PerVariant::from_fn(|_| std::array::from_fn(|_| unknown())),
+            usual_sizes: [unknown(), unknown()],
+            usual_types: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Sight {
+    /// Counts callers of an epoch from now on, in a tick and its starts; nobody for `None`.
+    pub fn count_callers(&self, epoch: u64, now: Option<Now>) {
+        // Nobody is counted under one epoch's starts and the other's number.
+        self.now.store(0, Ordering::Relaxed);
+        self.epoch.store(epoch, Ordering::Relaxed);
+        self.now.store(now.map_or(0, pack), Ordering::Relaxed);
+    }
+
+    /// Looks at answers by other cuts.
+    pub fn cut_at(&self, cuts: &SightCuts) {
+        for variant in Variant::ALL {
+            let places = self.slow_above.get(variant).iter();
+            for (place, cut) in places.zip(cuts.slow_above.get(variant)) {
+                place.store(cut.unwrap_or(UNKNOWN), Ordering::Relaxed);
+            }
+        }
+        let sizes = cuts
+            .usual_sizes
+            .map_or([UNKNOWN; 2], |(low, high)| [low, high]);
+        for (place, size) in self.usual_sizes.iter().zip(sizes) {
+            place.store(size, Ordering::Relaxed);
+        }
+        let types = cuts.usual_types.map_or(0, |types| types | TYPES_KNOWN);
+        self.usual_types.store(types, Ordering::Relaxed);
+    }
+
+    /// The stamp of the tick in which callers are counted, whatever the epoch; `None` while nobody is.
+    pub fn stamp(&self) -> Option<u16> {
+        let packed = self.now.load(Ordering::Relaxed);
+        (packed != 0).then(|| unpack(packed).stamp)
+    }
+
+    /// The tick and the starts in which callers of an epoch are counted, if they are.
+    pub fn now(&self, epoch: u64) -> Option<Now> {
+        let packed = self.now.load(Ordering::Relaxed);
+        let is_counted = packed != 0 && self.epoch.load(Ordering::Relaxed) == epoch;
+        is_counted.then(|| unpack(packed))
+    }
+
+    /// The bucket above which an answer of an arm is slower than nearly all of stable's, if known.
+    pub fn slowest_cut(&self, variant: Variant) -> Option<i32> {
+        known(self.slow_above.get(variant)[2].load(Ordering::Relaxed))
+    }
+
+    /// Which cuts a latency, by its bucket, is slower than; `None` while they are not known.
+    pub fn slow(&self, variant: Variant, latency_bucket: usize) -> Option<Slow> {
+        let bucket = from_1_ms(latency_bucket);
+        let [p50, p90, p99] = self
+            .slow_above
+            .get(variant)
+            .each_ref()
+            .map(|cut| known(cut.load(Ordering::Relaxed)));
+        Some(Slow {
+            p50: bucket > p50?,
+            p90: bucket > p90?,
+            p99: bucket > p99?,
+        })
+    }
+
+    /// Whether a size is odd; `None` while that is not known.
+    pub fn is_odd_size(&self, bytes: u64) -> Option<bool> {
+        let [low, high] = self
+            .usual_sizes
+            .each_ref()
+            .map(|size| known(size.load(Ordering::Relaxed)));
+        let bucket = i32::try_from(SizeCounts::bucket_of(bytes)).unwrap_or(i32::MAX);
+        Some(!(low?..=high?).contains(&bucket))
+    }
+
+    /// Whether a content type is unusual; `None` while that is not known.
+    pub fn is_unusual(&self, content_type: ContentTypeIndex) -> Option<bool> {
+        let types = self.usual_types.load(Ordering::Relaxed);
+        let is_known = types & TYPES_KNOWN != 0;
+        is_known.then_some(types >> content_type.place() & 1 == 0)
+    }
+}
+
+const fn known(cut: i32) -> Option<i32> {
+    if cut == UNKNOWN { None } else { Some(cut) }
+}
+
+/// The judge counts buckets of latency from one millisecond on, in both directions.
+fn from_1_ms(bucket: usize) -> i32 {
+    let offset = i32::try_from(LatencyHistogram::BUCKET_OF_1_MS).unwrap_or(i32::MAX);
+    i32::try_from(bucket)
+        .unwrap_or(i32::MAX)
+        .saturating_sub(offset)
+}
+
+fn pack(now: Now) -> u64 {
+    let generations = now.generations.iter().enumerate();
+    let generations = generations.map(|(slot, number)| u64::from(*number) << (16 + 8 * slot));
+    u64::from(now.stamp) | generations.sum::<u64>()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "each part is masked first")]
+fn unpack(packed: u64) -> Now {
+    Now {
+        stamp: (packed & 0xFFFF) as u16,
+        generations: std::array::from_fn::<_, SLOTS, _>(|slot| {
+            (packed >> (16 + 8 * slot) & 0xFF) as u8
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_the_controller_says_is_what_a_worker_sees() {
+        let sight = Sight::default();
+        let bucket = |ms| LatencyHistogram::bucket_of(Duration::from_millis(ms));
+        assert_eq!(sight.now(0), None);
+        assert_eq!(sight.slow(Variant::Stable, bucket(5)), None);
+        assert_eq!(sight.is_odd_size(1), None);
+        assert_eq!(sight.is_unusual(ContentTypeIndex::NONE), None);
+
+        let now = Now {
+            stamp: 65_535,
+            generations: [255, 0, 7],
+        };
+        sight.count_callers(4, Some(now));
+        sight.cut_at(&SightCuts {
+            slow_above: PerVariant {
+                stable: [Some(0), Some(16), Some(32)],
+                canary: [Some(1), Some(17), Some(33)],
+            },
+            usual_sizes: Some((4, 40)),
+            usual_types: Some(0b10),
+        });
+        assert_eq!((sight.now(4), sight.now(3)), (Some(now), None));
+        assert_eq!(sight.stamp(), Some(65_535));
+        // Buckets 16 to 31 hold 2 ms up to 4 ms.
+        let slow = |variant| sight.slow(variant, bucket(3)).unwrap();
+        let (stable, canary) = (slow(Variant::Stable), slow(Variant::Canary));
+        assert_eq!((stable.p50, stable.p90, stable.p99), (true, true, false));
+        assert_eq!((canary.p50, canary.p90, canary.p99), (true, true, false));
+        assert_eq!(sight.slowest_cut(Variant::Canary), Some(33));
+        assert_eq!(sight.is_odd_size(0), Some(true));
+        assert_eq!(sight.is_odd_size(100), Some(false));
+        assert_eq!(sight.is_unusual(ContentTypeIndex::at(1)), Some(false));
+        assert_eq!(sight.is_unusual(ContentTypeIndex::at(2)), Some(true));
+        sight.count_callers(5, None);
+        assert_eq!((sight.now(5), sight.stamp()), (None, None));
+    }
+}
