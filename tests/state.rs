@@ -1,49 +1,62 @@
-//! The disk is full, cannot be written, or gave back something else than what was written: requests
-//! are served all the while, nothing is promoted, and what can be said is said.
+//! The state cannot be written, or cannot be read: requests are served all the while, nobody gets
+//! more of the canary, a rollback holds, and it is said loudly.
 
 #![allow(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a test fails where it cannot go on, in its helpers too"
 )]
 
 mod support;
 
-use std::fs;
-use std::io::{ErrorKind, Write, stderr};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::scope;
 use std::time::Duration;
 
-use support::proxy::{SERIN, backends, write_config};
-use support::{Answer, SOON, TestBackend, TestProxy, wait_until};
+use support::position::{Act, Position, config, servers_of, telling_callers};
+use support::proxy::{SERIN, backends, replace_file};
+use support::{Answer, Load, SOON, TestBackend, TestProxy, wait_until};
 use tempfile::TempDir;
 
-/// How soon room on the disk is found again: it is looked for every ten seconds.
-const RESERVE_MAX: Duration = Duration::from_secs(25);
+/// How soon it is found that there is room again: it is looked for every ten seconds.
+const ROOM_MAX: Duration = Duration::from_secs(25);
 
-/// A folder with a configuration whose state lies in `state`, and the backends that it names.
+/// The bytes of the state file that say how it is laid out.
+const HEADER: usize = 4_096;
+
+/// In how many places the file is cut off.
+const CUTS: usize = 100;
+
+/// A folder with a configuration, whose state is below it, and two backends.
 struct Place {
-    folder: Arc<TempDir>,
-    _backends: [TestBackend; 2],
+    folder: TempDir,
+    servers: [TestBackend; 2],
 }
 
 impl Place {
     fn new() -> Self {
-        let pair = [TestBackend::start("stable"), TestBackend::start("canary")];
+        let servers = [TestBackend::start("v1"), TestBackend::start("v2")];
         let folder = TempDir::new().unwrap();
-        let named = backends(&[("v1", &pair[0]), ("v2", &pair[1])]);
-        let config = format!(
-            "{named}flags: {{ orders: {{ stable: v1, canary: v2, rollout: {{ revision: a, \
-             stages: [10%, 50%, 100%], hold: 1h }} }} }}\nroutes: [{{ flag: orders }}]\n"
-        );
-        write_config(folder.path(), "", &config);
-        Self {
-            folder: Arc::new(folder),
-            _backends: pair,
-        }
+        let place = Self { folder, servers };
+        place.put(Position::START);
+        place
+    }
+
+    /// Writes a configuration with `orders` at a position.
+    fn put(&self, position: Position) {
+        self.write(&config(&self.backends(), &[("orders", position)]));
+    }
+
+    fn write(&self, text: &str) {
+        replace_file(&self.folder.path().join("serin.yaml"), text);
+    }
+
+    fn backends(&self) -> String {
+        backends(&[("v1", &self.servers[0]), ("v2", &self.servers[1])])
     }
 
     fn state(&self) -> PathBuf {
@@ -51,56 +64,28 @@ impl Place {
     }
 
     fn start(&self) -> TestProxy {
-        TestProxy::start_in(&self.folder, Command::new(SERIN)).expect("it starts")
+        TestProxy::in_folder(self.folder.path(), Command::new(SERIN))
     }
 }
 
-fn command(proxy: &TestProxy, verb: &str) -> Answer {
-    let path = format!("/api/v1/rollouts/orders/{verb}");
-    proxy.command("POST", &path, "{ \"reason\": \"test\" }")
-}
-
-fn is_writable(proxy: &TestProxy) -> bool {
-    proxy.metrics().count("serin_state_writable", &[]) == 1
-}
-
-/// Everyone gets the stable backend, and whoever asks is told that the state is not to be used.
-fn assert_serves_without_state(proxy: &TestProxy) {
-    assert_eq!(proxy.command("GET", "/readyz", "").status, 200);
-    for _ in 0..5 {
-        assert_eq!(proxy.get("/").text(), "stable");
-    }
-    let status = proxy.rollout("orders");
-    assert_eq!(status["phase"], "waiting", "{status:#}");
-    assert_eq!(status["weights"]["default_percent"], 0.0);
-    let reason = status["reason"].as_str().unwrap();
-    assert!(reason.contains("state"), "{reason}");
-    assert!(!is_writable(proxy));
-    assert_ne!(command(proxy, "promote").status, 200);
-}
-
-/// A disk of its own in the place of a folder; gone with this.
+/// A disk of memory in the place of a folder.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// None where this machine lets nobody mount, which is told.
-    fn mount(folder: PathBuf, options: &str) -> Option<Self> {
+    fn mount(folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]);
-        if mount.arg(&folder).status().unwrap().success() {
-            return Some(Self(folder));
-        }
-        // Not by a macro: the harness would keep it to itself.
-        let told = "\nNOT TESTED HERE: a full disk and one that cannot be written, for want of \
-                    the right to mount one; run this as root\n";
-        stderr().write_all(told.as_bytes()).unwrap();
-        None
+        let options = ["-t", "tmpfs", "-o", "size=12m", "tmpfs"];
+        assert!(
+            mount(&options, &folder),
+            "this test mounts a small disk, which needs root (CAP_SYS_ADMIN), and in a container \
+             `--privileged`"
+        );
+        Self(folder)
     }
 
     /// Takes all room that is left.
     fn fill(&self) {
-        let mut filler = fs::File::create(self.filler()).unwrap();
+        let mut filler = File::create(self.0.join("filler")).unwrap();
         loop {
             match filler.write(&[7; 4096]) {
                 Ok(_) => {}
@@ -112,119 +97,225 @@ impl SmallDisk {
 
     /// Gives it back.
     fn clear(&self) {
-        fs::remove_file(self.filler()).unwrap();
+        fs::remove_file(self.0.join("filler")).unwrap();
     }
 
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
+    fn remount(&self, how: &str) {
+        assert!(mount(&["-o", &format!("remount,{how}")], &self.0), "{how}");
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever uses it yet may end after this.
-        let status = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(status.unwrap().success());
+        // Lazily: whoever uses it may end after this.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
-#[test]
-fn a_full_disk_holds_promotions_but_neither_requests_nor_a_rollback() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(place.state(), "size=16m") else {
-        return;
-    };
-    let mut proxy = place.start();
-    assert_eq!(command(&proxy, "promote").status, 200);
+fn mount(arguments: &[&str], at: &Path) -> bool {
+    let status = Command::new("mount").args(arguments).arg(at).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn order(proxy: &TestProxy, verb: &str) -> Answer {
+    let path = format!("/api/v1/rollouts/orders/{verb}");
+    proxy.command("POST", &path, r#"{ "reason": "test" }"#)
+}
+
+fn is_writable(proxy: &TestProxy) -> bool {
+    proxy.metrics().count("serin_state_writable", &[]) == 1
+}
+
+/// The share of callers that get the canary, in basis points.
+fn weight(proxy: &TestProxy) -> u64 {
+    proxy.metrics().default_weight("orders")
+}
+
+/// Fills the disk, and switches the flag off and on until that is noticed: neither gives canary
+/// more callers than it had.
+fn fill_until_noticed(disk: &SmallDisk, proxy: &TestProxy, write: &dyn Fn(bool)) {
     disk.fill();
-    wait_until("the metrics tell it", SOON, || {
-        // Neither gives the canary more.
-        assert_eq!(command(&proxy, "pause").status, 200);
-        assert_eq!(command(&proxy, "resume").status, 200);
-        !is_writable(&proxy)
+    let mut is_on = true;
+    wait_until("that the disk is full", SOON, || {
+        is_on = !is_on;
+        write(is_on);
+        proxy.reload();
+        wait_until("the switch", SOON, || {
+            proxy.rollout("orders")["enabled"] == is_on
+        });
+        is_on && !is_writable(proxy)
     });
-    proxy.wait_for_log("the disk is full", SOON);
-    let before = proxy.rollout("orders");
-    let refused = command(&proxy, "promote");
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    let told = refused.text();
-    assert!(told.contains("the disk is full"), "{told}");
-    assert_eq!(proxy.rollout("orders")["weights"], before["weights"]);
-    assert_eq!(proxy.get("/").status, 200);
-    let answer = command(&proxy, "rollback");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(proxy.rollout("orders")["weights"]["default_percent"], 0.0);
-    assert_eq!(proxy.get("/").text(), "stable");
-    proxy.kill();
-
-    let mut proxy = place.start();
-    assert_eq!(proxy.rollout("orders")["phase"], "rolled_back");
-    assert_eq!(proxy.get("/").text(), "stable");
-    disk.clear();
-    wait_until("it can be written again", RESERVE_MAX, || {
-        is_writable(&proxy)
-    });
-    assert_eq!(command(&proxy, "retry").status, 200);
-    proxy.kill();
-    let proxy = place.start();
-    assert_eq!(proxy.rollout("orders")["phase"], "progressing");
-    drop(proxy);
+    let line = proxy.wait_for_log("the disk is full", SOON);
+    assert!(line.contains("ERROR"), "{line}");
 }
 
-#[test]
-fn a_disk_that_cannot_be_written_is_told_and_stops_nobody() {
-    let place = Place::new();
-    let Some(_disk) = SmallDisk::mount(place.state(), "ro") else {
-        return;
-    };
-    assert_serves_without_state(&place.start());
-}
-
-#[test]
-fn a_state_that_was_cut_anywhere_is_told_at_every_start() {
-    let place = Place::new();
-    let mut proxy = place.start();
-    for verb in ["promote", "pause", "resume"] {
-        assert_eq!(command(&proxy, verb).status, 200);
-    }
-    proxy.kill();
-    let file = largest_file(&place.state());
-    let whole = fs::read(&file).unwrap();
-    for part in 0..100 {
-        let cut = &whole[..whole.len() * part / 100];
-        fs::write(&file, cut).unwrap();
-        // What the first start did to it must not make the second take it for a whole one.
-        for _ in 0..2 {
-            let mut proxy = place.start();
-            assert_serves_without_state(&proxy);
-            proxy.kill();
-        }
-    }
-    fs::write(&file, &whole).unwrap();
-    let proxy = place.start();
+#[track_caller]
+fn assert_at(proxy: &TestProxy, position: Position) {
     let status = proxy.rollout("orders");
+    assert!(position.is_told_by(&status), "{position:?}: {status:#}");
+    let callers = telling_callers("orders");
+    let expected = callers
+        .iter()
+        .map(|caller| position.server_of("orders", caller));
     assert_eq!(
-        (&status["phase"], &status["stage"]),
-        (&"progressing".into(), &2.into())
+        servers_of(proxy, "/", &callers),
+        expected.collect::<Vec<_>>()
     );
 }
 
-/// The state itself; the reserve beside it holds nothing.
-fn largest_file(folder: &std::path::Path) -> PathBuf {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let states = entries.filter(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        !name.ends_with("reserve") && !name.ends_with("lock")
-    });
-    states
-        .max_by_key(|path| fs::metadata(path).unwrap().len())
-        .unwrap()
+/// Everyone has stable, and whoever looks is told why.
+fn assert_serves_without_state(proxy: &TestProxy) {
+    proxy.wait_until_ready();
+    let servers = servers_of(proxy, "/", &telling_callers("orders"));
+    assert!(servers.iter().all(|server| server == "v1"), "{servers:?}");
+    let status = proxy.rollout("orders");
+    assert_eq!(status["phase"], "waiting", "{status:#}");
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.contains("state cannot be written"), "{reason}");
+    assert_eq!(weight(proxy), 0);
+    assert!(!is_writable(proxy));
+    let line = proxy.wait_for_log("serving with every rollout at weight 0", SOON);
+    assert!(line.contains("ERROR"), "{line}");
+    order(proxy, "promote").problem(409);
 }
 
 #[test]
-fn a_state_belongs_to_one_process() {
+fn on_a_full_disk_nothing_is_promoted_and_a_rollback_outlives_the_process() {
+    let place = Place::new();
+    let disk = SmallDisk::mount(place.state());
+    let mut proxy = place.start();
+    let load = Load::start(proxy.address());
+    assert_eq!(order(&proxy, "promote").status, 200);
+    let held = Position::START.after(Act::Promote).unwrap();
+    fill_until_noticed(&disk, &proxy, &|is_on| {
+        place.put(Position { is_on, ..held })
+    });
+    let refused = order(&proxy, "promote").problem(503);
+    let why = refused["detail"].as_str().unwrap();
+    assert!(why.contains("the disk is full"), "{why}");
+    assert_at(&proxy, held);
+    let good = load.good();
+    wait_until("requests are served", SOON, || load.good() > good + 100);
+    assert_eq!(order(&proxy, "rollback").status, 200);
+    let back = held.after(Act::Rollback).unwrap();
+    assert_at(&proxy, back);
+    assert_eq!((load.bad(), load.complaint()), (0, None));
+    drop(load);
+    proxy.kill();
+
+    let proxy = place.start();
+    assert_at(&proxy, back);
+    disk.clear();
+    wait_until("there is room", ROOM_MAX, || is_writable(&proxy));
+    let next = back.after(Act::Revise).unwrap();
+    place.put(next);
+    proxy.reload();
+    wait_until("the next revision", SOON, || weight(&proxy) > 0);
+    assert_at(&proxy, next);
+}
+
+#[test]
+fn a_rollout_that_a_full_disk_holds_goes_on_by_itself_once_there_is_room() {
+    let place = Place::new();
+    let disk = SmallDisk::mount(place.state());
+    let write = |is_on: bool| {
+        place.write(&format!(
+            "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
+             state: {{ path: state }}\ntrusted_proxies: [127.0.0.0/8]\n\
+             identity: [{{ header: x-user-id }}]\n{}flags:\n  orders:\n    enabled: {is_on}\n    \
+             stable: v1\n    canary: v2\n    rollout: {{ revision: a, stages: [30%, 60%], \
+             hold: 3s, min_requests: 50, watch: 1h }}\nroutes: [{{ flag: orders }}]\n",
+            place.backends()
+        ));
+    };
+    write(true);
+    let proxy = place.start();
+    fill_until_noticed(&disk, &proxy, &write);
+    let load = Load::start(proxy.address());
+    // It would go on now, and cannot.
+    let line = proxy.wait_for_log("holding", 3 * SOON);
+    assert!(
+        line.contains("ERROR") && line.contains("the disk is full"),
+        "{line}"
+    );
+    assert_eq!((weight(&proxy), is_writable(&proxy)), (3_000, false));
+    assert_eq!(proxy.rollout("orders")["stage"], 1);
+    disk.clear();
+    wait_until("the next stage", ROOM_MAX, || {
+        proxy.rollout("orders")["stage"] == 2
+    });
+    assert!(is_writable(&proxy));
+    assert_eq!(
+        (load.bad(), load.complaint(), load.moved_back()),
+        (0, None, 0)
+    );
+}
+
+#[test]
+fn on_a_disk_that_is_read_only_everyone_has_stable_until_it_can_be_written() {
+    let place = Place::new();
+    let disk = SmallDisk::mount(place.state());
+    let mut proxy = place.start();
+    assert_eq!(order(&proxy, "promote").status, 200);
+    proxy.kill();
+    disk.remount("ro");
+    let mut proxy = place.start();
+    assert_serves_without_state(&proxy);
+    assert_eq!(order(&proxy, "rollback").status, 200);
+    assert_eq!(proxy.rollout("orders")["phase"], "rolled_back");
+    proxy.kill();
+    disk.remount("rw");
+    assert_at(&place.start(), Position::START.after(Act::Promote).unwrap());
+}
+
+#[test]
+fn a_state_that_was_cut_off_anywhere_is_told_and_left_as_it_is() {
+    let place = Place::new();
+    let mut proxy = place.start();
+    assert_eq!(order(&proxy, "promote").status, 200);
+    proxy.kill();
+    let whole = fs::read(place.state().join("state.redb")).unwrap();
+    let next = AtomicUsize::new(0);
+    scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let own = TempDir::new().unwrap();
+                let state = own.path().join("state");
+                fs::create_dir(&state).unwrap();
+                fs::copy(
+                    place.folder.path().join("serin.yaml"),
+                    own.path().join("serin.yaml"),
+                )
+                .unwrap();
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= CUTS {
+                        return;
+                    }
+                    let cut = &whole[..whole.len() * number / CUTS];
+                    let file = state.join("state.redb");
+                    fs::write(&file, cut).unwrap();
+                    let mut proxy = TestProxy::in_folder(own.path(), Command::new(SERIN));
+                    assert_serves_without_state(&proxy);
+                    let line = proxy.wait_for_log("serving with every", SOON);
+                    assert!(line.contains(file.to_str().unwrap()), "{line}");
+                    proxy.kill();
+                    // Where the cut-off length is one that a file can have, the library has
+                    // noted it in its header; what the file says is not touched.
+                    let left = fs::read(&file).unwrap();
+                    let is_same =
+                        left.len() == cut.len() && left.get(HEADER..) == cut.get(HEADER..);
+                    assert!(is_same, "cut at {}", cut.len());
+                }
+            });
+        }
+    });
+    // Whole again, it goes on.
+    assert_at(&place.start(), Position::START.after(Act::Promote).unwrap());
+}
+
+#[test]
+fn a_second_process_is_sent_away_and_the_first_goes_on() {
     let place = Place::new();
     let proxy = place.start();
     let mut second = Command::new(SERIN);
@@ -232,7 +323,8 @@ fn a_state_belongs_to_one_process() {
     let output = second.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let told = String::from_utf8(output.stderr).unwrap();
-    let folder = place.state();
-    assert!(told.contains(folder.to_str().unwrap()), "{told}");
-    assert_eq!(command(&proxy, "promote").status, 200);
+    assert!(told.contains(place.state().to_str().unwrap()), "{told}");
+    assert!(told.contains(&proxy.process().to_string()), "{told}");
+    assert_eq!(order(&proxy, "promote").status, 200);
+    assert_at(&proxy, Position::START.after(Act::Promote).unwrap());
 }

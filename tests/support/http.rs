@@ -69,7 +69,7 @@ impl Request {
         Connection::open(address).ask(self)
     }
 
-    /// The same to a server that may be gone.
+    /// The same, for a server that may be gone.
     pub(crate) fn try_send_to(&self, address: SocketAddr) -> io::Result<Answer> {
         Connection::try_open(address)?.try_ask(self)
     }
@@ -85,7 +85,7 @@ impl Connection {
         Self::try_open(address).unwrap()
     }
 
-    /// The same to a server that may be gone.
+    /// The same, for a server that may be gone.
     pub(crate) fn try_open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;

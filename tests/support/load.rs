@@ -18,7 +18,8 @@ const CALLERS: u64 = 400;
 /// How long each connection rests between two requests.
 const PAUSE: Duration = Duration::from_millis(8);
 
-/// A steady stream of requests from many callers; ends when it is dropped.
+/// A steady stream of requests from many callers; ends when it is dropped, or when nobody listens
+/// any more.
 pub(crate) struct Load {
     seen: Arc<Seen>,
     threads: Vec<JoinHandle<()>>,
@@ -73,7 +74,9 @@ impl Load {
 
 impl Seen {
     fn ask_on(&self, address: SocketAddr, first: u64) {
-        let mut connection = Connection::open(address);
+        let Ok(mut connection) = Connection::try_open(address) else {
+            return;
+        };
         let mut caller = first;
         let mut on_canary = HashSet::new();
         while !self.is_stopping.load(Ordering::SeqCst) {
@@ -94,11 +97,10 @@ impl Seen {
                 }
                 Err(error) => {
                     self.complain(error.to_string());
-                    match Connection::try_open(address) {
-                        Ok(other) => connection = other,
-                        // Nobody is there any more.
-                        Err(_) => return,
-                    }
+                    let Ok(another) = Connection::try_open(address) else {
+                        return;
+                    };
+                    connection = another;
                 }
             }
             sleep(PAUSE);

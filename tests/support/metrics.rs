@@ -37,7 +37,19 @@ impl Metrics {
         found.map(|sample| sample.value).sum()
     }
 
-    /// The same of a counter or another whole number.
+    /// The share of a flag's callers that get the canary, of those who are in no group of its, in
+    /// basis points.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share is between 0 and 1"
+    )]
+    pub(crate) fn default_weight(&self, flag: &str) -> u64 {
+        let labels = [("flag", flag), ("group", "default")];
+        (self.sum("serin_flag_weight_ratio", &labels) * 10_000.0).round() as u64
+    }
+
+    /// The same as [`sum`](Self::sum) of a counter or another whole number.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -21,6 +21,7 @@ pub(crate) mod backend;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod metrics;
+pub(crate) mod position;
 pub(crate) mod proxy;
 
 use std::thread::sleep;

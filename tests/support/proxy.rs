@@ -27,7 +27,16 @@ pub(crate) struct TestProxy {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reading: Option<JoinHandle<()>>,
-    folder: Arc<TempDir>,
+    folder: PathBuf,
+    /// Goes with the proxy, where it is the proxy's own.
+    _own_folder: Option<TempDir>,
+}
+
+/// What is left of a process that ended before it was ready.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
 }
 
 impl TestProxy {
@@ -48,17 +57,30 @@ impl TestProxy {
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
-        write_config(folder.path(), admin, config);
-        let folder = Arc::new(folder);
-        Self::start_in(&folder, Command::new(SERIN)).expect("it starts")
+        let text = format!(
+            "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
+             admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
+             state: {{ path: state }}\n{config}"
+        );
+        std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
+        let mut proxy = Self::in_folder(folder.path(), Command::new(SERIN));
+        proxy._own_folder = Some(folder);
+        proxy
     }
 
-    /// Starts in a folder that has a configuration already, and perhaps a state, by a command that
-    /// ends in the program or one that runs it; none if it ends before it is there.
-    pub(crate) fn start_in(folder: &Arc<TempDir>, mut program: Command) -> Option<Self> {
+    /// Starts in a folder that outlives it, by the `serin.yaml` there; `program` is [`SERIN`], or
+    /// something that runs it.
+    #[track_caller]
+    pub(crate) fn in_folder(folder: &Path, program: Command) -> Self {
+        let started = Self::try_in_folder(folder, program);
+        started.unwrap_or_else(|ended| panic!("it does not start: {ended:?}"))
+    }
+
+    /// The same where the process may end before it is ready.
+    pub(crate) fn try_in_folder(folder: &Path, mut program: Command) -> Result<Self, Ended> {
         let mut child = program
             .args(["serve", "--config"])
-            .arg(folder.path().join("serin.yaml"))
+            .arg(folder.join("serin.yaml"))
             .env_remove("SERIN_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -78,48 +100,43 @@ impl TestProxy {
             child,
             log,
             reading: Some(reading),
-            folder: Arc::clone(folder),
+            folder: folder.to_owned(),
+            _own_folder: None,
         };
         proxy.admin = proxy.logged_address("admin API address=")?;
         proxy.address = proxy.logged_address("listening address=")?;
-        Some(proxy)
+        Ok(proxy)
     }
 
-    /// The folder of its configuration and its state.
-    pub(crate) const fn folder(&self) -> &Arc<TempDir> {
-        &self.folder
+    fn logged_address(&mut self, before: &str) -> Result<SocketAddr, Ended> {
+        wait_for(&format!("`{before}` in the log"), SOON, || {
+            // Asked before the log is read, so that what an ended process said last is seen.
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() {
+                let status = self.wait();
+                let log = self.log();
+                return Some(Err(Ended { status, log }));
+            }
+            let log = self.log.lock().unwrap();
+            let found = log.iter().find_map(|line| line.split_once(before));
+            found.map(|(_, address)| Ok(address.parse().unwrap()))
+        })
     }
 
-    /// Ends it at once, as the power does.
-    pub(crate) fn kill(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
-    }
-
-    /// Its number, while it runs.
-    pub(crate) fn id(&self) -> u32 {
+    /// The number of the process.
+    pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// Has it read its configuration again.
-    pub(crate) fn hang_up(&self) {
-        let kill = format!("kill -HUP {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// An address from the log; none if the process ends before it is there.
-    fn logged_address(&mut self, before: &str) -> Option<SocketAddr> {
-        wait_for(&format!("`{before}` in the log"), SOON, || {
-            let log = self.log.lock().unwrap();
-            let found = log.iter().find_map(|line| line.split_once(before));
-            if let Some((_, address)) = found {
-                return Some(Some(address.parse().unwrap()));
-            }
-            drop(log);
-            self.child.try_wait().unwrap().map(|_| None)
-        })
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&self) {
+        wait_for("ready", SOON, || {
+            let answer = Request::get("/readyz").host(&self.admin.to_string());
+            answer
+                .try_send_to(self.admin)
+                .ok()
+                .filter(|answer| answer.status == 200)
+        });
     }
 
     /// Where requests go.
@@ -133,7 +150,24 @@ impl TestProxy {
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.folder.path().join("serin.yaml")
+        self.folder.join("serin.yaml")
+    }
+
+    /// Puts another configuration in the place of the one that was read, as a whole.
+    pub(crate) fn write_config(&self, text: &str) {
+        replace_file(&self.config_path(), text);
+    }
+
+    /// Asks the process to read its configuration again.
+    pub(crate) fn reload(&self) {
+        signal(self.process(), "HUP");
+    }
+
+    /// Ends the process without asking it.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.wait();
     }
 
     /// A new connection.
@@ -222,9 +256,7 @@ impl TestProxy {
 
     /// Asks the process to stop, as a service manager does.
     pub(crate) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success());
+        assert!(signal(self.process(), "TERM"), "it has ended");
     }
 
     /// Waits for the process to end by itself.
@@ -244,16 +276,6 @@ impl TestProxy {
     }
 }
 
-/// Writes the configuration of a proxy on free ports, with a state beside it.
-pub(crate) fn write_config(folder: &Path, admin: &str, config: &str) {
-    let text = format!(
-        "listeners: [{{ address: \"127.0.0.1:0\" }}]\n\
-         admin: {{ address: \"127.0.0.1:0\", {admin} }}\n\
-         state: {{ path: state }}\n{config}"
-    );
-    std::fs::write(folder.join("serin.yaml"), text).unwrap();
-}
-
 impl Drop for TestProxy {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -263,6 +285,21 @@ impl Drop for TestProxy {
             eprintln!("the proxy's log:\n{}", self.log());
         }
     }
+}
+
+/// Sends a signal to a process; `false` when there is none.
+pub(crate) fn signal(process: u32, name: &str) -> bool {
+    let kill = format!("kill -{name} {process}");
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", &kill]).stderr(Stdio::null()).status();
+    status.unwrap().success()
+}
+
+/// Puts a text in the place of a file in one step, so that nobody reads half of it.
+pub(crate) fn replace_file(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).unwrap();
+    std::fs::rename(beside, path).unwrap();
 }
 
 /// The short form of backends by name: `backends: { a: http://…, b: http://… }`.
