@@ -199,6 +199,7 @@ fn on_a_full_disk_nothing_is_promoted_and_a_rollback_outlives_the_process() {
     assert_eq!(order(&proxy, "rollback").status, 200);
     let back = held.after(Act::Rollback).unwrap();
     assert_at(&proxy, back);
+    assert_eq!(proxy.rollout("orders")["is_written"], true);
     assert_eq!((load.bad(), load.complaint()), (0, None));
     drop(load);
     proxy.kill();
@@ -261,8 +262,32 @@ fn on_a_disk_that_is_read_only_everyone_has_stable_until_it_can_be_written() {
     disk.remount("ro");
     let mut proxy = place.start();
     assert_serves_without_state(&proxy);
-    assert_eq!(order(&proxy, "rollback").status, 200);
-    assert_eq!(proxy.rollout("orders")["phase"], "rolled_back");
+    // Done, and said to be undone by a restart.
+    let done = order(&proxy, "rollback");
+    assert_eq!(
+        (done.status, &done.json()["is_written"]),
+        (202, &false.into())
+    );
+    let status = proxy.rollout("orders");
+    assert_eq!(
+        (&status["phase"], &status["is_written"]),
+        (&"rolled_back".into(), &false.into())
+    );
+    let frozen = proxy.command("POST", "/api/v1/freeze", "");
+    assert_eq!(
+        (frozen.status, &frozen.json()["is_written"]),
+        (202, &false.into())
+    );
+    let mut freeze = Command::new(SERIN);
+    freeze
+        .args(["freeze", "--admin"])
+        .arg(format!("http://{}", proxy.admin()));
+    let output = freeze.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && told.contains("a restart before undoes it"),
+        "{told}"
+    );
     proxy.kill();
     disk.remount("rw");
     assert_at(&place.start(), Position::START.after(Act::Promote).unwrap());

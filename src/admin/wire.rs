@@ -33,13 +33,6 @@ pub struct Overview {
     pub rollouts: Vec<RolloutStatus>,
 }
 
-/// Whether promotions are frozen.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FreezeAnswer {
-    /// By whom, if they are.
-    pub freeze: Option<Freeze>,
-}
-
 /// A part of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JournalPage {

@@ -4,11 +4,12 @@ use clap::Args;
 use http::Method;
 use serde_json::json;
 
-use crate::admin::wire::FreezeAnswer;
 use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::status::frozen;
+use crate::cli::words;
+use crate::control::status::FreezeStatus;
 
 #[derive(Args)]
 pub(crate) struct Freeze {
@@ -33,11 +34,12 @@ impl Freeze {
         let said = json!({ "reason": self.reason });
         let answer = remote.command(method, "/api/v1/freeze", &said)?;
         if let Some(answer) = remote.unless_json(answer) {
-            let FreezeAnswer { freeze } = remote.read(answer)?;
+            let FreezeStatus { freeze, is_written } = remote.read(answer)?;
             match freeze {
                 Some(freeze) => println!("{}", frozen(&freeze)),
                 None => println!("promotions go on"),
             }
+            words::warn_unwritten(is_written);
         }
         Ok(Exit::Done)
     }

@@ -122,6 +122,17 @@ pub(crate) fn line(rollout: &RolloutStatus, paint: Paint) -> String {
     )
 }
 
+/// Says that something is done which a restart would undo.
+pub(crate) fn warn_unwritten(is_written: bool) {
+    if !is_written {
+        eprintln!("{UNWRITTEN}");
+    }
+}
+
+/// What there is to know of something that is not written.
+pub(crate) const UNWRITTEN: &str =
+    "done, and not on the disk yet: it is tried again each second, and a restart before undoes it";
+
 /// Who, what and why.
 pub(crate) fn journal_entry(entry: &JournalEntry) -> String {
     let JournalEntry { who, what, why, .. } = entry;

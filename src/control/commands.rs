@@ -3,8 +3,8 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::installation::{FlagRefusal, NewConfiguration};
-use crate::control::status::RolloutStatus;
-use crate::domain::rollout::{Author, Command, Freeze, Refusal};
+use crate::control::status::{FreezeStatus, RolloutStatus};
+use crate::domain::rollout::{Author, Command, Refusal};
 
 /// Commands that may wait; operators are few.
 const CAPACITY: usize = 64;
@@ -53,7 +53,7 @@ pub(crate) enum PendingCommand {
     Freeze {
         on: bool,
         by: Author,
-        reply: Reply<Option<Freeze>>,
+        reply: Reply<FreezeStatus>,
     },
     /// Go on with another configuration.
     Install {
@@ -106,11 +106,11 @@ impl CommandSender {
             .unwrap_or(Err(CommandError::Stopping))
     }
 
-    /// Promotes nothing from now on, anywhere; returns the order.
+    /// Promotes nothing from now on, anywhere; returns the order, and whether it is written.
     ///
     /// # Errors
     /// When it could not be written down, or Serin is stopping.
-    pub async fn freeze(&self, by: Author) -> Result<Option<Freeze>, CommandError> {
+    pub async fn freeze(&self, by: Author) -> Result<FreezeStatus, CommandError> {
         let pending = |reply| PendingCommand::Freeze {
             on: true,
             by,
@@ -121,11 +121,11 @@ impl CommandSender {
             .unwrap_or(Err(CommandError::Stopping))
     }
 
-    /// Lets promotions go on; returns none, or an order that holds all the same.
+    /// Lets promotions go on; returns that nobody wants otherwise.
     ///
     /// # Errors
     /// When it could not be written down, or Serin is stopping.
-    pub async fn unfreeze(&self, by: Author) -> Result<Option<Freeze>, CommandError> {
+    pub async fn unfreeze(&self, by: Author) -> Result<FreezeStatus, CommandError> {
         let pending = |reply| PendingCommand::Freeze {
             on: false,
             by,

@@ -26,6 +26,7 @@ impl RunningRollout {
             enabled: performer.routing.flag(self.flag).enabled,
             weights: self.weights(performer),
             journal: self.journal.iter().cloned().map(Into::into).collect(),
+            is_written: performer.has_written(&self.name, self.plan.release()),
         }
         .status()
     }
@@ -61,6 +62,8 @@ pub struct Known<'a> {
     pub weights: WeightsStatus,
     /// The last changes, newest first.
     pub journal: Vec<JournalStatus>,
+    /// Whether a restart would find it here.
+    pub is_written: bool,
 }
 
 impl Known<'_> {
@@ -102,6 +105,7 @@ impl Known<'_> {
             action: self.verdict.action,
             findings: self.verdict.findings.clone(),
             journal: self.journal,
+            is_written: self.is_written,
         }
     }
 

@@ -2,10 +2,10 @@
 
 use crate::control::commands::{CommandError, InstallError, PendingCommand};
 use crate::control::controller::{Controller, moment_of};
-use crate::control::perform::{NOT_IN_TIME, Unwritten, line, now_unix_ms};
+use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{JournalLine, Transition};
 use crate::control::running::RunningRollout;
-use crate::control::status::RolloutStatus;
+use crate::control::status::{FreezeStatus, RolloutStatus};
 use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry};
 
 impl Controller {
@@ -66,9 +66,12 @@ impl Controller {
     }
 
     /// Freezes promotions, or lets them go on; again changes who wants it and why.
-    fn set_freeze(&mut self, on: bool, by: Author) -> Result<Option<Freeze>, CommandError> {
+    fn set_freeze(&mut self, on: bool, by: Author) -> Result<FreezeStatus, CommandError> {
         if !on && self.freeze.is_none() {
-            return Ok(None);
+            return Ok(FreezeStatus {
+                freeze: None,
+                is_written: true,
+            });
         }
         let what = if on {
             "promotions frozen"
@@ -103,11 +106,14 @@ impl Controller {
         if saved.is_err() && self.performer.is_in_doubt {
             self.performer.restore(self.still_frozen(lines));
         }
-        saved.map_err(|error| CommandError::NotWritten(error.to_string()))?;
+        let saved = saved.map_err(|error| CommandError::NotWritten(error.to_string()))?;
         tracing::warn!(who = entry.who, why = entry.why, "{what}");
         self.freeze = freeze;
         self.recall();
-        Ok(self.freeze.clone())
+        Ok(FreezeStatus {
+            freeze: self.freeze.clone(),
+            is_written: saved == Saved::Now,
+        })
     }
 
     /// What holds when promotions were not let go on, as `refused` would have told.

@@ -10,7 +10,7 @@ use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
-    JournalEntry, Notice, Phase, RolloutRecord, RolloutState, StageWeights,
+    JournalEntry, Notice, Phase, Release, RolloutRecord, RolloutState, StageWeights,
 };
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::weight::Weight;
@@ -97,6 +97,15 @@ impl Performer {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a restart would find a release where it is.
+    pub(crate) fn has_written(&self, flag: &FlagName, release: &Release) -> bool {
+        let mut records = self
+            .unsaved
+            .iter()
+            .filter_map(|known| known.record.as_ref());
+        !records.any(|record| is_of(record, flag, release))
     }
 
     /// Has written down again, as soon as it can be, what still holds after something else was
@@ -250,7 +259,11 @@ impl Performer {
 }
 
 fn is_of_same(one: &RolloutRecord, other: &RolloutRecord) -> bool {
-    one.flag == other.flag && one.release == other.release
+    is_of(one, &other.flag, &other.release)
+}
+
+fn is_of(record: &RolloutRecord, flag: &FlagName, release: &Release) -> bool {
+    record.flag == *flag && record.release == *release
 }
 
 /// A line of the journal, written now.

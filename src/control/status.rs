@@ -25,6 +25,15 @@ pub struct Status {
     pub store: StoreHealth,
 }
 
+/// Whether promotions are frozen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FreezeStatus {
+    /// By whom, if they are.
+    pub freeze: Option<Freeze>,
+    /// Whether a restart would find it so.
+    pub is_written: bool,
+}
+
 /// One rollout at one moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RolloutStatus {
@@ -83,6 +92,14 @@ pub struct RolloutStatus {
     pub findings: Vec<Finding>,
     /// The last changes, newest first.
     pub journal: Vec<JournalStatus>,
+    /// Whether a restart would find it here. What takes canary back is done before it is written
+    /// where the disk keeps that waiting.
+    #[serde(default = "yes")]
+    pub is_written: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// One stage of a plan, as people write it.

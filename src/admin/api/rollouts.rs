@@ -3,10 +3,11 @@
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::AdminState;
-use crate::admin::api::wish;
+use crate::admin::api::{wish, written};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::RolloutList;
@@ -52,7 +53,7 @@ pub(crate) async fn command(
     Path((flag, verb)): Path<(String, String)>,
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
-) -> Result<Json<RolloutStatus>, ApiError> {
+) -> Result<(StatusCode, Json<RolloutStatus>), ApiError> {
     let mut commands = Command::ALL.into_iter();
     let Some(command) = commands.find(|command| command.as_str() == verb) else {
         return Err(ApiError::NotFound(format!(
@@ -70,7 +71,8 @@ pub(crate) async fn command(
         command => command,
     };
     let by = visitor.because(reason)?;
-    Ok(Json(state.commands.send(&flag, command, by).await?))
+    let status = state.commands.send(&flag, command, by).await?;
+    Ok((written(status.is_written), Json(status)))
 }
 
 fn verbs() -> String {

@@ -3,14 +3,17 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::{Extension, Json};
+use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::AdminState;
 use crate::admin::api::wish;
+use crate::admin::api::written;
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
-use crate::admin::wire::{FreezeAnswer, Overview};
+use crate::admin::wire::Overview;
 use crate::control::reload::ReloadStatus;
+use crate::control::status::FreezeStatus;
 
 pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
     let status = state.status.load();
@@ -41,20 +44,20 @@ pub(crate) async fn freeze(
     State(state): State<AdminState>,
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
-) -> Result<Json<FreezeAnswer>, ApiError> {
+) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
     let freeze = state.commands.freeze(visitor.because(reason)?).await?;
-    Ok(Json(FreezeAnswer { freeze }))
+    Ok((written(freeze.is_written), Json(freeze)))
 }
 
 pub(crate) async fn unfreeze(
     State(state): State<AdminState>,
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
-) -> Result<Json<FreezeAnswer>, ApiError> {
+) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
     let freeze = state.commands.unfreeze(visitor.because(reason)?).await?;
-    Ok(Json(FreezeAnswer { freeze }))
+    Ok((written(freeze.is_written), Json(freeze)))
 }
 
 pub(crate) async fn reload(

@@ -84,6 +84,7 @@ fn describe(simulation: &Simulation) -> RolloutStatus {
         enabled: true,
         weights: WeightsStatus::of(groups, weights.default, control),
         journal: journal.collect(),
+        is_written: true,
     }
     .status()
 }

@@ -130,6 +130,7 @@ fn rollout() -> RolloutStatus {
                 "revision v2 is to be released",
             ),
         ],
+        is_written: true,
     }
 }
 

@@ -48,6 +48,9 @@ fn print(rollout: &RolloutStatus, paint: Paint) {
         line("why", &why);
     }
     line("canary", &words::weights(&rollout.weights));
+    if !rollout.is_written {
+        line("written", words::UNWRITTEN);
+    }
     if rollout.mode == Mode::Observe {
         line(
             "mode",

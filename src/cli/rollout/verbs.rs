@@ -8,6 +8,7 @@ use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint};
+use crate::control::status::RolloutStatus;
 use crate::domain::ids::FlagName;
 
 #[derive(Args)]
@@ -41,7 +42,9 @@ impl Verb {
         let path = format!("/api/v1/rollouts/{}/{verb}", self.flag);
         let answer = remote.command(Method::POST, &path, said)?;
         if let Some(answer) = remote.unless_json(answer) {
-            println!("{}", words::line(&remote.read(answer)?, Paint::of_stdout()));
+            let rollout: RolloutStatus = remote.read(answer)?;
+            println!("{}", words::line(&rollout, Paint::of_stdout()));
+            words::warn_unwritten(rollout.is_written);
         }
         Ok(Exit::Done)
     }
