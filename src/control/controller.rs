@@ -198,6 +198,8 @@ impl Controller {
         let running = std::mem::take(&mut self.rollouts);
         let moment = Moment {
             now: self.clock.now(),
+            // Each flag's switch is followed once all are in place.
+            is_on: true,
             freeze: self.freeze.as_ref(),
             stable_endpoints: usize::MAX,
         };
@@ -317,6 +319,7 @@ pub(super) fn moment_of<'a>(
         .backend(*flag.backends.get(Variant::Stable));
     Moment {
         now,
+        is_on: flag.enabled,
         freeze,
         stable_endpoints: endpoints.count(&stable.name, &stable.endpoints),
     }

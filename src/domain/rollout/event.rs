@@ -122,6 +122,8 @@ pub struct Author {
 pub struct Moment<'a> {
     /// When.
     pub now: Timestamp,
+    /// Whether the flag is on; off, canary has no callers, and is not to get more when it is on.
+    pub is_on: bool,
     /// Whether nothing may be promoted.
     pub freeze: Option<&'a Freeze>,
     /// Endpoints of stable that take connections, as far as is known.
@@ -133,6 +135,7 @@ impl Moment<'_> {
     pub const fn at(now: Timestamp) -> Self {
         Self {
             now,
+            is_on: true,
             freeze: None,
             stable_endpoints: usize::MAX,
         }

@@ -138,7 +138,7 @@ fn the_watch_ends_with_time() {
 }
 
 #[test]
-fn a_freeze_and_a_small_stable_stop_every_way_up_and_no_way_down() {
+fn a_freeze_a_small_stable_and_a_flag_that_is_off_stop_every_way_up_and_no_way_down() {
     let freeze = Freeze {
         who: "kim".to_owned(),
         why: "holidays".to_owned(),
@@ -152,15 +152,22 @@ fn a_freeze_and_a_small_stable_stop_every_way_up_and_no_way_down() {
         stable_endpoints: 1,
         ..Moment::at(at(5000))
     };
+    let off = Moment {
+        is_on: false,
+        ..Moment::at(at(5000))
+    };
     let plan = plan_with(RolloutPolicy {
         stable_min_endpoints: 2,
         ..POLICY
     });
-    for moment in [frozen, small] {
+    for moment in [frozen, small, off] {
         for (name, phase) in phases() {
             let is_last = phase.is_watch() || phase == Phase::Succeeded;
             let before = state(name, if is_last { 3 } else { 1 });
-            for happens in ["pass", "start", "promote", "full", "retry", "on"] {
+            let ups = ["pass", "start", "promote", "full", "retry", "on"];
+            // What is off is not switched on at the same moment.
+            let ups = ups.iter().filter(|up| moment.is_on || **up != "on");
+            for happens in ups.copied() {
                 let answer = step(&plan, before.clone(), event(happens), &moment);
                 let (old, new) = (plan.weights_at(&before), plan.weights_at(&answer.state));
                 assert!(new.is_at_most(&old), "{name} with {happens}");
@@ -176,6 +183,14 @@ fn a_freeze_and_a_small_stable_stop_every_way_up_and_no_way_down() {
         refused.unwrap().to_string(),
         "promotions are frozen by kim: holidays"
     );
+    for (phase, verb) in [
+        ("rolled_back", "retry"),
+        ("paused", "promote"),
+        ("paused", "resume"),
+    ] {
+        let refused = step(&plan, state(phase, 1), event(verb), &off).refused;
+        assert_eq!(refused, Some(Refusal::FlagOff), "{phase} with {verb}");
+    }
     let refused = step(&plan, state("watching", 3), event("promote"), &small).refused;
     assert!(refused.unwrap().to_string().contains("1 endpoints"));
 }

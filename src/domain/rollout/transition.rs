@@ -24,6 +24,9 @@ pub struct Step {
 
 /// What keeps canary from getting more callers in the circumstances.
 pub fn obstacle(plan: &RolloutPlan, moment: &Moment<'_>) -> Option<Refusal> {
+    if !moment.is_on {
+        return Some(Refusal::FlagOff);
+    }
     if let Some(freeze) = moment.freeze {
         return Some(Refusal::Frozen {
             who: freeze.who.clone(),

@@ -64,6 +64,7 @@ impl Rollout<'_> {
                 cause: PauseCause::FlagOff,
                 ..
             } => self.refuse(Refusal::FlagOff),
+            Phase::Paused { .. } if !self.moment.is_on => self.refuse(Refusal::FlagOff),
             Phase::Paused { from, .. } => {
                 let from = *from;
                 self.resume(from, cause)
