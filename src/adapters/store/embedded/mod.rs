@@ -63,8 +63,9 @@ impl EmbeddedStore {
     /// # Errors
     /// [`OpenError::Locked`] when another process, or another store in this one, has the folder;
     /// [`OpenError::Folder`] when it cannot be made or written to; [`OpenError::Unusable`] when
-    /// the file is empty, torn, damaged, of a later version, or no state of Serin's. Nothing is
-    /// changed then.
+    /// the file is empty, torn, damaged, of a later version, or no state of Serin's. What it says is
+    /// not touched then; in one that was cut to a length that a file may have, the library notes
+    /// that in its header.
     pub fn open(folder: &Path) -> Result<Opened, OpenError> {
         let mut medium = Folder::claim(folder)?;
         let opened = medium::open(&mut medium).and_then(|(database, saved)| {

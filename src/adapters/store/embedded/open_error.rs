@@ -26,7 +26,7 @@ pub enum OpenError {
         /// What went wrong.
         reason: String,
     },
-    /// The file is not what was written to it, or not ours. It is left as it is.
+    /// The file is not what was written to it, or not ours. What it says is left as it is.
     #[error(
         "the state file `{path}` cannot be used: {reason}; restore it from a copy, or move it away \
          to begin anew with every rollout at weight 0",
