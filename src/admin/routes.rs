@@ -16,7 +16,7 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/api/v1/status", get(status::show))
         .route(
             "/api/v1/freeze",
-            post(status::freeze).delete(status::unfreeze),
+            post(status::freeze).delete(status::freeze),
         )
         .route("/api/v1/reload", post(status::reload))
         .route("/api/v1/rollouts", get(rollouts::list))

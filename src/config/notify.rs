@@ -9,7 +9,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::domain::ids::{FlagName, TargetName};
-use crate::domain::notify::{NotifyFormat, NotifyTarget, PHASES, WebhookUrl};
+use crate::domain::notify::{NotifyFormat, NotifyTarget, WebhookUrl};
+use crate::domain::rollout::Phase;
 
 use crate::config::defaults::{NOTIFY_TARGETS_MAX, NOTIFY_TIMEOUT, NOTIFY_TIMEOUT_MAX};
 use crate::config::document::{AnyNotifyDocument, FlagDocument, FormatDocument, NotifyDocument};
@@ -258,10 +259,10 @@ impl FromText for PhaseWord {
     const EXPECTED: &'static str = "a phase such as `rolled_back`";
 
     fn from_text(text: &str) -> Result<Self, String> {
-        if let Some(word) = PHASES.iter().find(|word| **word == text) {
+        if let Some(word) = Phase::WORDS.iter().find(|word| **word == text) {
             return Ok(Self(word));
         }
-        let hint = suggest::hint(text, PHASES).unwrap_or_default();
+        let hint = suggest::hint(text, Phase::WORDS).unwrap_or_default();
         Err(format!("no phase is called `{text}`; {hint}"))
     }
 }

@@ -106,31 +106,12 @@ impl CommandSender {
             .unwrap_or(Err(CommandError::Stopping))
     }
 
-    /// Promotes nothing from now on, anywhere; returns the order, and whether it is written.
+    /// Promotes nothing from now on, anywhere, or lets promotions go on; returns what holds then.
     ///
     /// # Errors
-    /// When it could not be written down, or Serin is stopping.
-    pub async fn freeze(&self, by: Author) -> Result<FreezeStatus, CommandError> {
-        let pending = |reply| PendingCommand::Freeze {
-            on: true,
-            by,
-            reply,
-        };
-        self.ask(pending)
-            .await
-            .unwrap_or(Err(CommandError::Stopping))
-    }
-
-    /// Lets promotions go on; returns that nobody wants otherwise.
-    ///
-    /// # Errors
-    /// When it could not be written down, or Serin is stopping.
-    pub async fn unfreeze(&self, by: Author) -> Result<FreezeStatus, CommandError> {
-        let pending = |reply| PendingCommand::Freeze {
-            on: false,
-            by,
-            reply,
-        };
+    /// When it could not be written down and may not be done without, or Serin is stopping.
+    pub async fn freeze(&self, on: bool, by: Author) -> Result<FreezeStatus, CommandError> {
+        let pending = |reply| PendingCommand::Freeze { on, by, reply };
         self.ask(pending)
             .await
             .unwrap_or(Err(CommandError::Stopping))

@@ -21,8 +21,7 @@ use crate::domain::flag::{Flag, FlagWeights, Stickiness};
 use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
-    Author, Mode, NoData, Notice, OnDeadline, PlanDraft, Release, RolloutPlan, RolloutPolicy,
-    Stage, StageShape, StartMode, Undecided,
+    Author, Notice, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape,
 };
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::testing::{name, percent};
@@ -210,16 +209,7 @@ pub(super) fn planned_between(
         stages: stages.iter().copied().map(stage).collect(),
         watch: Duration::from_secs(5),
         final_control: percent(1),
-        policy: RolloutPolicy {
-            start: StartMode::Auto,
-            mode: Mode::Act,
-            no_data: NoData::Hold,
-            undecided: Undecided::Promote,
-            patience: 3,
-            deadline: Duration::from_secs(3_600),
-            on_deadline: OnDeadline::Hold,
-            stable_min_endpoints: 0,
-        },
+        policy: RolloutPolicy::PLAIN,
     });
     PlannedRollout {
         flag: FlagIndex(0),

@@ -186,9 +186,13 @@ async fn a_promotion_that_was_refused_for_a_slow_disk_is_not_made_up_by_a_restar
 #[tokio::test(start_paused = true)]
 async fn a_freeze_that_was_not_lifted_for_a_slow_disk_outlives_a_restart() {
     let world = world(false);
-    world.commands.freeze(operator("night")).await.unwrap();
+    world
+        .commands
+        .freeze(true, operator("night"))
+        .await
+        .unwrap();
     world.is_slow.store(true, Ordering::Relaxed);
-    let lifted = world.commands.unfreeze(operator("day")).await;
+    let lifted = world.commands.freeze(false, operator("day")).await;
     assert!(matches!(lifted, Err(CommandError::NotWritten(_))));
     let is_frozen = || world.saved.lock().unwrap().freeze.is_some();
     assert!(!is_frozen(), "the disk was slow");
@@ -197,9 +201,9 @@ async fn a_freeze_that_was_not_lifted_for_a_slow_disk_outlives_a_restart() {
     assert!(is_frozen());
     // What waited to be written must not come after what was written later.
     world.is_full.store(true, Ordering::Relaxed);
-    world.commands.freeze(operator("noon")).await.unwrap();
+    world.commands.freeze(true, operator("noon")).await.unwrap();
     world.is_full.store(false, Ordering::Relaxed);
-    world.commands.unfreeze(operator("day")).await.unwrap();
+    world.commands.freeze(false, operator("day")).await.unwrap();
     seconds(2).await;
     assert!(!is_frozen());
 }
@@ -213,7 +217,11 @@ async fn a_restart_goes_on_where_it_was_written() {
         .send("orders", promote, operator(""))
         .await
         .unwrap();
-    before.commands.freeze(operator("holidays")).await.unwrap();
+    before
+        .commands
+        .freeze(true, operator("holidays"))
+        .await
+        .unwrap();
     before.stop.pull();
     let configuration = configuration(planned("2", &[10, 50]));
     let after = started(configuration, &before.saved, &before.is_full).unwrap();
@@ -227,7 +235,11 @@ async fn a_restart_goes_on_where_it_was_written() {
         refused,
         Err(CommandError::Refused(Refusal::Frozen { .. }))
     ));
-    after.commands.unfreeze(operator("back")).await.unwrap();
+    after
+        .commands
+        .freeze(false, operator("back"))
+        .await
+        .unwrap();
     after
         .commands
         .send("orders", promote, operator(""))

@@ -14,18 +14,6 @@ use http::{HeaderMap, Uri};
 use crate::domain::ids::{FlagName, TargetName};
 use crate::domain::rollout::Notice;
 
-/// The phases that a notice may be about, as words, in the order a rollout may meet them.
-pub const PHASES: [&str; 8] = [
-    "waiting",
-    "progressing",
-    "waiting_for_approval",
-    "paused",
-    "watching",
-    "succeeded",
-    "rolled_back",
-    "aborted",
-];
-
 /// Somebody who is told of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyTarget {
@@ -35,7 +23,7 @@ pub struct NotifyTarget {
     pub url: WebhookUrl,
     /// Their shape.
     pub format: NotifyFormat,
-    /// The phases it is told of, of [`PHASES`]; empty for every change of phase and stage.
+    /// The phases it is told of, of [`Phase::WORDS`](crate::domain::rollout::Phase::WORDS); empty for every change of phase and stage.
     pub phases: Vec<&'static str>,
     /// The flags it is told of; empty for all.
     pub flags: Vec<FlagName>,

@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
-    Mode, NoData, OnDeadline, Phase, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage,
-    StageShape, StageWeights, StartMode, Undecided,
+    Phase, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, StageWeights,
 };
 use crate::domain::testing::{name, percent};
 use crate::domain::variant::{PerVariant, Variant};
@@ -67,16 +66,7 @@ fn plan(stages: Vec<Stage>) -> RolloutPlan {
         stages,
         watch: Duration::from_secs(90),
         final_control: percent(1),
-        policy: RolloutPolicy {
-            start: StartMode::Auto,
-            mode: Mode::Act,
-            no_data: NoData::Hold,
-            undecided: Undecided::Promote,
-            patience: 3,
-            deadline: Duration::from_secs(3_600),
-            on_deadline: OnDeadline::Hold,
-            stable_min_endpoints: 0,
-        },
+        policy: RolloutPolicy::PLAIN,
     })
     .unwrap()
 }

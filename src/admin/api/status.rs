@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::admin::AdminState;
@@ -40,23 +40,16 @@ struct Wish {
     reason: String,
 }
 
+/// `POST` freezes, `DELETE` lifts.
 pub(crate) async fn freeze(
     State(state): State<AdminState>,
+    method: Method,
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
     let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    let freeze = state.commands.freeze(visitor.because(reason)?).await?;
-    Ok((written(freeze.is_written), Json(freeze)))
-}
-
-pub(crate) async fn unfreeze(
-    State(state): State<AdminState>,
-    Extension(visitor): Extension<Visitor>,
-    body: Bytes,
-) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
-    let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    let freeze = state.commands.unfreeze(visitor.because(reason)?).await?;
+    let on = method == Method::POST;
+    let freeze = state.commands.freeze(on, visitor.because(reason)?).await?;
     Ok((written(freeze.is_written), Json(freeze)))
 }
 

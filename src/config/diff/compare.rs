@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::diff::marks::Side;
 use crate::config::diff::render::{
-    SHOWN_CHARS_MAX, identity, is_set, shown, shown_list, value_identity,
+    SHOWN_CHARS_MAX, entry_identities, identity, is_set, shown, shown_list, value_identity,
 };
 use crate::config::diff::{Change, Diff};
 use crate::config::tree::{Content, Node, push_key};
@@ -278,17 +278,7 @@ fn label(item: &Node) -> String {
         return identity(name);
     }
     let entries = item.entries().iter();
-    let mut parts: Vec<_> = entries
-        .filter(|entry| !TARGET_KEYS.contains(&&*entry.name))
-        .map(|entry| {
-            format!(
-                "{:?}:{}",
-                entry.name,
-                value_identity(&entry.name, &entry.value)
-            )
-        })
-        .collect();
-    parts.sort_unstable();
+    let parts = entry_identities(entries.filter(|entry| !TARGET_KEYS.contains(&&*entry.name)));
     match parts.len() {
         0 => identity(item),
         _ => parts.join(","),

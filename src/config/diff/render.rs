@@ -4,7 +4,7 @@ use crate::domain::secret::HIDDEN;
 
 use crate::config::diff::marks::Side;
 use crate::config::error::on_one_line;
-use crate::config::tree::{Content, Node};
+use crate::config::tree::{Content, Entry, Node};
 
 /// The longest value shown, in characters.
 pub(super) const SHOWN_CHARS_MAX: usize = 120;
@@ -97,6 +97,18 @@ fn is_plain(text: &str) -> bool {
         && !text.ends_with(':')
 }
 
+/// The same of entries, in an order that is the same for equal ones.
+pub(super) fn entry_identities<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<String> {
+    let mut parts: Vec<_> = entries
+        .map(|entry| {
+            let value = value_identity(&entry.name, &entry.value);
+            format!("{:?}:{value}", entry.name)
+        })
+        .collect();
+    parts.sort_unstable();
+    parts
+}
+
 /// The whole of a value as a text that is the same for equal values: the order of keys means
 /// nothing.
 pub(super) fn identity(node: &Node) -> String {
@@ -107,18 +119,7 @@ pub(super) fn identity(node: &Node) -> String {
             format!("[{}]", items.join(","))
         }
         Content::Map(entries) => {
-            let mut entries: Vec<_> = entries
-                .iter()
-                .map(|entry| {
-                    format!(
-                        "{:?}:{}",
-                        entry.name,
-                        value_identity(&entry.name, &entry.value)
-                    )
-                })
-                .collect();
-            entries.sort_unstable();
-            format!("{{{}}}", entries.join(","))
+            format!("{{{}}}", entry_identities(entries.iter()).join(","))
         }
         Content::Null => "null".to_owned(),
         Content::Bool(value) => value.to_string(),

@@ -13,14 +13,8 @@ pub(super) const WATCH: Duration = Duration::from_secs(600);
 pub(super) const DEADLINE: Duration = Duration::from_secs(3_600);
 
 pub(super) const POLICY: RolloutPolicy = RolloutPolicy {
-    start: StartMode::Auto,
-    mode: Mode::Act,
-    no_data: NoData::Hold,
-    undecided: Undecided::Promote,
-    patience: 3,
     deadline: DEADLINE,
-    on_deadline: OnDeadline::Hold,
-    stable_min_endpoints: 0,
+    ..RolloutPolicy::PLAIN
 };
 
 pub(super) fn stage(groups: &[&str], weight: &str) -> Stage {

@@ -26,6 +26,21 @@ pub struct RolloutPolicy {
     pub stable_min_endpoints: usize,
 }
 
+#[cfg(test)]
+impl RolloutPolicy {
+    /// One for tests, that says what a configuration that says nothing does, but for the deadline.
+    pub(crate) const PLAIN: Self = Self {
+        start: StartMode::Auto,
+        mode: Mode::Act,
+        no_data: NoData::Hold,
+        undecided: Undecided::Promote,
+        patience: 3,
+        deadline: Duration::from_secs(3_600),
+        on_deadline: OnDeadline::Hold,
+        stable_min_endpoints: 0,
+    };
+}
+
 /// Whether a rollout begins by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
