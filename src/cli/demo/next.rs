@@ -54,7 +54,7 @@ pub(super) fn commands() -> String {
         ),
         (
             "meanwhile, in another terminal: where the rollout is, and why",
-            "curl -s 127.0.0.1:9901/api/v1/rollouts".to_owned(),
+            format!("{serin} rollout status orders"),
         ),
     ];
     let lines = commands.map(|(says, command)| format!("  # {says}\n  {command}"));
