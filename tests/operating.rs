@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use support::proxy::{SERIN, backends};
-use support::{Connection, Request, SOON, TestBackend, TestProxy, wait_for};
+use support::{Behaviour, Connection, Request, SOON, TestBackend, TestProxy, wait_for};
 
 const FLAGS: &str = "flags:\n\
     \x20 orders: { stable: v1, canary: v2, rollout: { revision: a, stages: [5%, 50%, 100%] } }\n\
@@ -529,6 +529,14 @@ fn nobody_somebody_else_and_somebody_slow_are_told_apart() {
         other.stderr.contains("is not Serin's admin API"),
         "{other:?}"
     );
+    // Somebody who is not let in has seen nothing, which is no word on the rollout.
+    let body = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"not you"}"#;
+    let head = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/problem+json\r\n";
+    let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    backend.behave(Behaviour::Raw(answer.into_bytes()));
+    let wait = ["rollout", "wait", "orders", "--admin", &backend.url()];
+    let refused = told(&mut serin(&wait));
+    assert_eq!((refused.code, &*refused.stderr), (2, "serin: not you\n"));
     for address in ["127.0.0.1:9901", "https://127.0.0.1:9901", "http://a/b"] {
         let told = status(&["--admin", address]);
         assert_eq!(told.code, 2, "{told:?}");

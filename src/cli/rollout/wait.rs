@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::admin::client::ClientError;
 use crate::cli::Done;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, Unusable};
 use crate::cli::remote::{Remote, RemoteArguments};
 use crate::cli::words::{self, Paint};
 use crate::control::status::RolloutStatus;
@@ -88,6 +89,10 @@ impl Wait {
                 if seen.last.is_some_and(|last| last.elapsed() < AWAY_MAX) =>
             {
                 Ok(None)
+            }
+            // Nothing was looked at: a script must not take that for a rollback.
+            Err(ClientError::Refused { status, problem }) if status == StatusCode::FORBIDDEN => {
+                Err(Unusable(problem.to_string()).into())
             }
             Err(error) => Err(error.into()),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::ids::GroupName;
 use crate::domain::variant::PerVariant;
@@ -130,17 +130,26 @@ pub struct Finding {
     /// The group it looked at alone; `None` for all callers together.
     pub group: Option<GroupName>,
     /// Canary's value: a share 0 to 1 for rates, milliseconds for latencies.
+    #[serde(deserialize_with = "number")]
     pub canary: f64,
     /// Stable's value in the same unit; `None` where there is nothing to compare with.
     pub stable: Option<f64>,
     /// What is tolerated of canary, in the same unit.
+    #[serde(deserialize_with = "number")]
     pub bound: f64,
     /// How much of the evidence that a breach needs is there: 0 for none, 1 and more for enough.
+    #[serde(deserialize_with = "number")]
     pub evidence: f64,
     /// Requests (for latencies: good answers) behind each value.
     pub n: PerVariant<u64>,
     /// All of it in a sentence for people, without a full stop.
     pub reason: String,
+}
+
+/// Reads a number, or NaN where there is `null`: JSON has no other word for what is not finite, and
+/// one such number must not make a whole journal unreadable.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }
 
 impl Finding {
@@ -230,5 +239,19 @@ mod tests {
             let word = serde_json::to_string(&check).unwrap();
             assert_eq!(word, format!("\"{check}\""));
         }
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_written_and_read_again() {
+        let odd = Finding {
+            evidence: f64::INFINITY,
+            bound: f64::NAN,
+            ..finding(Assessment::Breach)
+        };
+        let text = serde_json::to_string(&odd).unwrap();
+        assert!(text.contains(r#""evidence":null"#), "{text}");
+        let read: Finding = serde_json::from_str(&text).unwrap();
+        assert!(read.evidence.is_nan() && read.bound.is_nan());
+        assert_eq!((read.canary, read.is_breach()), (0.0, true));
     }
 }
