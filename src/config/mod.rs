@@ -36,11 +36,13 @@ mod diff;
 mod document;
 mod error;
 mod flag;
+mod further;
 mod group;
 mod identity;
 mod listener;
 mod names;
 mod notify;
+mod number;
 mod objection;
 mod planned;
 mod rating;
@@ -85,6 +87,7 @@ pub use self::state::StateConfig;
 
 use self::document::Document;
 use self::flag::FlagReader;
+use self::further::FurtherReader;
 use self::group::{GroupReader, ReadFile};
 use self::names::Names;
 use self::notify::NotifyReader;
@@ -235,10 +238,22 @@ fn understand(
         read_file,
         report,
     };
+    let further = FurtherReader {
+        prometheus: document
+            .metrics
+            .prometheus
+            .as_ref()
+            .map(|found| &found.url.value),
+        is_refused: root
+            .get("metrics")
+            .is_some_and(|written| report.has_problem_within(written.place)),
+        report,
+    };
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
         knows_callers: !document.identity.is_empty(),
+        further,
         report,
     };
     let route_reader = RouteReader {

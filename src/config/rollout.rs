@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::further::FurtherChecks;
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::{Sensitivity, Tolerances, Unit};
@@ -18,6 +19,7 @@ use crate::config::document::{
     OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
     UndecidedDocument,
 };
+use crate::config::further::FurtherReader;
 use crate::config::names::Names;
 use crate::config::rating::Rating;
 use crate::config::report::{Problem, Report};
@@ -32,6 +34,8 @@ pub struct RolloutConfig {
     pub plan: RolloutPlan,
     /// What is tolerated on the way.
     pub judge: JudgeSettings,
+    /// What must be so besides.
+    pub further: FurtherChecks,
 }
 
 /// A stage, and where its weight is written.
@@ -45,7 +49,7 @@ struct PlacedStage {
 pub(super) fn rollout(
     (flag, backends): (&FlagName, Option<PerVariant<BackendName>>),
     document: &RolloutDocument,
-    groups: &Names<'_>,
+    (groups, further): (&Names<'_>, &FurtherReader<'_>),
     report: &Report,
 ) -> Option<(RolloutConfig, Vec<GroupIndex>)> {
     let mut reader = StageReader {
@@ -81,6 +85,7 @@ pub(super) fn rollout(
     for gate in &document.gates {
         close_gate(gate, &mut stages, report);
     }
+    let further = further.checks(document);
     let list = document.stages.as_ref()?.place;
     for problem in &problems {
         let final_control = final_control.map_or(list, |weight| weight.place);
@@ -105,7 +110,14 @@ pub(super) fn rollout(
     };
     let plan = RolloutPlan::new(draft).ok()?;
     let judge = judge(document, &plan);
-    Some((RolloutConfig { plan, judge }, exposed))
+    Some((
+        RolloutConfig {
+            plan,
+            judge,
+            further,
+        },
+        exposed,
+    ))
 }
 
 /// What is done where evidence alone does not say.

@@ -260,6 +260,21 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
             "min_ratings",
             json!(judge.promotion.ratings_min),
         ),
+        (
+            "CustomCheckDocument",
+            "every",
+            duration(defaults::CUSTOM_EVERY),
+        ),
+        (
+            "CustomCheckDocument",
+            "timeout",
+            duration(defaults::CUSTOM_TIMEOUT),
+        ),
+        (
+            "CustomCheckDocument",
+            "max_age",
+            duration(defaults::CUSTOM_MAX_AGE),
+        ),
         ("RouteDocument", "path", json!("/")),
     ];
     for key in ["p50", "p90", "p99"] {

@@ -322,7 +322,10 @@ fn a_common_outage_breaks_only_the_fixed_limit() {
         ..JudgeSettings::default()
     };
     let guarded = judged(settings, &stage, [arms()]);
-    let checks: Vec<_> = guarded.breaches().map(|found| found.check.clone()).collect();
+    let checks: Vec<_> = guarded
+        .breaches()
+        .map(|found| found.check.clone())
+        .collect();
     assert_eq!(checks, [CheckName::ErrorRateMax]);
 }
 
