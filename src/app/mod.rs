@@ -20,6 +20,8 @@ use anyhow::Result;
 
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
+use crate::adapters::http_client::HttpClients;
+use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::reload::{Fixed, Reloader, objection};
@@ -117,6 +119,7 @@ impl App {
             reader: Arc::clone(&state.reader),
             saved: state.saved,
             notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
+            metrics: Arc::new(HttpMetrics::new(HttpClients::new().plain())),
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
@@ -241,6 +244,7 @@ fn routing(config: Config) -> NewConfiguration {
                 flag,
                 plan: rollout.plan,
                 judge: rollout.judge,
+                further: rollout.further,
             });
         }
     }

@@ -14,7 +14,7 @@ use crate::control::installation::{
 };
 use crate::control::perform::Performer;
 use crate::control::ports::{
-    EvidenceSource, JournalQuery, Notifier, SavedState, StateReader, StateWriter,
+    EvidenceSource, JournalQuery, MetricSource, Notifier, SavedState, StateReader, StateWriter,
 };
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
 use crate::control::status::Status;
@@ -57,6 +57,8 @@ pub struct Parts {
     pub saved: SavedState,
     /// Told of each change.
     pub notifiers: Vec<Box<dyn Notifier>>,
+    /// Whom custom checks ask.
+    pub metrics: Arc<dyn MetricSource>,
     /// Operators' commands.
     pub commands: CommandReceiver,
     /// Messages from requests.
@@ -103,6 +105,7 @@ impl Controller {
             writer: parts.writer,
             reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
+            metrics: parts.metrics,
             targets: Vec::new(),
             is_gathering: false,
             unsaved: Vec::new(),

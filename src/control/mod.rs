@@ -15,6 +15,7 @@ pub mod installation;
 mod model_tests;
 mod orders;
 mod perform;
+mod polling;
 pub mod ports;
 pub mod reload;
 mod running;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::control::ports::{
-    JournalLine, Notifier, OutboxDraft, StateError, StateReader, StateWriter, Transition,
+    JournalLine, MetricSource, Notifier, OutboxDraft, StateError, StateReader, StateWriter,
+    Transition,
 };
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
@@ -43,6 +44,8 @@ pub(crate) struct Performer {
     /// Whether what is decided can be written down.
     pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,
+    /// Whom custom checks ask.
+    pub(crate) metrics: Arc<dyn MetricSource>,
     /// Who is told by a message.
     pub(crate) targets: Vec<NotifyTarget>,
     /// While a configuration is being put in place, changes are gathered for one swap.

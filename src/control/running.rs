@@ -7,7 +7,8 @@ use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
 use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
-use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
+use crate::control::polling::{Polling, Stage};
+use crate::control::ports::{JournalLine, OutboxDraft, StateError, Transition};
 use crate::control::status::ArmStatus;
 use crate::control::watching::Watching;
 use crate::domain::evidence::TickCounts;
@@ -19,7 +20,7 @@ use crate::domain::rollout::{
     RolloutState, StageWeights, Step, step,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::variant::PerVariant;
 
 /// Lines of the journal that a status shows.
 pub(crate) const JOURNAL_SHOWN: usize = 20;
@@ -35,6 +36,7 @@ pub(crate) struct RunningRollout {
     pub(super) state: RolloutState,
     settings: JudgeSettings,
     pub(super) judge: Judge,
+    polling: Polling,
     /// How the data plane counts its callers.
     watching: Watching,
     /// Which attempt it has judged.
@@ -58,15 +60,15 @@ pub(crate) struct RunningRollout {
 impl RunningRollout {
     /// A rollout in a state, with nothing written down yet.
     pub(crate) fn new(planned: PlannedRollout, state: RolloutState, performer: &Performer) -> Self {
-        let PlannedRollout { flag, plan, judge } = planned;
         Self {
-            flag,
-            name: performer.routing.flag(flag).name.clone(),
+            flag: planned.flag,
+            name: performer.routing.flag(planned.flag).name.clone(),
             written: StageWeights::default(),
-            plan,
-            judge: Judge::new(judge.clone()),
+            plan: planned.plan,
+            judge: Judge::new(planned.judge.clone()),
             watching: Watching::default(),
-            settings: judge,
+            settings: planned.judge,
+            polling: Polling::new(planned.further),
             attempt: state.attempt,
             state,
             judged_since: Timestamp::default(),
@@ -133,12 +135,17 @@ impl RunningRollout {
         performer: &mut Performer,
         moment: &Moment<'_>,
     ) {
-        let PlannedRollout { flag, plan, judge } = planned;
+        let PlannedRollout {
+            flag,
+            plan,
+            judge,
+            further,
+        } = planned;
         let before = PlanBefore {
             stages: self.plan.shapes(),
             weights: self.plan.weights_at(&self.state),
         };
-        let is_judged_anew = judge != self.settings;
+        let is_judged_anew = self.polling.replace(further) | (judge != self.settings);
         self.flag = flag;
         self.plan = plan;
         if is_judged_anew {
@@ -185,9 +192,17 @@ impl RunningRollout {
     ) {
         self.last_tick = tick_status(counts);
         if self.is_judged() {
-            let stage = self.plan.stage_context(&self.state, self.judged_since);
-            self.verdict = self.judge.observe(counts, &stage, moment.now);
+            let context = self.plan.stage_context(&self.state, self.judged_since);
+            let verdict = self.judge.observe(counts, &context, moment.now);
             self.watching.cut_at(&self.judge.sight());
+            let stage = Stage {
+                plan: &self.plan,
+                state: &self.state,
+                judge: &self.judge,
+                counted_from: context.counted_from,
+                now: moment.now,
+            };
+            self.verdict = verdict.joined(self.polling.look(&stage, &performer.metrics));
         } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
             return;
         }
@@ -196,21 +211,6 @@ impl RunningRollout {
             requests: self.judge.stage_requests(),
         };
         self.advance_or_hold(event, moment, performer);
-    }
-
-    /// What a tick adds to the history; nothing where nothing was counted.
-    pub(crate) fn history(&self, counts: &TickCounts, span_seconds: u32) -> Option<HistoryPoint> {
-        let is_empty = Variant::ALL
-            .iter()
-            .all(|variant| counts.total(*variant).is_empty());
-        (!is_empty).then(|| HistoryPoint {
-            flag: self.name.clone(),
-            at_unix_ms: now_unix_ms(),
-            span_seconds,
-            phase: self.state.phase.as_str().to_owned(),
-            stage: self.state.stage,
-            counts: counts.clone(),
-        })
     }
 
     /// Asks the tripwire between ticks: every endpoint of canary refuses.
