@@ -128,9 +128,8 @@ impl App {
         let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
-        let reloader = source.map(|source| {
-            Reloader::new((source, fixed), &commands, requests, (tokens, recipients))
-        });
+        let told = (tokens, recipients);
+        let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, told));
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),

@@ -238,22 +238,11 @@ fn understand(
         read_file,
         report,
     };
-    let further = FurtherReader {
-        prometheus: document
-            .metrics
-            .prometheus
-            .as_ref()
-            .map(|found| &found.url.value),
-        is_refused: root
-            .get("metrics")
-            .is_some_and(|written| report.has_problem_within(written.place)),
-        report,
-    };
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
         knows_callers: !document.identity.is_empty(),
-        further,
+        further: FurtherReader::of(&document.metrics, root.get("metrics"), report),
         report,
     };
     let route_reader = RouteReader {

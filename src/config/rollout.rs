@@ -52,29 +52,9 @@ pub(super) fn rollout(
     (groups, further): (&Names<'_>, &FurtherReader<'_>),
     report: &Report,
 ) -> Option<(RolloutConfig, Vec<GroupIndex>)> {
-    let mut reader = StageReader {
-        hold: document
-            .hold
-            .as_ref()
-            .map_or(defaults::HOLD, |hold| hold.value),
-        min_requests: document
-            .min_requests
-            .map_or(defaults::MIN_REQUESTS, |count| count.0),
-        groups,
-        report,
-        exposed: Vec::new(),
-        stages: Vec::new(),
-    };
-    let list = document.stages.as_ref();
-    for stage in list.map_or(&[][..], |list| &list.value) {
-        match stage {
-            ShortOr::Short(weight) => reader.short(weight),
-            ShortOr::Long(stage) => reader.long(stage),
-        }
-    }
     let StageReader {
         stages, exposed, ..
-    } = reader;
+    } = StageReader::of(document, groups, report);
     let (places, mut stages): (Vec<_>, Vec<_>) = stages
         .into_iter()
         .map(|placed| (placed.place, placed.stage))
@@ -237,7 +217,32 @@ struct StageReader<'a> {
     stages: Vec<PlacedStage>,
 }
 
-impl StageReader<'_> {
+impl<'a> StageReader<'a> {
+    /// Reads all stages.
+    fn of(document: &RolloutDocument, groups: &'a Names<'a>, report: &'a Report) -> Self {
+        let mut reader = Self {
+            hold: document
+                .hold
+                .as_ref()
+                .map_or(defaults::HOLD, |hold| hold.value),
+            min_requests: document
+                .min_requests
+                .map_or(defaults::MIN_REQUESTS, |count| count.0),
+            groups,
+            report,
+            exposed: Vec::new(),
+            stages: Vec::new(),
+        };
+        let list = document.stages.as_ref();
+        for stage in list.map_or(&[][..], |list| &list.value) {
+            match stage {
+                ShortOr::Short(weight) => reader.short(weight),
+                ShortOr::Long(stage) => reader.long(stage),
+            }
+        }
+        reader
+    }
+
     fn short(&mut self, weight: &Written<Weight>) {
         let (hold, min_requests) = (self.hold, self.min_requests);
         self.push(weight, Vec::new(), hold, min_requests);

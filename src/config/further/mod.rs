@@ -13,12 +13,12 @@ use crate::config::defaults::{
     CUSTOM_TIMEOUT_MAX,
 };
 use crate::config::document::{
-    CompareDocument, CustomCheckDocument, HttpJsonDocument, RolloutDocument,
+    CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument, RolloutDocument,
 };
 use crate::config::number::Number;
 use crate::config::report::{Problem, Report};
 use crate::config::text::Span;
-use crate::config::tree::Place;
+use crate::config::tree::{Node, Place};
 use crate::config::written::{Placed, Written};
 
 pub(super) use text::{JsonPointer, Query, UrlTemplate};
@@ -26,13 +26,26 @@ pub(super) use text::{JsonPointer, Query, UrlTemplate};
 /// What custom checks may depend on.
 pub(super) struct FurtherReader<'a> {
     /// The Prometheus of `metrics`.
-    pub(super) prometheus: Option<&'a SourceUrl>,
+    prometheus: Option<&'a SourceUrl>,
     /// Whether that section has a problem, which may be why there is none.
-    pub(super) is_refused: bool,
-    pub(super) report: &'a Report,
+    is_refused: bool,
+    report: &'a Report,
 }
 
-impl FurtherReader<'_> {
+impl<'a> FurtherReader<'a> {
+    /// A reader beside the section `metrics`, as it was read and as it is written.
+    pub(super) fn of(
+        metrics: &'a MetricsDocument,
+        written: Option<&Node>,
+        report: &'a Report,
+    ) -> Self {
+        let prometheus = metrics.prometheus.as_ref();
+        Self {
+            prometheus: prometheus.map(|prometheus| &prometheus.url.value),
+            is_refused: written.is_some_and(|written| report.has_problem_within(written.place)),
+            report,
+        }
+    }
     /// Understands what a rollout says of further checks.
     pub(super) fn checks(&self, document: &RolloutDocument) -> FurtherChecks {
         let custom = document.checks.custom.as_ref();

@@ -86,82 +86,85 @@ fn checks_mean_what_is_written_and_the_rest_is_default() {
     assert_eq!(read("", "").unwrap(), FurtherChecks::default());
 }
 
+/// Checks that are wrong, and what is said of them.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "{ promql: up, min: 1 }",
+        "custom[0]: `name` is missing; add `name:`",
+    ),
+    (
+        "{ name: a, min: 1 }",
+        "custom[0]: a custom check needs something to ask; add `promql:` or `http_json:`",
+    ),
+    (
+        "{ name: a, promql: up }",
+        "custom[0]: a custom check needs a limit; add `min:`, `max:` or `compare:`",
+    ),
+    (
+        "{ name: a, promql: up, http_json: { url: http://a, pointer: /a }, min: 1 }",
+        "custom[0].http_json: `http_json` beside `promql`; remove one of the two",
+    ),
+    (
+        "{ name: a, promql: up, min: 2, max: 1 }",
+        "custom[0].max: the most is below the least, 2",
+    ),
+    (
+        "{ name: a, promql: up, compare: { min_ratio: 1 } }",
+        "compare: stable would be asked the same as canary",
+    ),
+    (
+        "{ name: a, promql: up, compare: {} }",
+        "compare: a comparison needs a limit",
+    ),
+    (
+        "{ name: a, promql: up, compare: { promql: up, max_ratio: -1 } }",
+        "max_ratio: a ratio is never negative",
+    ),
+    (
+        "{ name: a, promql: up, min: 1, every: 10ms }",
+        "every: that often is more than sources like",
+    ),
+    (
+        "{ name: a, promql: up, min: 1, timeout: 2m }",
+        "timeout: that is longer than a minute",
+    ),
+    (
+        "{ name: a, promql: up, min: 1, max_age: 5s }",
+        "max_age: a sample would be too old before the next",
+    ),
+    (
+        "{ name: a, promql: up, min: 1, every: 2m }",
+        "every: a sample would be too old before the next",
+    ),
+    (
+        "{ name: latency_p99, promql: up, min: 1 }",
+        "name: `latency_p99` is the name of a built-in check",
+    ),
+    (
+        "{ name: a, promql: up, min: 1 }, { name: a, promql: up, min: 1 }",
+        "custom[1].name: another custom check is named `a`; choose another name",
+    ),
+    (
+        "{ name: a b, promql: up, min: 1 }",
+        "name: `a b` is not a name",
+    ),
+    (
+        "{ name: a, promql: up, min: few }",
+        "min: expected a number such as `4` or `0.95`",
+    ),
+    (
+        "{ name: a, promql: up, min: .inf }",
+        "min: expected a number such as `4` or `0.95`",
+    ),
+    (
+        "{ name: a, promql: up, mni: 1 }",
+        "unknown key `mni`; did you mean `min`?",
+    ),
+];
+
 #[test]
 fn what_is_missing_or_contradicts_itself_is_told_with_its_place() {
-    for (check, expected) in [
-        (
-            "{ promql: up, min: 1 }",
-            "custom[0]: `name` is missing; add `name:`",
-        ),
-        (
-            "{ name: a, min: 1 }",
-            "custom[0]: a custom check needs something to ask; add `promql:` or `http_json:`",
-        ),
-        (
-            "{ name: a, promql: up }",
-            "custom[0]: a custom check needs a limit; add `min:`, `max:` or `compare:`",
-        ),
-        (
-            "{ name: a, promql: up, http_json: { url: http://a, pointer: /a }, min: 1 }",
-            "custom[0].http_json: `http_json` beside `promql`; remove one of the two",
-        ),
-        (
-            "{ name: a, promql: up, min: 2, max: 1 }",
-            "custom[0].max: the most is below the least, 2",
-        ),
-        (
-            "{ name: a, promql: up, compare: { min_ratio: 1 } }",
-            "compare: stable would be asked the same as canary",
-        ),
-        (
-            "{ name: a, promql: up, compare: {} }",
-            "compare: a comparison needs a limit",
-        ),
-        (
-            "{ name: a, promql: up, compare: { promql: up, max_ratio: -1 } }",
-            "max_ratio: a ratio is never negative",
-        ),
-        (
-            "{ name: a, promql: up, min: 1, every: 10ms }",
-            "every: that often is more than sources like",
-        ),
-        (
-            "{ name: a, promql: up, min: 1, timeout: 2m }",
-            "timeout: that is longer than a minute",
-        ),
-        (
-            "{ name: a, promql: up, min: 1, max_age: 5s }",
-            "max_age: a sample would be too old before the next",
-        ),
-        (
-            "{ name: a, promql: up, min: 1, every: 2m }",
-            "every: a sample would be too old before the next",
-        ),
-        (
-            "{ name: latency_p99, promql: up, min: 1 }",
-            "name: `latency_p99` is the name of a built-in check",
-        ),
-        (
-            "{ name: a, promql: up, min: 1 }, { name: a, promql: up, min: 1 }",
-            "custom[1].name: another custom check is named `a`; choose another name",
-        ),
-        (
-            "{ name: a b, promql: up, min: 1 }",
-            "name: `a b` is not a name",
-        ),
-        (
-            "{ name: a, promql: up, min: few }",
-            "min: expected a number such as `4` or `0.95`",
-        ),
-        (
-            "{ name: a, promql: up, min: .inf }",
-            "min: expected a number such as `4` or `0.95`",
-        ),
-        (
-            "{ name: a, promql: up, mni: 1 }",
-            "unknown key `mni`; did you mean `min`?",
-        ),
-    ] {
+    for (check, expected) in WRONG {
         let found = problem(check);
         assert!(found.contains(expected), "{check}: {found}");
         assert_eq!(found.lines().count(), 1, "{check}: {found}");

@@ -260,23 +260,14 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
             "min_ratings",
             json!(judge.promotion.ratings_min),
         ),
-        (
-            "CustomCheckDocument",
-            "every",
-            duration(defaults::CUSTOM_EVERY),
-        ),
-        (
-            "CustomCheckDocument",
-            "timeout",
-            duration(defaults::CUSTOM_TIMEOUT),
-        ),
-        (
-            "CustomCheckDocument",
-            "max_age",
-            duration(defaults::CUSTOM_MAX_AGE),
-        ),
         ("RouteDocument", "path", json!("/")),
     ];
+    let of_check = [
+        ("every", defaults::CUSTOM_EVERY),
+        ("timeout", defaults::CUSTOM_TIMEOUT),
+        ("max_age", defaults::CUSTOM_MAX_AGE),
+    ];
+    found.extend(of_check.map(|(key, time)| ("CustomCheckDocument", key, duration(time))));
     for key in ["p50", "p90", "p99"] {
         found.push(("LatencyDocument", key, json!("5%")));
     }

@@ -96,88 +96,91 @@ fn what_is_unknown_is_neither_true_nor_false() {
     }
 }
 
+/// Texts that are no conditions, and what is said of them.
+const WRONG: &[(&str, &str)] = &[
+    ("", "the condition is empty"),
+    (" \n", "the condition is empty"),
+    (
+        "requests",
+        "expected a comparison at column 1, found a number",
+    ),
+    (
+        "requests >",
+        "expected a number, a name or `(` at column 11, found the end",
+    ),
+    (
+        "requests > and 1 < 2",
+        "expected a number, a name or `(` at column 12, found `and`",
+    ),
+    (
+        "requests > 1 2",
+        "expected `and`, `or` or the end at column 14, found `2`",
+    ),
+    (
+        "1 < requests < 2",
+        "expected `and`, `or` or the end at column 14, found `<`",
+    ),
+    (
+        "(1 < 2) < 3",
+        "expected a number at column 1, found a comparison",
+    ),
+    (
+        "1 + (1 < 2)",
+        "expected a number at column 5, found a comparison",
+    ),
+    (
+        "1 < 2 and 3",
+        "expected a comparison at column 11, found a number",
+    ),
+    (
+        "not requests",
+        "expected a comparison at column 5, found a number",
+    ),
+    ("(requests > 1", "expected `)` at column 14, found the end"),
+    (
+        "requests > 1)",
+        "expected `and`, `or` or the end at column 13, found `)`",
+    ),
+    (
+        "latency_mean < 1",
+        "no value is called `latency_mean`, at column 1",
+    ),
+    ("größe > 1", "no value is called `größe`, at column 1"),
+    (
+        "1 < 2 && 1 < 2",
+        "expected a number, a name or an operator at column 7, found `&&`",
+    ),
+    (
+        "requests = 1",
+        "expected a number, a name or an operator at column 10, found `=`",
+    ),
+    (
+        "requests > 1000ms",
+        "expected a number such as `1000` or `0.05` at column 12, found `1000ms`",
+    ),
+    (
+        "requests > 1e3",
+        "expected a number such as `1000` or `0.05` at column 12, found `1e3`",
+    ),
+    (
+        "requests > 1,000",
+        "expected a number such as `1000` or `0.05` at column 12, found `1,000`",
+    ),
+    (
+        "requests > 1.2.3",
+        "expected a number such as `1000` or `0.05` at column 12, found `1.2.3`",
+    ),
+    (
+        "\u{7}",
+        "expected a number, a name or an operator at column 1, found `\\u{7}`",
+    ),
+    ("AND", "no value is called `AND`, at column 1"),
+];
+
 #[test]
 fn what_is_wrong_is_told_with_its_column() {
-    for (text, expected) in [
-        ("", "the condition is empty"),
-        (" \n", "the condition is empty"),
-        (
-            "requests",
-            "expected a comparison at column 1, found a number",
-        ),
-        (
-            "requests >",
-            "expected a number, a name or `(` at column 11, found the end",
-        ),
-        (
-            "requests > and 1 < 2",
-            "expected a number, a name or `(` at column 12, found `and`",
-        ),
-        (
-            "requests > 1 2",
-            "expected `and`, `or` or the end at column 14, found `2`",
-        ),
-        (
-            "1 < requests < 2",
-            "expected `and`, `or` or the end at column 14, found `<`",
-        ),
-        (
-            "(1 < 2) < 3",
-            "expected a number at column 1, found a comparison",
-        ),
-        (
-            "1 + (1 < 2)",
-            "expected a number at column 5, found a comparison",
-        ),
-        (
-            "1 < 2 and 3",
-            "expected a comparison at column 11, found a number",
-        ),
-        (
-            "not requests",
-            "expected a comparison at column 5, found a number",
-        ),
-        ("(requests > 1", "expected `)` at column 14, found the end"),
-        (
-            "requests > 1)",
-            "expected `and`, `or` or the end at column 13, found `)`",
-        ),
-        (
-            "latency_mean < 1",
-            "no value is called `latency_mean`, at column 1",
-        ),
-        ("größe > 1", "no value is called `größe`, at column 1"),
-        (
-            "1 < 2 && 1 < 2",
-            "expected a number, a name or an operator at column 7, found `&&`",
-        ),
-        (
-            "requests = 1",
-            "expected a number, a name or an operator at column 10, found `=`",
-        ),
-        (
-            "requests > 1000ms",
-            "expected a number such as `1000` or `0.05` at column 12, found `1000ms`",
-        ),
-        (
-            "requests > 1e3",
-            "expected a number such as `1000` or `0.05` at column 12, found `1e3`",
-        ),
-        (
-            "requests > 1,000",
-            "expected a number such as `1000` or `0.05` at column 12, found `1,000`",
-        ),
-        (
-            "requests > 1.2.3",
-            "expected a number such as `1000` or `0.05` at column 12, found `1.2.3`",
-        ),
-        (
-            "\u{7}",
-            "expected a number, a name or an operator at column 1, found `\\u{7}`",
-        ),
-        ("AND", "no value is called `AND`, at column 1"),
-    ] {
-        assert_eq!(problem(text), expected, "{text}");
+    for (text, expected) in WRONG {
+        assert_eq!(problem(text), *expected, "{text}");
     }
 }
 

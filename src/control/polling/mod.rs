@@ -160,3 +160,6 @@ async fn ask_about(
         None => Err(Silence("what is filled in makes no URL".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;
