@@ -23,7 +23,12 @@ pub enum Activity {
     /// The n-th busiest asks 1/n as often as the busiest (Zipf), as is usual: of a thousand
     /// callers the busiest makes about a tenth of all requests.
     ByRank,
+    /// One caller in twenty, and at least one, makes four fifths of all requests.
+    FewHeavy,
 }
+
+/// The share of callers who are heavy among few, and what they make of all requests.
+const HEAVY: (f64, f64) = (0.05, 0.8);
 
 impl Crowd {
     /// The pause until the next request of anybody, in seconds. Exponential pauses make arrivals
@@ -45,6 +50,14 @@ impl Crowd {
             Activity::Equal => (place * callers) as u32,
             // The inverse of the distribution function ln(n) / ln(callers).
             Activity::ByRank => callers.powf(place) as u32 - 1,
+            Activity::FewHeavy => {
+                let heavy = (HEAVY.0 * callers).ceil();
+                let caller = match place < HEAVY.1 {
+                    true => place / HEAVY.1 * heavy,
+                    false => heavy + (place - HEAVY.1) / (1.0 - HEAVY.1) * (callers - heavy),
+                };
+                caller as u32
+            }
         };
         caller.min(self.callers.saturating_sub(1))
     }

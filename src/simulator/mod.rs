@@ -6,7 +6,10 @@
 //! rollouts in milliseconds. It asks nobody the time, and equal seeds give equal worlds.
 
 mod behaviour;
+pub mod course;
 mod crowd;
+mod draw;
+pub mod scene;
 mod simulation;
 mod traffic;
 mod world;
