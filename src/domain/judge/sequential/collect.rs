@@ -17,7 +17,7 @@ const EVENTS: [(Check, Event); Event::COUNT] = [
 ];
 
 impl From<&ArmCounts> for ArmTick {
-    /// Requests, failures and latency. Sizes, ratings and callers are counted elsewhere.
+    /// What was counted of requests. Callers are added by [`count_callers`](ArmTick::count_callers).
     fn from(counts: &ArmCounts) -> Self {
         let latency = counts.latency.filled();
         Self {
@@ -25,6 +25,9 @@ impl From<&ArmCounts> for ArmTick {
             failures: counts.failures.total(),
             client_errors: counts.client_errors,
             latency: latency.map(|(bucket, n)| (from_1_ms(bucket), n)).collect(),
+            sizes: numbered(counts.sizes.filled()),
+            content_types: numbered(counts.content_types.filled()),
+            ratings: counts.ratings,
             ..Self::default()
         }
     }
@@ -62,6 +65,11 @@ impl From<cells::Start> for CallerStart {
             slot: start.slot,
         }
     }
+}
+
+fn numbered(counts: impl Iterator<Item = (usize, u64)>) -> Vec<(i32, u64)> {
+    let number = |place| i32::try_from(place).unwrap_or(i32::MAX);
+    counts.map(|(place, n)| (number(place), n)).collect()
 }
 
 /// The judge counts buckets from one millisecond on, in both directions.

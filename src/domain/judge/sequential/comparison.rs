@@ -7,7 +7,7 @@ use crate::domain::judge::sequential::cuts::Cuts;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Tolerated};
 use crate::domain::judge::sequential::tick::{ArmTick, StratumTick, Tick};
 use crate::domain::stats::odds_ratio::{Grid, Hypothesis, OddsRatioTest, Table};
-use crate::domain::variant::PerVariant;
+use crate::domain::variant::{PerVariant, Variant};
 
 /// Log e-values, one for each alternative; on the stack for grids of usual size.
 pub(super) type LogValues = SmallVec<[f64; 16]>;
@@ -105,8 +105,8 @@ pub(super) fn table(
             (answered, arm.client_errors as f64)
         }),
         Check::P50 | Check::P90 | Check::P99 => {
-            let shift = tolerated.latency_buckets.of(check)?;
-            return latency_table(check, stratum, cuts, shift);
+            let cut = cuts.slow_above(check, Variant::Canary, tolerated)?;
+            return latency_table(check, stratum, cuts, cut);
         }
         Check::Size => {
             let (low, high) = cuts.size?;
@@ -125,16 +125,16 @@ pub(super) fn table(
     })
 }
 
-/// Good answers and slow ones among them, with canary's cut moved by so many buckets.
+/// Good answers and slow ones among them, with a cut of canary's own.
 pub(super) fn latency_table(
     check: Check,
     stratum: &StratumTick,
     cuts: &Cuts,
-    shift: i32,
+    canary_cut: i32,
 ) -> Option<Table> {
     let cut = cuts.latency.of(check).flatten()?;
     let of_arm = |arm: &ArmTick, cut: i32| count(&arm.latency, |bucket| bucket > cut);
-    let (canary_trials, canary_events) = of_arm(&stratum.arms.canary, cut + shift);
+    let (canary_trials, canary_events) = of_arm(&stratum.arms.canary, canary_cut);
     let (stable_trials, stable_events) = of_arm(&stratum.arms.stable, cut);
     Some(Table {
         canary_trials,

@@ -13,6 +13,9 @@ use crate::domain::stats::bucket_counts::BucketCounts;
 use crate::domain::stats::reference_window::ReferenceWindow;
 use crate::domain::variant::Variant;
 
+/// Buckets in which a latency doubles.
+const BUCKETS_PER_OCTAVE: f64 = 16.0;
+
 /// What is slow, odd and unusual in the next tick. `None` while stable has shown too little.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cuts {
@@ -41,7 +44,10 @@ impl Cuts {
         let cut = self.latency.of(check).flatten()?;
         Some(match arm {
             Variant::Stable => cut,
-            Variant::Canary => cut + tolerated.latency_buckets.of(check).unwrap_or(0),
+            Variant::Canary => {
+                let buckets = tolerated.latency_buckets.of(check).unwrap_or(0);
+                moved(cut, buckets, tolerated.latency_slack_ms)
+            }
         })
     }
 
@@ -56,6 +62,22 @@ impl Cuts {
         let usual = self.content_types.as_ref()?;
         Some(usual.binary_search(&content_type).is_err())
     }
+}
+
+/// A latency cut moved up by whole buckets, or by so many milliseconds where that is more.
+pub(super) fn moved(cut: i32, buckets: i32, slack_ms: f64) -> i32 {
+    if slack_ms <= 0.0 {
+        return cut + buckets;
+    }
+    let upper_ms = (f64::from(cut + 1) / BUCKETS_PER_OCTAVE).exp2();
+    // A hair less, so that an edge that is met exactly is not passed.
+    let edges = (upper_ms + slack_ms).log2() * BUCKETS_PER_OCTAVE - 1e-9;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a cast from a float saturates, and beyond a few hundred buckets nothing is slow"
+    )]
+    let by_slack = edges.ceil() as i32 - 1;
+    by_slack.max(cut + buckets)
 }
 
 /// What stable did in earlier ticks, where it was compared with.

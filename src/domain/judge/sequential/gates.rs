@@ -35,7 +35,7 @@ impl Standing<'_> {
         if f64::from(self.totals.ticks) < self.ticks_in(self.settings.promotion.seconds_min) {
             closed.wait.push(Gate::Time);
         }
-        self.lacking_data(&mut closed);
+        self.lacking_data(tick, &mut closed);
         let others = [
             (Gate::Suspicious, self.is_suspicious()),
             (
@@ -56,7 +56,7 @@ impl Standing<'_> {
         (seconds / self.seconds_per_tick).ceil()
     }
 
-    fn lacking_data(&self, closed: &mut Closed) {
+    fn lacking_data(&self, tick: &Tick, closed: &mut Closed) {
         let promotion = &self.settings.promotion;
         let is_by_caller = self.settings.unit == Unit::Caller;
         let (requests, callers) = (self.totals.canary_requests, self.totals.canary_callers);
@@ -65,7 +65,7 @@ impl Standing<'_> {
             closed.wait.push(gate);
             closed.undecided.push((gate, self.missing(more, of)));
         };
-        let requests_min = promotion.requests_min as f64;
+        let requests_min = tick.requests_min.unwrap_or(promotion.requests_min) as f64;
         if requests < requests_min {
             missing(Gate::Requests, requests_min - requests, requests);
         }
@@ -121,7 +121,10 @@ impl Standing<'_> {
 
     /// By the bare rate: a limit that is just not surely broken is no reason to go on.
     fn is_above_error_rate(&self) -> bool {
-        let limit = self.settings.tolerated.error_rate_max;
+        let tolerated = &self.settings.tolerated;
+        let uncompared = tolerated.uncompared_error_rate_max;
+        let uncompared = uncompared.filter(|_| self.totals.is_uncompared());
+        let limit = tolerated.error_rate_max.or(uncompared);
         let (failures, requests) = (self.totals.canary_failures, self.totals.canary_requests);
         limit.is_some_and(|limit| requests > 0.0 && failures > limit * requests)
     }

@@ -175,32 +175,47 @@ impl SequentialJudge {
 
     /// Takes in a tick and says what follows from all so far.
     pub fn observe(&mut self, tick: &Tick) -> Ruling {
-        let cuts = self.cuts();
-        let is_entering = self.evidence.stage != Some(tick.stage);
-        if is_entering {
-            self.evidence.stage = Some(tick.stage);
-            self.evidence.entries += 1;
-            self.evidence.in_stage = StageEvidence::new(&self.tests);
-            self.evidence.group_totals.fill(StageTotals::default());
+        if self.evidence.stage != Some(tick.stage) {
+            self.enter(tick.stage);
         }
+        let cuts = self.cuts();
+        if !tick.is_warm_up {
+            self.take_in(tick, &cuts);
+        }
+        let fading = self.fading();
+        let past = &mut self.evidence.past;
+        past.observe(&tick.strata, fading, &mut self.stable_sums);
+        self.rule(tick)
+    }
+
+    /// Begins a stage with nothing seen in it.
+    fn enter(&mut self, stage: i64) {
+        self.evidence.stage = Some(stage);
+        self.evidence.entries += 1;
+        self.evidence.in_stage = StageEvidence::new(&self.tests);
+        self.evidence.group_totals.fill(StageTotals::default());
+    }
+
+    fn take_in(&mut self, tick: &Tick, cuts: &Cuts) {
         self.canary_latency.clear();
         for stratum in tick.strata.iter().filter(|stratum| stratum.is_exposed()) {
             self.canary_latency.add_all(&stratum.arms.canary.latency);
         }
-        let mass = self.mass(is_entering);
-        self.look_for_harm(tick, &cuts, mass);
-        self.look_for_harmlessness(tick, &cuts);
-        let Evidence { split, past, .. } = &mut self.evidence;
+        let mass = self.mass(self.evidence.in_stage.totals.ticks == 0);
+        self.look_for_harm(tick, cuts, mass);
+        self.look_for_harmlessness(tick, cuts);
+        let split = &mut self.evidence.split;
         split.observe(tick, self.settings.unit, &self.tests.split);
-        let reference = &self.settings.reference;
-        let fading = Fading {
-            factor: reference.decay.powf(self.seconds_per_tick / 10.0),
-            kept: reference.samples_kept,
-        };
-        past.observe(&tick.strata, fading, &mut self.stable_sums);
         self.evidence.ticks += 1;
         self.count_ratings(tick);
-        self.rule(tick)
+    }
+
+    fn fading(&self) -> Fading {
+        let reference = &self.settings.reference;
+        Fading {
+            factor: reference.decay.powf(self.seconds_per_tick / 10.0),
+            kept: reference.samples_kept,
+        }
     }
 
     fn count_ratings(&mut self, tick: &Tick) {

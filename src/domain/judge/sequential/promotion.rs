@@ -12,7 +12,7 @@ use crate::domain::judge::sequential::check::Check;
 use crate::domain::judge::sequential::comparison::{
     Counted, Tests, compared, latency_table, table, zeros,
 };
-use crate::domain::judge::sequential::cuts::Cuts;
+use crate::domain::judge::sequential::cuts::{Cuts, moved};
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
 use crate::domain::judge::sequential::tick::Tick;
 use crate::domain::stats::log_space::{self, log_mean_exp, log_sum_exp};
@@ -112,6 +112,9 @@ pub(super) struct PromotionEvidence {
     errors: Vec<LogValues>,
     errors_alone: LogValues,
     all_requests: LogValues,
+    /// All requests of canary, against a failure rate.
+    #[serde(default)]
+    all_requests_alone: LogValues,
     p50: LogValues,
     p90: LogValues,
 }
@@ -139,6 +142,7 @@ impl PromotionEvidence {
             errors: vec![ones()],
             errors_alone: ones(),
             all_requests: ones(),
+            all_requests_alone: ones(),
             p50: ones(),
             p90: ones(),
         }
@@ -170,7 +174,8 @@ impl PromotionEvidence {
                     &mut errors(Counted::Requests),
                     margins.odds,
                 );
-                self.add_alone(tests, errors(Counted::Requests), margins.error_rate);
+                let requests = errors(Counted::Requests);
+                add_alone(&mut self.errors_alone, tests, requests, margins.error_rate);
             }
             Unit::Caller => {
                 for (place, start) in tick.starts.iter().enumerate() {
@@ -178,7 +183,8 @@ impl PromotionEvidence {
                     let slot = self.slot(start.slot, tests);
                     add(slot, &mut of_start(), margins.odds);
                     if start.slot == 0 {
-                        self.add_alone(tests, of_start(), margins.error_rate);
+                        let firsts = of_start();
+                        add_alone(&mut self.errors_alone, tests, firsts, margins.error_rate);
                     }
                 }
                 add(
@@ -186,13 +192,19 @@ impl PromotionEvidence {
                     &mut errors(Counted::Requests),
                     margins.odds,
                 );
+                let (sums, requests) = (&mut self.all_requests_alone, errors(Counted::Requests));
+                add_alone(sums, tests, requests, margins.error_rate);
             }
         }
         for (check, sums) in [(Check::P50, &mut self.p50), (Check::P90, &mut self.p90)] {
             // The wider of stage margin and tolerance counts.
             let tolerance = tolerated.latency_buckets.of(check).unwrap_or(0);
             let shift = margins.buckets.max(tolerance);
-            let of = |stratum| latency_table(check, stratum, cuts, shift);
+            let Some(cut) = cuts.latency.of(check).flatten() else {
+                continue;
+            };
+            let canary_cut = moved(cut, shift, tolerated.latency_slack_ms);
+            let of = |stratum| latency_table(check, stratum, cuts, canary_cut);
             add(sums, &mut compared(tick, None).filter_map(of), 1.0);
         }
     }
@@ -210,12 +222,23 @@ impl PromotionEvidence {
             .filter(|(slot, _)| !slot.0.is_empty());
         let compared = log_sum_exp(used.map(|(slot, weight)| weight.ln() + slot.log_mean()));
         let alone = settings.promotion.absolute_share;
-        Harmlessness {
-            errors: log_sum_exp([
+        let either = |compared: f64, absolute: &LogValues| {
+            log_sum_exp([
                 (1.0 - alone).ln() + compared,
-                alone.ln() + self.errors_alone.log_mean(),
-            ]),
-            all_requests: (settings.unit == Unit::Caller).then(|| self.all_requests.log_mean()),
+                alone.ln() + absolute.log_mean(),
+            ])
+        };
+        let all_requests = || {
+            let compared = self.all_requests.log_mean();
+            if settings.promotion.absolute_for_all {
+                either(compared, &self.all_requests_alone)
+            } else {
+                compared
+            }
+        };
+        Harmlessness {
+            errors: either(compared, &self.errors_alone),
+            all_requests: (settings.unit == Unit::Caller).then(all_requests),
             p50: self.p50.log_mean(),
             p90: self.p90.log_mean(),
         }
@@ -224,7 +247,13 @@ impl PromotionEvidence {
     /// Whether all products are over so many alternatives, as a restored one must be.
     pub(super) fn fits(&self, settings: &SequentialSettings) -> bool {
         let slots = &self.errors;
-        let products = [&self.errors_alone, &self.all_requests, &self.p50, &self.p90];
+        let products = [
+            &self.errors_alone,
+            &self.all_requests,
+            &self.all_requests_alone,
+            &self.p50,
+            &self.p90,
+        ];
         let alternatives = settings.grids.harmless.len();
         let mut used = slots
             .iter()
@@ -243,19 +272,19 @@ impl PromotionEvidence {
         }
         product
     }
+}
 
-    /// Against `H0: canary's failure rate >= limit`, so that no failures at all can be good news too.
-    fn add_alone(&mut self, tests: &Tests, tables: impl Iterator<Item = Table>, limit: f64) {
-        let (mut trials, mut events) = (0.0, 0.0);
-        for table in tables {
-            trials += table.canary_trials;
-            events += table.canary_events;
-        }
-        let points = tests.harmless_alone.points();
-        for (sum, (log_g, g_less_one)) in self.errors_alone.0.iter_mut().zip(points) {
-            // (1 - a g) / (1 - a), a likelihood ratio of the rates a g and a.
-            let without = (-limit * g_less_one / (1.0 - limit)).ln_1p();
-            *sum += events * log_g + (trials - events) * without;
-        }
+/// Against `H0: canary's failure rate >= limit`, so that no failures at all can be good news too.
+fn add_alone(sums: &mut LogValues, tests: &Tests, tables: impl Iterator<Item = Table>, limit: f64) {
+    let (mut trials, mut events) = (0.0, 0.0);
+    for table in tables {
+        trials += table.canary_trials;
+        events += table.canary_events;
+    }
+    let points = tests.harmless_alone.points();
+    for (sum, (log_g, g_less_one)) in sums.0.iter_mut().zip(points) {
+        // (1 - a g) / (1 - a), a likelihood ratio of the rates a g and a.
+        let without = (-limit * g_less_one / (1.0 - limit)).ln_1p();
+        *sum += events * log_g + (trials - events) * without;
     }
 }

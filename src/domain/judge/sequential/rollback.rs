@@ -12,7 +12,7 @@ use crate::domain::judge::sequential::comparison::{
 };
 use crate::domain::judge::sequential::cuts::Cuts;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
-use crate::domain::judge::sequential::tick::{CallerStart, Tick, place};
+use crate::domain::judge::sequential::tick::{CallerStart, StratumTick, Tick, place};
 use crate::domain::stats::betting;
 use crate::domain::stats::bucket_counts::BucketCounts;
 use crate::domain::stats::e_process::StartMixture;
@@ -93,6 +93,31 @@ impl Look<'_> {
         self.stakes_on((trials > 0.0).then(|| events / trials), limit)
     }
 
+    /// The same, where canary is all that was seen, or all that failed.
+    fn above_alone(&self, limit: f64) -> LogValues {
+        let stable = |strata: &mut dyn Iterator<Item = &StratumTick>| {
+            strata.fold((0, 0), |(requests, failures), stratum| {
+                let arm = &stratum.arms.stable;
+                (requests + arm.requests, failures + arm.failures)
+            })
+        };
+        let (controls, _) = stable(&mut compared(self.tick, None));
+        let (requests, failures) = stable(&mut strata_of(self.tick, None));
+        let is_shared = failures as f64 > limit * requests as f64;
+        if controls > 0 || is_shared {
+            return self.nothing_of_error_rate();
+        }
+        self.above_error_rate(limit)
+    }
+
+    /// Log e-values of a tick that says nothing about a fixed failure rate.
+    fn nothing_of_error_rate(&self) -> LogValues {
+        match self.settings.unit {
+            Unit::Request => zeros(self.tests.harm.len()),
+            Unit::Caller => zeros(self.settings.grids.stakes.len()),
+        }
+    }
+
     /// Canary's latencies against a fixed mean. A latency counts as the lower edge of its bucket,
     /// which can only make it look better.
     fn above_mean_latency(&self, limit_ms: f64) -> LogValues {
@@ -127,9 +152,13 @@ impl Look<'_> {
             _ if !is_on => None,
             Check::RatingFloor => Some(self.below_rating_floor()),
             // Limits are for all callers together; a group is compared.
-            Check::ErrorRateMax if self.group.is_none() => tolerated
-                .error_rate_max
-                .map(|limit| self.above_error_rate(limit)),
+            Check::ErrorRateMax if self.group.is_none() => {
+                let uncompared = tolerated.uncompared_error_rate_max;
+                let everywhere = tolerated
+                    .error_rate_max
+                    .map(|limit| self.above_error_rate(limit));
+                everywhere.or_else(|| uncompared.map(|limit| self.above_alone(limit)))
+            }
             Check::MeanLatencyMax if self.group.is_none() => {
                 let limit = tolerated.mean_latency_ms_max;
                 limit.map(|limit| self.above_mean_latency(limit))

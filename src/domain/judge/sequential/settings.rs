@@ -103,8 +103,16 @@ pub struct Tolerated {
     pub raters_min: u64,
     /// Latency: whole buckets of 4.4 % that canary's cuts lie above stable's. 1 each.
     pub latency_buckets: PerQuantile<i32>,
+    /// Latency: milliseconds that canary's cuts lie above stable's at least, however little that is in
+    /// percent. 0; 2 where users say how sensitive the judge is to be: less than the way to any caller
+    /// varies by, and backends that answer in a millisecond are told apart by how busy they are.
+    pub latency_slack_ms: f64,
     /// The share of its requests that canary may fail whatever stable does; off by default.
     pub error_rate_max: Option<f64>,
+    /// The same where there is nothing to compare with, if there is no such limit: every exposed group
+    /// is at full weight, or no request went to stable. Off by default. What stable fails as well,
+    /// whomever it serves, does not count.
+    pub uncompared_error_rate_max: Option<f64>,
     /// The mean latency of good answers, in milliseconds, above which canary is harmful whatever
     /// stable does; off by default.
     pub mean_latency_ms_max: Option<f64>,
@@ -148,6 +156,10 @@ pub struct Promotion {
     /// How much of the bet goes to that rate instead of the odds ratio. 0.2: a service that never
     /// fails shows no ratio.
     pub absolute_share: f64,
+    /// Callers: whether the failures among all requests may be shown to be below that rate instead of
+    /// no more than stable's, as first failures may. Off by default, as the method was measured; on where
+    /// users say how sensitive the judge is to be, for a service that never fails would never pass.
+    pub absolute_for_all: bool,
     /// By the share of callers exposed, how many buckets slower canary may be; ascending.
     pub latency_margins: Vec<LatencyMargin>,
     /// Callers: how the evidence of the slots of starts is weighted.
@@ -211,6 +223,12 @@ impl SequentialSettings {
     /// Limits canary's failures, a share of 0 to 1, whatever stable does.
     pub fn limit_error_rate(&mut self, max: f64) {
         self.tolerated.error_rate_max = Some(max);
+        self.turn_on(Check::ErrorRateMax);
+    }
+
+    /// Limits canary's failures where there is nothing to compare them with.
+    pub fn limit_uncompared_error_rate(&mut self, max: f64) {
+        self.tolerated.uncompared_error_rate_max = Some(max);
         self.turn_on(Check::ErrorRateMax);
     }
 
@@ -301,7 +319,9 @@ impl Default for Tolerated {
                 p90: 1,
                 p99: 1,
             },
+            latency_slack_ms: 0.0,
             error_rate_max: None,
+            uncompared_error_rate_max: None,
             mean_latency_ms_max: None,
         }
     }
@@ -319,6 +339,7 @@ impl Default for Promotion {
             error_rate_least: 0.0025,
             error_rate_most: 0.05,
             absolute_share: 0.2,
+            absolute_for_all: false,
             latency_margins: [(0.02, 9), (0.1, 6), (0.3, 4), (1.0, 3)]
                 .map(margin)
                 .to_vec(),

@@ -56,6 +56,11 @@ pub struct StageTotals {
 }
 
 impl StageTotals {
+    /// Whether canary was compared with nothing so far.
+    pub fn is_uncompared(&self) -> bool {
+        !self.has_control || self.requests.stable_trials <= 0.0
+    }
+
     /// Takes in canary's latencies of a tick.
     pub(super) fn observe_latency(&mut self, canary_latency: &BucketCounts) {
         for (bucket, count) in canary_latency.iter() {

@@ -19,6 +19,10 @@ pub struct Tick {
     pub exposed: f64,
     /// The same at the next stage; `None` if there is none.
     pub exposed_next: Option<f64>,
+    /// Whether canary is still cold: what it does is no evidence yet, and of stable only its past is kept.
+    pub is_warm_up: bool,
+    /// Requests of canary that the stage takes at least; `None` for what the settings say.
+    pub requests_min: Option<u64>,
     /// Callers as the unit: the starts that are alive, in the order of [`ArmTick::firsts`].
     pub starts: Vec<CallerStart>,
     /// One entry for each group of callers and epoch of weights, and edge if not added up.

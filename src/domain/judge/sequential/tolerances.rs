@@ -7,6 +7,9 @@ use crate::domain::judge::sequential::settings::SequentialSettings;
 /// Buckets in which a ratio of latency doubles.
 const BUCKETS_PER_OCTAVE: f64 = 16.0;
 
+/// What no user notices, whatever it is in percent.
+const LATENCY_SLACK_MS: f64 = 2.0;
+
 /// What a user tolerates; `None` leaves the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -80,6 +83,8 @@ impl Sensitivity {
         // Only the user can know a goal for the mean latency.
         settings.promotion.mean_latency_ms_goal = None;
         settings.tolerated.raters_min = settings.promotion.ratings_min;
+        settings.tolerated.latency_slack_ms = LATENCY_SLACK_MS;
+        settings.promotion.absolute_for_all = true;
         let (alpha, beta, scale) = match self {
             Self::Cautious => (0.02, 0.025, 0.5),
             Self::Normal => return settings,

@@ -60,6 +60,10 @@ pub(super) struct Params {
     ctype_rel: Option<f64>,
     ctype_rare: Option<f64>,
     fb_raters: Option<u64>,
+    lat_slack_ms: Option<f64>,
+    abs_for_all: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    err_max_alone: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     err_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +132,10 @@ impl Params {
         set(&mut tolerated.size_relative, self.size_rel);
         set(&mut tolerated.content_type_relative, self.ctype_rel);
         set(&mut tolerated.raters_min, self.fb_raters);
+        set(&mut tolerated.latency_slack_ms, self.lat_slack_ms);
         set(&mut tolerated.error_rate_max, self.err_max.map(Some));
+        let uncompared = &mut tolerated.uncompared_error_rate_max;
+        set(uncompared, self.err_max_alone.map(Some));
         set(
             &mut tolerated.mean_latency_ms_max,
             self.mean_ms_max.map(Some),
@@ -147,6 +154,7 @@ impl Params {
         set(&mut promotion.error_rate_least, self.abs_min);
         set(&mut promotion.error_rate_most, self.abs_max);
         set(&mut promotion.absolute_share, self.abs_share);
+        set(&mut promotion.absolute_for_all, self.abs_for_all);
         set(&mut promotion.slots, self.slots.clone());
         set(&mut promotion.seconds_min, self.min_s);
         set(&mut promotion.settle_seconds, self.settle_s);
@@ -281,7 +289,9 @@ impl From<&SequentialSettings> for Params {
             ctype_rel: Some(tolerated.content_type_relative),
             ctype_rare: Some(reference.content_type_rare),
             fb_raters: Some(tolerated.raters_min),
+            lat_slack_ms: Some(tolerated.latency_slack_ms),
             err_max: tolerated.error_rate_max,
+            err_max_alone: tolerated.uncompared_error_rate_max,
             mean_ms_max: tolerated.mean_latency_ms_max,
             groups: settings.groups,
             ..Self::of_promotion(promotion)
@@ -302,6 +312,7 @@ impl Params {
             abs_min: Some(promotion.error_rate_least),
             abs_max: Some(promotion.error_rate_most),
             abs_share: Some(promotion.absolute_share),
+            abs_for_all: Some(promotion.absolute_for_all),
             lat_promote: Some(
                 margins
                     .map(|margin| (margin.exposed_max, margin.buckets))

@@ -18,6 +18,12 @@ struct Record {
     t: i64,
     stage: i64,
     exposed: (f64, Option<f64>),
+    /// Whether canary is still cold: a recorder's own addition, like all that may be left out below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    warm_up: bool,
+    /// Requests of canary that the stage takes at least, where that is not the header's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min_n: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     starts: Vec<(u64, usize)>,
     groups: Vec<Group>,
@@ -98,6 +104,8 @@ pub(super) fn tick(line: &str, settings: &SequentialSettings) -> Result<Tick, St
         stage: record.stage,
         exposed: record.exposed.0,
         exposed_next: record.exposed.1,
+        is_warm_up: record.warm_up,
+        requests_min: record.min_n,
         starts,
         strata,
     })
@@ -221,6 +229,8 @@ pub(super) fn line(tick: &Tick) -> Result<String, serde_json::Error> {
         t: tick.number,
         stage: tick.stage,
         exposed: (tick.exposed, tick.exposed_next),
+        warm_up: tick.is_warm_up,
+        min_n: tick.requests_min,
         starts: tick
             .starts
             .iter()

@@ -101,7 +101,8 @@ impl Writer<'_> {
         let canary = middle_ms(latency.canary.quantile(q)?);
         let stable = middle_ms(latency.stable.quantile(q)?);
         let buckets = self.judge.settings.tolerated.latency_buckets.of(check)?;
-        let tolerated = stable * (f64::from(buckets) / 16.0).exp2();
+        let slack_ms = self.judge.settings.tolerated.latency_slack_ms;
+        let tolerated = (stable * (f64::from(buckets) / 16.0).exp2()).max(stable + slack_ms);
         let n = PerVariant {
             stable: latency.stable.total(),
             canary: latency.canary.total(),
@@ -159,15 +160,23 @@ impl Writer<'_> {
     }
 
     fn error_rate_max(&self) -> Option<Numbers> {
-        let limit = self.judge.settings.tolerated.error_rate_max?;
+        let tolerated = &self.judge.settings.tolerated;
+        let uncompared = tolerated.uncompared_error_rate_max;
+        let uncompared = uncompared.filter(|_| self.totals.is_uncompared());
+        let limit = tolerated.error_rate_max.or(uncompared)?;
         let (requests, failures) = (self.totals.canary_requests, self.totals.canary_failures);
+        let prefix = if self.totals.has_control {
+            ""
+        } else {
+            "no control in this group: "
+        };
         (requests > 0.0).then(|| Numbers {
             canary: failures / requests,
             stable: None,
             tolerated: limit,
             n: only_canary(requests),
             words: format!(
-                "canary fails {} of requests ({failures} of {requests}); the limit is {}",
+                "{prefix}canary fails {} of requests ({failures} of {requests}); the limit is {}",
                 Percent(failures / requests),
                 Percent(limit)
             ),
