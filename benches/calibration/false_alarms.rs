@@ -90,7 +90,7 @@ fn wandering(scene: Scene) -> Scene {
 
 pub(crate) fn requests(runs: Runs) -> Table {
     let scene = worlds::requests;
-    let in_outage = with(scene(), &worlds::outage(INCIDENT));
+    let in_outage = with(scene(), &worlds::outage(INCIDENT, 300.0));
     let cases = [
         Case::new("nothing wrong", scene(), (50_000, 1_000)),
         Case::new(
@@ -113,15 +113,15 @@ pub(crate) fn requests(runs: Runs) -> Table {
 
 pub(crate) fn callers(runs: Runs) -> Table {
     let by_rank = worlds::callers;
-    let outage = |callers| with(by_rank(callers), &worlds::outage(INCIDENT));
+    let outage = |callers| with(by_rank(callers), &worlds::outage(INCIDENT, 300.0));
     let heavy = worlds::failing(worlds::callers_of(60, Activity::FewHeavy), 0.02);
     let equal = worlds::callers_of(3_000, Activity::Equal);
     let cases = [
         Case::new("60, a few very heavy, 2 % failures", heavy, (20_000, 800)),
         Case::new("500", by_rank(500), (21_000, 640)),
         Case::new("2,000", by_rank(2_000), (22_000, 600)),
-        Case::new("3,000 equally active", equal, (23_000, 400)),
-        Case::new("20,000", by_rank(20_000), (41_000, 400)),
+        Case::new("3,000 equally active", equal, (23_000, 500)),
+        Case::new("20,000", by_rank(20_000), (41_000, 500)),
         Case::new("500, stages of 30 minutes", by_rank(500), (24_000, 100))
             .on(fixed(&STAGES, 1_800)),
         Case::new("500, 50 requests/s, 1 s ticks", by_rank(500), (40_000, 120))

@@ -40,11 +40,11 @@ pub(crate) fn promoted_rollouts(runs: Runs) -> Table {
         load: Load::Wandering,
         ..plain()
     };
-    let in_outage = with(plain(), &worlds::outage(150.0));
+    let in_outage = with(plain(), &worlds::outage(150.0, 60.0));
     for (what, scene, seed) in [
         ("requests, plain", plain(), 80_000),
         ("requests, autocorrelated load", wandering, 81_000),
-        ("requests, outage of both arms", in_outage, 82_000),
+        ("requests, both arms fail for a minute", in_outage, 82_000),
     ] {
         let ended = end(&scene, 4 * HOUR, runs.seeds(seed, 60));
         table.add(Row {

@@ -42,9 +42,9 @@ pub(crate) fn with(mut scene: Scene, changes: &[Change]) -> Scene {
     scene
 }
 
-/// Both arms fail two in five requests and take three times as long, for five minutes.
-pub(crate) fn outage(from_second: f64) -> [Change; 2] {
-    [Harm::Fails(0.4), Harm::Slower(3.0)].map(|harm| Change::of_both(harm, from_second, 300.0))
+/// Both arms fail two in five requests and take three times as long, for so many seconds.
+pub(crate) fn outage(from_second: f64, seconds: f64) -> [Change; 2] {
+    [Harm::Fails(0.4), Harm::Slower(3.0)].map(|harm| Change::of_both(harm, from_second, seconds))
 }
 
 pub(crate) fn weight(percent: f64) -> Weight {

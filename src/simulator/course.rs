@@ -141,6 +141,8 @@ impl Runner<'_> {
             stage: i64::try_from(self.stage).unwrap_or(i64::MAX),
             exposed: self.course.exposed(self.stage),
             exposed_next: Some(self.course.exposed(self.stage + 1)),
+            is_warm_up: false,
+            requests_min: None,
             strata: groups
                 .map(|(group, stratum)| told(group, stratum, &starts))
                 .collect(),
@@ -174,8 +176,6 @@ impl Runner<'_> {
 fn told(group: usize, stratum: &Stratum, starts: &[CallerStart]) -> StratumTick {
     let arm = |counts: &ArmCounts| {
         let mut arm = ArmTick::from(counts);
-        let size = |(bucket, n)| Some((i32::try_from(bucket).ok()?, n));
-        arm.sizes = counts.sizes.filled().filter_map(size).collect();
         arm.count_callers(&counts.cells, starts);
         arm
     };
