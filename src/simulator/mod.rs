@@ -9,9 +9,11 @@ mod behaviour;
 pub mod course;
 mod crowd;
 mod draw;
+pub mod forecast;
 pub mod scene;
 mod simulation;
 mod traffic;
+pub mod trial;
 mod world;
 
 pub use behaviour::{Answer, Behaviour, Drawn};

@@ -25,6 +25,7 @@ pub(super) fn draw(
         people,
         cells,
         random,
+        been_to_canary,
         ..
     } = tally;
     let Some(cells) = cells else { return };
@@ -35,11 +36,13 @@ pub(super) fn draw(
         .chain([None]);
     let weights: Vec<_> = groups.map(|group| look.weights.of(group)).collect();
     for _ in 0..draw::poisson(requests, random) {
-        let person = &people[scene.crowd.draw_caller(random) as usize];
+        let caller = scene.crowd.draw_caller(random) as usize;
+        let person = &people[caller];
         let variant = match person.bucket.is_within(weights[person.group]) {
             true => Variant::Canary,
             false => Variant::Stable,
         };
+        been_to_canary[caller] |= variant == Variant::Canary;
         let arm = arms[person.group].get_mut(variant);
         let request = Request {
             person,

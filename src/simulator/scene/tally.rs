@@ -23,6 +23,8 @@ pub struct Tally {
     /// Which callers had what; empty where each request is drawn anew.
     pub(super) cells: Option<CellTable>,
     pub(super) random: Xoshiro256PlusPlus,
+    /// Who has been to canary.
+    pub(super) been_to_canary: Vec<bool>,
     /// The logarithm of the rate over its mean, before the correction that makes the mean right.
     log_load: f64,
 }
@@ -143,12 +145,30 @@ impl Tally {
             Vec::new()
         };
         Self {
+            been_to_canary: vec![false; people.len()],
             people,
             cells: is_by_caller.then(CellTable::default),
             log_load: draw::normal(&mut random) * Load::SIGMA,
             random,
             scene,
         }
+    }
+
+    /// How many callers have been to canary; `None` where callers are not known again.
+    pub fn canary_callers(&self) -> Option<u64> {
+        let been = self.been_to_canary.iter().filter(|been| **been).count();
+        self.cells.as_ref().and_then(|_| u64::try_from(been).ok())
+    }
+
+    /// Counts who has been to canary from now on.
+    pub fn forget_canary_callers(&mut self) {
+        self.been_to_canary.fill(false);
+    }
+
+    /// Whether something is wrong with canary at a second, in a stage.
+    pub fn is_canary_harmful(&self, second: f64, stage: usize) -> bool {
+        let mut changes = self.scene.changes.iter();
+        changes.any(|change| change.strikes.canary && change.is_on(second, stage))
     }
 
     /// Clears numbers of ticks and starts that are about to be used again.
