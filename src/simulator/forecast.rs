@@ -108,3 +108,100 @@ impl Forecast {
         waits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::judge::JudgeSettings;
+    use crate::domain::rollout::{
+        Mode, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, StartMode,
+    };
+    use crate::domain::testing::{name, percent};
+    use crate::simulator::scene::{Begins, Change, Harm, Scene};
+    use crate::simulator::{Activity, Crowd};
+
+    /// Two stages of twenty seconds; the second has to be approved, and somebody has to start the first.
+    fn trial(changes: &[Change]) -> Trial {
+        let stage = |weight, needs_approval| Stage {
+            shape: StageShape {
+                groups: Vec::new(),
+                weight: percent(weight),
+            },
+            hold: Duration::from_secs(20),
+            min_requests: 50,
+            needs_approval,
+        };
+        let draft = PlanDraft {
+            flag: name("orders"),
+            release: Release {
+                revision: "2".to_owned(),
+                stable: name("v1"),
+                canary: name("v2"),
+            },
+            stages: vec![stage(20, false), stage(50, true)],
+            watch: Duration::from_secs(20),
+            final_control: percent(1),
+            policy: RolloutPolicy {
+                start: StartMode::Manual,
+                mode: Mode::Observe,
+                ..RolloutPolicy::PLAIN
+            },
+        };
+        let mut scene = Scene::of_callers(Crowd {
+            callers: 500,
+            rate: 40.0,
+            activity: Activity::ByRank,
+        });
+        scene.changes = changes.to_vec();
+        Trial {
+            scene,
+            plan: RolloutPlan::new(draft).unwrap().acting(),
+            judge: JudgeSettings::default(),
+        }
+    }
+
+    fn forecast(changes: &[Change], threads: usize) -> Forecast {
+        Forecast::run(&trial(changes), 7, 4, NonZeroUsize::new(threads).unwrap())
+    }
+
+    #[test]
+    fn a_good_release_comes_to_its_end_on_any_number_of_threads() {
+        let one = forecast(&[], 1);
+        assert_eq!(one, forecast(&[], 3));
+        assert_eq!(one.share(|ending| ending.came == Came::Succeeded).events, 4);
+        assert!(one.seconds_to_success().unwrap().median >= 60);
+        let waits = one.waits();
+        let hold = waits.iter().find(|(waited, _)| *waited == Waited::Hold);
+        assert!(hold.unwrap().1 > 0.0 && waits.iter().all(|(_, share)| *share <= 1.0));
+    }
+
+    #[test]
+    fn harm_is_found_once_it_has_begun_and_what_it_struck_is_counted_from_then_on() {
+        let dead = |begins| Change::of_canary(Harm::Fails(0.7), begins);
+        for begins in [Begins::AtSecond(15.0), Begins::AtStage(1)] {
+            let forecast = forecast(&[dead(begins)], 2);
+            for ending in &forecast.endings {
+                assert!(matches!(ending.came, Came::RolledBack(_)), "{ending:?}");
+                let since = ending.harmful_since.unwrap();
+                assert!(ending.second > since, "{ending:?}");
+                let at_most = (ending.second - since) * 40 * 2;
+                assert!(ending.canary_requests < at_most, "{ending:?}");
+                assert!(
+                    ending.canary_callers.unwrap() <= ending.canary_requests,
+                    "{ending:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_middle_and_nine_in_ten_are_numbers_that_were_seen() {
+        let of = |numbers: &[u64]| Spread::of(numbers.iter().copied());
+        assert_eq!(of(&[]), None);
+        let spread = |median, p90| Some(Spread { median, p90 });
+        assert_eq!(of(&[5]), spread(5, 5));
+        assert_eq!(of(&[10, 1, 9, 2, 8, 3, 7, 4, 6, 5]), spread(5, 9));
+    }
+}
