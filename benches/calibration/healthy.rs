@@ -1,9 +1,10 @@
 //! How many rollouts come to their end, and how many of those that should not?
 
+use serin::simulator::course::{Course, Pace};
 use serin::simulator::scene::{Begins, Change, Harm, Load, Scene};
 
 use crate::table::{Count, Row, Runs, Table, median};
-use crate::worlds::{self, STAGES, promoted, run, with};
+use crate::worlds::{self, STAGES, fixed, promoted, run, with};
 
 /// Rollouts of callers may take an hour.
 const HOUR: u64 = 3_600;
@@ -67,37 +68,48 @@ pub(crate) fn promoted_rollouts(runs: Runs) -> Table {
     table
 }
 
+/// At 25 % with 50 % next, where half a point, or twice as often, is just what must be excluded.
 pub(crate) fn harmful(runs: Runs) -> Table {
-    let mut table =
-        Table::new("Canary harmful by the margin, promoted through all stages within an hour");
+    let mut table = Table::new(
+        "Canary harmful by the margin of the 25 % stage, promoted to 50 % within 20 minutes",
+    );
+    let course = Course {
+        pace: Pace::Promoted(HOUR / 3),
+        ..fixed(&[25.0, 50.0], 0)
+    };
     for (what, harm, wanted, seed) in [
         (
             "every caller +.5 points",
             Harm::Fails(0.005),
-            ["0 of 40", "0 of 40", "0 of 40"],
+            ["0", "0", "0"],
             4_000,
         ),
         (
             "who fails does so twice as often",
             Harm::FailsTimes(2.0),
-            ["9 of 40", "9 of 40", "7 of 40"],
+            ["9", "9", "7"],
             5_000,
         ),
         (
             "who fails does so four times as often",
             Harm::FailsTimes(4.0),
-            ["1 of 40", "0 of 40", "0 of 40"],
+            ["1", "0", "0"],
             6_000,
         ),
     ] {
         for (callers, wanted) in [300, 2_000, 20_000].into_iter().zip(wanted) {
             let change = Change::of_canary(harm, Begins::AtSecond(0.0));
             let scene = with(worlds::callers(callers), &[change]);
-            let ended = end(&scene, HOUR, runs.seeds(seed, 80));
+            let (mut promoted, mut rolled_back) = (Count::default(), Count::default());
+            for seed in runs.seeds(seed, 80) {
+                let outcome = run(&course, &scene, seed);
+                promoted.add(!outcome.promotions.is_empty());
+                rolled_back.add(outcome.rolled_back.is_some());
+            }
             table.add(Row {
                 what: format!("{what}, {callers} callers"),
-                wanted: wanted.to_owned(),
-                measured: format!("{}, rolled back {}", ended.promoted, ended.rolled_back.so),
+                wanted: format!("{wanted} of 40"),
+                measured: format!("{promoted}; rolled back, also later: {}", rolled_back.so),
                 seed,
             });
         }
