@@ -11,10 +11,10 @@ use rand::{RngExt, SeedableRng};
 use serin::domain::decision::{Decision, Reason, StratumIndex};
 use serin::domain::evidence::cells::CellClock;
 use serin::domain::evidence::{ContentTypeIndex, Outcome, OutcomeClass};
+use serin::domain::judge::SightCuts;
 use serin::domain::variant::{PerVariant, Variant};
 use serin::domain::weight::Weight;
 use serin::runtime::recorder::ArmCounters;
-use serin::runtime::sight::SightCuts;
 use serin::runtime::watch::{RolloutWatch, Watched};
 
 /// Requests of one worker in a tick.

@@ -2,6 +2,7 @@
 
 use crate::domain::flag::{Flag, FlagWeights, Force, GroupWeight, Stickiness};
 use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
+use crate::domain::judge::sequential::Unit;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
@@ -25,6 +26,8 @@ pub struct FlagConfig {
 pub(super) struct FlagReader<'a> {
     pub(super) backends: &'a Names<'a>,
     pub(super) groups: &'a Names<'a>,
+    /// Whether any identity source is named.
+    pub(super) knows_callers: bool,
     pub(super) report: &'a Report,
 }
 
@@ -54,6 +57,14 @@ impl FlagReader<'_> {
             Some(None) => return None,
             Some(Some((rollout, exposed))) => (at_zero(exposed), Some(rollout)),
         };
+        let stickiness = match document.stickiness {
+            None | Some(StickinessDocument::Caller) => Stickiness::Caller,
+            Some(StickinessDocument::Request) => Stickiness::Request,
+        };
+        let rollout = rollout.map(|mut rollout| {
+            rollout.judge.unit = self.unit(stickiness);
+            rollout
+        });
         let salt = document
             .salt
             .as_ref()
@@ -62,10 +73,7 @@ impl FlagReader<'_> {
             name: name.clone(),
             salt: salt.into(),
             enabled: document.enabled.is_none_or(|enabled| enabled.0),
-            stickiness: match document.stickiness {
-                None | Some(StickinessDocument::Caller) => Stickiness::Caller,
-                Some(StickinessDocument::Request) => Stickiness::Request,
-            },
+            stickiness,
             force,
             backends: backends?,
             weights,
@@ -73,6 +81,14 @@ impl FlagReader<'_> {
             rolled_back: false,
         };
         Some(FlagConfig { flag, rollout })
+    }
+
+    /// What chance divides between the arms: callers, where they are known again and stay in theirs.
+    const fn unit(&self, stickiness: Stickiness) -> Unit {
+        match stickiness {
+            Stickiness::Caller if self.knows_callers => Unit::Caller,
+            Stickiness::Caller | Stickiness::Request => Unit::Request,
+        }
     }
 
     fn variants(&self, document: &FlagDocument) -> Option<PerVariant<BackendIndex>> {

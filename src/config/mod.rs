@@ -43,6 +43,7 @@ mod names;
 mod notify;
 mod objection;
 mod planned;
+mod rating;
 mod reader;
 mod report;
 mod rollout;
@@ -237,6 +238,7 @@ fn understand(
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
+        knows_callers: !document.identity.is_empty(),
         report,
     };
     let route_reader = RouteReader {

@@ -53,10 +53,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ),
     ("GateDocument", &["webhook", "window"]),
     ("StageDocument", &["checks", "gates", "webhooks"]),
-    (
-        "ChecksDocument",
-        &["feedback", "split", "custom", "release_when"],
-    ),
+    ("ChecksDocument", &["custom", "release_when"]),
     ("RouteDocument", &["query", "public", "rate_limit"]),
     ("PathDocument", &["regex"]),
 ];

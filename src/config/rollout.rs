@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
+use crate::domain::judge::sequential::{Sensitivity, Tolerances, Unit};
 use crate::domain::rollout::{
     Mode, NoData, OnDeadline, PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage,
     StageShape, StartMode, Undecided, problems_of,
@@ -14,9 +15,11 @@ use crate::domain::weight::Weight;
 use crate::config::defaults;
 use crate::config::document::{
     ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
-    OnDeadlineDocument, RolloutDocument, StageDocument, StartDocument, UndecidedDocument,
+    OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
+    UndecidedDocument,
 };
 use crate::config::names::Names;
+use crate::config::rating::Rating;
 use crate::config::report::{Problem, Report};
 use crate::config::text::Increase;
 use crate::config::tree::Place;
@@ -101,7 +104,7 @@ pub(super) fn rollout(
         policy: policy(document),
     };
     let plan = RolloutPlan::new(draft).ok()?;
-    let judge = judge(&document.checks);
+    let judge = judge(document, &plan);
     Some((RolloutConfig { plan, judge }, exposed))
 }
 
@@ -309,25 +312,33 @@ impl StageReader<'_> {
 }
 
 /// The judge's own settings, but for what is written.
-fn judge(checks: &ChecksDocument) -> JudgeSettings {
-    let mut settings = JudgeSettings::default();
+fn judge(document: &RolloutDocument, plan: &RolloutPlan) -> JudgeSettings {
     let increase = |written: &Option<Written<Increase>>| written.as_ref().map(|w| w.value.0);
     let ChecksDocument {
         error_rate,
         latency,
-    } = checks;
-    let errors = &mut settings.error_rate;
-    errors.max_increase = increase(&error_rate.max_increase).unwrap_or(errors.max_increase);
-    errors.max = error_rate
-        .max
-        .as_ref()
-        .map(|share| share.value.ratio())
-        .or(errors.max);
-    let tolerated = &mut settings.latency;
-    tolerated.p50 = increase(&latency.p50).or(tolerated.p50);
-    tolerated.p90 = increase(&latency.p90).or(tolerated.p90);
-    tolerated.p99 = increase(&latency.p99).or(tolerated.p99);
-    let mean_max = latency.mean.as_ref().map(|mean| mean.max.value.0);
-    tolerated.mean_max = mean_max.or(tolerated.mean_max);
-    settings
+        feedback,
+        ..
+    } = &document.checks;
+    let groups = plan.weights_of_success().groups;
+    JudgeSettings {
+        // Whether callers are known again is said elsewhere.
+        unit: Unit::default(),
+        sensitivity: match document.sensitivity {
+            Some(SensitivityDocument::Cautious) => Sensitivity::Cautious,
+            None | Some(SensitivityDocument::Normal) => Sensitivity::Normal,
+            Some(SensitivityDocument::Bold) => Sensitivity::Bold,
+        },
+        tolerances: Tolerances {
+            max_increase: increase(&error_rate.max_increase),
+            p50: increase(&latency.p50),
+            p90: increase(&latency.p90),
+            p99: increase(&latency.p99),
+            min: feedback.min.map(|Rating(min)| min),
+        },
+        error_rate_max: error_rate.max.as_ref().map(|share| share.value.ratio()),
+        mean_latency_max: latency.mean.as_ref().map(|mean| mean.max.value.0),
+        ratings_min: feedback.min_ratings.map(|Count(count)| count),
+        groups: groups.into_keys().collect(),
+    }
 }

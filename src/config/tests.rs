@@ -150,10 +150,10 @@ fn the_reference_means_what_it_says() {
     assert_eq!(plan.stages().len(), 8, "one stage for each weight");
     assert_eq!(plan.stages()[0].hold, Duration::from_secs(600));
     let judge = &orders.rollout.as_ref().unwrap().judge;
-    assert_eq!(judge.error_rate.max, Some(0.05));
-    assert_eq!(judge.latency.mean_max, Some(Duration::from_secs(1)));
+    assert_eq!(judge.error_rate_max, Some(0.05));
+    assert_eq!(judge.mean_latency_max, Some(Duration::from_secs(1)));
 
-    let checkout = &config.flags[2].flag;
+    let checkout = &config.flags[3].flag;
     let weights: Vec<_> = checkout
         .weights
         .groups
@@ -1049,8 +1049,6 @@ fn each_key_of_the_design_is_named_once() {
         "weight",
         "shield",
         "mirror",
-        "feedback",
-        "split",
         "custom",
         "release_when",
         "variants",

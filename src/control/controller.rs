@@ -217,6 +217,9 @@ impl Controller {
         let written = self.performer.retry_unsaved();
         let rollouts = self.rollouts.iter_mut();
         rollouts.for_each(|rollout| rollout.note_written(&written));
+        self.rollouts
+            .iter_mut()
+            .for_each(|rollout| rollout.end_tick(now));
         self.collect();
         self.look_at_endpoints();
         let mut collected = std::mem::take(&mut self.collected);

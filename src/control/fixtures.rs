@@ -294,11 +294,14 @@ pub(super) fn started(
     Ok(world)
 }
 
+/// Requests that take 5 ms, more or less.
 pub(super) fn arm(requests: u64, failure: Option<Failure>) -> ArmCounts {
     let mut arm = ArmCounts::default();
     let class = failure.map_or(OutcomeClass::Success, OutcomeClass::BackendFailure);
     for caller in 0..requests {
-        let head_latency = Some(Duration::from_millis(5));
+        // Of 97 in turn, 41 apart: no order of callers is one of latencies.
+        let latency_us = 2_500 + caller * 41 % 97 * 50;
+        let head_latency = Some(Duration::from_micros(latency_us));
         arm.record(
             &Outcome {
                 class,
@@ -311,9 +314,12 @@ pub(super) fn arm(requests: u64, failure: Option<Failure>) -> ArmCounts {
     arm
 }
 
+/// Canary's counts beside as many of stable as the weight asks for.
 pub(super) fn tick(epoch: u64, weight: Weight, canary: ArmCounts) -> TickCounts {
+    let share = u64::from(weight.basis_points().max(1));
+    let stable = canary.requests * (10_000 - share) / share;
     let arms = PerVariant {
-        stable: arm(300, None),
+        stable: arm(stable, None),
         canary,
     };
     [EvidenceStratum {

@@ -21,6 +21,7 @@ mod running;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::time::Duration;
 

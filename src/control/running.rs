@@ -9,10 +9,11 @@ use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
 use crate::control::status::ArmStatus;
+use crate::control::watching::Watching;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
-use crate::domain::judge::{Action, Finding, Judge, JudgeSettings, Verdict};
+use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, Verdict};
 use crate::domain::rollout::{
     Effect, Event, JournalEntry, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord,
     RolloutState, StageWeights, Step, step,
@@ -34,6 +35,10 @@ pub(crate) struct RunningRollout {
     pub(super) state: RolloutState,
     settings: JudgeSettings,
     pub(super) judge: Judge,
+    /// How the data plane counts its callers.
+    watching: Watching,
+    /// Which attempt it has judged.
+    attempt: u32,
     /// When the evidence that is judged begins.
     judged_since: Timestamp,
     /// What the judge said last; the one that ended the rollout, once it has ended.
@@ -59,11 +64,13 @@ impl RunningRollout {
             name: performer.routing.flag(flag).name.clone(),
             written: StageWeights::default(),
             plan,
-            state,
             judge: Judge::new(judge.clone()),
+            watching: Watching::default(),
             settings: judge,
+            attempt: state.attempt,
+            state,
             judged_since: Timestamp::default(),
-            verdict: undecided(),
+            verdict: Verdict::NOTHING_SEEN,
             attempted: None,
             held: None,
             last_tick: PerVariant::default(),
@@ -137,6 +144,7 @@ impl RunningRollout {
         if is_judged_anew {
             self.judge = Judge::new(judge.clone());
             self.settings = judge;
+            self.watching.end(&self.name, &performer.ledger);
         }
         let event = Event::PlanChanged {
             before,
@@ -144,7 +152,27 @@ impl RunningRollout {
         };
         self.advance_or_hold(event, moment, performer);
         let weights = self.plan.weights_at(&self.state);
-        performer.publish_weights(self.flag, &weights, &self.state);
+        let state = self.state.clone();
+        self.publish(&weights, &state, performer);
+    }
+
+    /// Decides requests by weights from now on, and counts callers while there are any of canary.
+    fn publish(&mut self, weights: &StageWeights, state: &RolloutState, performer: &mut Performer) {
+        if state.phase.is_judged() {
+            self.watching.begin(&self.name, &performer.ledger);
+        } else {
+            self.watching.end(&self.name, &performer.ledger);
+        }
+        performer.publish_weights(self.flag, weights, state);
+    }
+
+    /// Ends a tick at the data plane, before it is collected: callers are counted in the next one.
+    pub(crate) fn end_tick(&mut self, now: Timestamp) {
+        if self.is_judged() {
+            let stage = self.plan.stage_context(&self.state, self.judged_since);
+            let callers = self.judge.next_tick(&stage, now);
+            self.watching.count(self.state.epoch, callers);
+        }
     }
 
     /// Judges a tick and takes the step that follows. What comes after the end is nobody's
@@ -159,6 +187,7 @@ impl RunningRollout {
         if self.is_judged() {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
             self.verdict = self.judge.observe(counts, &stage, moment.now);
+            self.watching.cut_at(&self.judge.sight());
         } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
             return;
         }
@@ -282,17 +311,27 @@ impl RunningRollout {
                     notice.iter().for_each(|notice| performer.tell(notice));
                 }
                 Effect::PublishWeights { weights, .. } => {
-                    performer.publish_weights(self.flag, &weights, &state);
+                    self.publish(&weights, &state, performer);
                     self.state = state.clone();
                 }
                 Effect::RestartEvidence => {
-                    self.judge.start_stage();
-                    self.judged_since = moment.now;
-                    self.verdict = undecided();
+                    self.restart_evidence(&state, moment.now);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Judges from now on. A release that is tried again is judged by a judge that knows nothing of it.
+    fn restart_evidence(&mut self, state: &RolloutState, now: Timestamp) {
+        if state.attempt != self.attempt {
+            self.attempt = state.attempt;
+            self.judge = Judge::new(self.settings.clone());
+        }
+        self.judge.start_stage();
+        self.watching.count(state.epoch, CallersTick::default());
+        self.judged_since = now;
+        self.verdict = Verdict::NOTHING_SEEN;
     }
 
     fn persist(
@@ -379,12 +418,4 @@ fn leads_to(transition: &Transition, record: &RolloutRecord) -> bool {
         let is_same_plan = tried.stages == record.stages && tried.weights == record.weights;
         tried.release == record.release && place(tried) == place(record) && is_same_plan
     })
-}
-
-/// What is said before anything was seen.
-const fn undecided() -> Verdict {
-    Verdict {
-        action: Action::Hold,
-        findings: Vec::new(),
-    }
 }

@@ -17,10 +17,10 @@ use crate::runtime::inbox::Message;
 async fn a_good_canary_goes_through_all_stages_each_written_before_it_is_published() {
     let world = world(false);
     assert_eq!(world.weight(), percent(10));
-    world.play((0..3).map(|_| tick(1, percent(10), arm(100, None))));
+    world.play((0..3).map(|_| tick(1, percent(10), arm(1_500, None))));
     seconds(3).await;
     assert_eq!(world.weight(), percent(50));
-    world.play((0..3).map(|_| tick(2, percent(50), arm(100, None))));
+    world.play((0..3).map(|_| tick(2, percent(50), arm(3_000, None))));
     seconds(3).await;
     assert_eq!(world.phase(), "watching");
     seconds(6).await;

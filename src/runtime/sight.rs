@@ -8,22 +8,11 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::domain::evidence::cells::{Now, SLOTS, Slow};
 use crate::domain::evidence::{ContentTypeIndex, LatencyHistogram, SizeCounts};
+use crate::domain::judge::SightCuts;
 use crate::domain::variant::{PerVariant, Variant};
 
 /// Stands for a cut that is not known yet.
 const UNKNOWN: i32 = i32::MIN;
-
-/// The cuts of one tick, in buckets of the counts they are compared with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SightCuts {
-    /// For each arm the latency buckets above which an answer is slow: of the median, of the 90th
-    /// and of the 99th percentile.
-    pub slow_above: PerVariant<[Option<i32>; 3]>,
-    /// The sizes, in buckets, below and above which an answer is odd.
-    pub usual_sizes: Option<(i32, i32)>,
-    /// The content types that stable sends, one bit for each number.
-    pub usual_types: Option<u64>,
-}
 
 /// How to look at answers in the current tick.
 #[derive(Debug)]

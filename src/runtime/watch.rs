@@ -110,9 +110,9 @@ mod tests {
     use crate::domain::evidence::Failure;
     use crate::domain::evidence::cells::{CellClock, CellCounts, Event};
     use crate::domain::ids::GroupIndex;
+    use crate::domain::judge::SightCuts;
     use crate::domain::testing::percent;
     use crate::domain::variant::{PerVariant, Variant};
-    use crate::runtime::sight::SightCuts;
 
     const EPOCH: u64 = 4;
 

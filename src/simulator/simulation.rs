@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::evidence::TickCounts;
-use crate::domain::judge::{Action, Judge, JudgeSettings, Verdict};
+use crate::domain::judge::{CallersTick, Judge, JudgeSettings, Verdict};
 use crate::domain::rollout::{
     Effect, Event, JournalEntry, Moment, RolloutPlan, RolloutState, StageWeights, Step, start, step,
 };
@@ -57,7 +57,7 @@ impl Simulation {
             second: 0,
             judge: Judge::new(judge),
             judged_since: Timestamp::default(),
-            verdict: undecided(),
+            verdict: Verdict::NOTHING_SEEN,
             state: first.state.clone(),
             weights: plan.weights_at(&first.state),
             last_tick: TickCounts::default(),
@@ -76,7 +76,10 @@ impl Simulation {
         let now = self.now();
         if self.state.phase.is_judged() {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
+            let callers = self.judge.next_tick(&stage, now);
+            self.traffic.count_callers(callers);
             self.verdict = self.judge.observe(&self.last_tick, &stage, now);
+            self.traffic.cut_at(self.judge.sight());
         }
         let event = Event::Tick {
             verdict: self.verdict.clone(),
@@ -105,7 +108,8 @@ impl Simulation {
                 Effect::RestartEvidence => {
                     self.judge.start_stage();
                     self.judged_since = self.now();
-                    self.verdict = undecided();
+                    self.traffic.count_callers(CallersTick::default());
+                    self.verdict = Verdict::NOTHING_SEEN;
                 }
             }
         }
@@ -155,13 +159,5 @@ impl Simulation {
     /// What has happened, oldest first.
     pub fn journal(&self) -> &[Told] {
         &self.journal
-    }
-}
-
-/// What is said before anything was seen.
-const fn undecided() -> Verdict {
-    Verdict {
-        action: Action::Hold,
-        findings: Vec::new(),
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::judge::JudgeSettings;
+use crate::domain::judge::sequential::Unit;
 use crate::domain::rollout::{
     Phase, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, StageWeights,
 };
 use crate::domain::testing::{name, percent};
 use crate::domain::variant::{PerVariant, Variant};
 
-/// Ten simulated minutes, looked at every second.
+/// Ten simulated minutes, looked at every second. How often a judge is wrong is measured elsewhere, over
+/// more of them.
 const TICKS: u64 = 600;
 
 const HEALTHY: Behaviour = Behaviour {
@@ -75,7 +77,10 @@ fn start_with(world: World, stages: Vec<Stage>, seed: u64) -> Simulation {
     let parameters = Parameters {
         world,
         plan: plan(stages),
-        judge: JudgeSettings::default(),
+        judge: JudgeSettings {
+            unit: Unit::Caller,
+            ..JudgeSettings::default()
+        },
     };
     Simulation::start(parameters, seed)
 }
@@ -98,9 +103,9 @@ fn share_rolled_back(runs: u32, world: &World) -> f64 {
 }
 
 #[test]
-fn three_hundred_healthy_rollouts_are_never_rolled_back() {
+fn sixty_healthy_rollouts_are_never_rolled_back() {
     let mut near_the_end = 0;
-    for seed in 1..=300 {
+    for seed in 1..=60 {
         let run = run(seed, world(20.0));
         let (state, second) = (run.state(), run.second());
         assert!(
@@ -110,7 +115,7 @@ fn three_hundred_healthy_rollouts_are_never_rolled_back() {
         near_the_end += u32::from(state.stage == 3);
     }
     assert!(
-        near_the_end > 250,
+        near_the_end > 50,
         "only {near_the_end} came to the last stage"
     );
 }
@@ -142,7 +147,7 @@ fn a_canary_with_twice_the_tail_is_found() {
     let Phase::RolledBack { reason } = &run.state().phase else {
         panic!("{:?}", run.state());
     };
-    assert!(reason.starts_with("p99 of canary"), "{reason}");
+    assert!(reason.starts_with("canary's p99 is"), "{reason}");
     assert!(share_rolled_back(20, &world) >= 1.0);
 }
 
@@ -161,9 +166,9 @@ fn a_canary_that_becomes_slower_in_every_answer_is_found_after_that_and_not_befo
 
 #[test]
 fn a_busy_healthy_rollout_comes_to_its_end() {
-    let run = run(1, world(100.0));
+    let mut run = run(1, world(400.0));
+    run.run(900);
     assert_eq!(run.state().phase, Phase::Succeeded);
-    assert!(run.second() < 500, "second {}", run.second());
 }
 
 #[test]

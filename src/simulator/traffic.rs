@@ -7,9 +7,11 @@
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use crate::domain::bucket::Bucket;
+use crate::domain::bucket::{Bucket, murmur3_x86_32};
+use crate::domain::evidence::cells::{Cell, CellTable, Now};
 use crate::domain::evidence::{Stratum, TickCounts};
 use crate::domain::ids::FlagName;
+use crate::domain::judge::{CallersTick, SightCuts};
 use crate::domain::rollout::StageWeights;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::crowd::Crowd;
@@ -24,11 +26,20 @@ pub struct Traffic {
     random: Xoshiro256PlusPlus,
     /// When the next request comes, in seconds since the start.
     next_at: f64,
+    callers: Callers,
+}
+
+/// How callers are counted, as the data plane does it.
+#[derive(Clone, Debug, Default)]
+struct Callers {
+    table: CellTable,
+    now: Option<Now>,
+    cuts: SightCuts,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    bucket: Bucket,
+    hash: u32,
     /// Index of the group in the world; its length for everyone in none.
     group: usize,
 }
@@ -44,12 +55,29 @@ impl Traffic {
             next_at: world.crowd.draw_pause(&mut random),
             random,
             world,
+            callers: Callers::default(),
         }
+    }
+
+    /// Counts callers so in the next second.
+    pub fn count_callers(&mut self, tick: CallersTick) {
+        self.callers.table.clear(tick.clearing);
+        self.callers.now = tick.now;
+    }
+
+    /// Looks at answers by these cuts in the next second.
+    pub const fn cut_at(&mut self, cuts: SightCuts) {
+        self.callers.cuts = cuts;
     }
 
     /// What is counted in a second, the first of which is 1, under the weights of an epoch.
     pub fn second(&mut self, second: u64, weights: &StageWeights, epoch: u64) -> TickCounts {
-        let Self { world, random, .. } = self;
+        let Self {
+            world,
+            random,
+            callers,
+            ..
+        } = self;
         let behaviours = PerVariant::from_fn(|variant| world.behaviour(variant, second));
         let groups = world.groups.iter().map(|share| Some(&share.group));
         let mut strata: Vec<_> = groups
@@ -61,13 +89,19 @@ impl Traffic {
             let caller = world.crowd.draw_caller(random);
             let place = self.places[caller as usize];
             let stratum = &mut strata[place.group];
-            let variant = match place.bucket.is_within(stratum.weight) {
+            let variant = match Bucket::of_hash(place.hash).is_within(stratum.weight) {
                 true => Variant::Canary,
                 false => Variant::Stable,
             };
             let outcome = behaviours.get(variant).draw(random).outcome();
             let arm = stratum.arms.get_mut(variant);
             arm.record(&outcome, caller.into());
+            if let Some(now) = &callers.now
+                && let Some(answer) = callers.cuts.answer(variant, &outcome)
+            {
+                let cell = Cell::of_hash(place.hash);
+                callers.table.record(cell, now, &answer, &mut arm.cells);
+            }
         }
         strata.into_iter().collect()
     }
@@ -78,7 +112,7 @@ fn place(world: &World, flag: &FlagName, key: &str) -> Place {
     let mut groups = world.groups.iter();
     let group = groups.position(|group| is_in(group.group.as_str(), group.share));
     Place {
-        bucket: Bucket::of(flag.as_str(), key),
+        hash: murmur3_x86_32(flag.as_str().as_bytes(), key.as_bytes()),
         group: group.unwrap_or(world.groups.len()),
     }
 }

@@ -11,21 +11,26 @@ use crate::control::status::RolloutStatus;
 use crate::domain::variant::PerVariant;
 use crate::simulator::{Activity, Behaviour, Crowd};
 
-/// Callers of each flag.
+/// Callers of each flag. So many, and none much busier than another, that a few seconds show what in a
+/// service with fewer takes minutes.
 pub(super) const CROWD: Crowd = Crowd {
-    callers: 2_000,
-    rate: 400.0,
-    activity: Activity::ByRank,
+    callers: 5_000,
+    rate: 900.0,
+    activity: Activity::Equal,
 };
 
-/// How every stable version behaves.
-const STABLE: Behaviour = Behaviour::HEALTHY;
+/// How every stable version behaves. It does not fail: to show that a canary fails no more than one request
+/// in three hundred takes more of them than half a minute has.
+const STABLE: Behaviour = Behaviour {
+    failures: 0.0,
+    ..Behaviour::HEALTHY
+};
 
 /// Fails one request in twenty, and the slowest twentieth of its answers takes six times as long.
 const BAD: Behaviour = Behaviour {
     failures: 0.05,
     tail_factor: 6.0,
-    ..Behaviour::HEALTHY
+    ..STABLE
 };
 
 /// Hardly an answer that anybody could use.
@@ -75,7 +80,7 @@ const GOOD_TRIAL: Trial = Trial {
     flag: "search",
     story: "releases a version as good as the one before",
     is_good: true,
-    canary: Behaviour::HEALTHY,
+    canary: STABLE,
 };
 
 const BAD_TRIAL: Trial = Trial {
@@ -135,12 +140,12 @@ impl Trial {
     canary: {flag}-v2
     rollout:
       revision: v2
-      stages: [10%, 50%, 100%]
-      hold: 5s
+      stages: [25%, 50%, 100%]
+      hold: 8s
       min_requests: 200
-      watch: 5s
+      watch: 4s
       final_control: 5%
-      checks: {{ latency: {{ p50: +25%, p99: +50% }} }}",
+      checks: {{ latency: {{ p50: +25%, p90: +50%, p99: +50% }} }}",
             flag = self.flag,
         )
     }

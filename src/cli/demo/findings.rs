@@ -25,7 +25,15 @@ fn line(finding: &Finding) -> Line {
         Assessment::Breach => (Tone::Bad, "HARM"),
     };
     let value = |value: f64| match finding.check {
-        CheckName::ErrorRate | CheckName::ErrorRateMax | CheckName::Tripwire => words::share(value),
+        CheckName::ErrorRate
+        | CheckName::ErrorRateMax
+        | CheckName::Tripwire
+        | CheckName::ClientErrors
+        | CheckName::AnswerSize
+        | CheckName::ContentType
+        | CheckName::Feedback
+        | CheckName::Split => words::share(value),
+        CheckName::FeedbackMin => format!("{value:.1}"),
         CheckName::LatencyP50
         | CheckName::LatencyP90
         | CheckName::LatencyP99
@@ -53,5 +61,11 @@ const fn name(check: CheckName) -> &'static str {
         CheckName::LatencyP99 => "p99",
         CheckName::LatencyMean => "mean",
         CheckName::Tripwire => "tripwire",
+        CheckName::ClientErrors => "4xx",
+        CheckName::AnswerSize => "size",
+        CheckName::ContentType => "type",
+        CheckName::Feedback => "bad ratings",
+        CheckName::FeedbackMin => "rating",
+        CheckName::Split => "split",
     }
 }

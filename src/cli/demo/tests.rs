@@ -53,6 +53,9 @@ fn finding(check: CheckName, assessment: Assessment, evidence: f64) -> Finding {
         evidence,
         n: PerVariant::default(),
         reason: String::new(),
+        evidence_needed: None,
+        callers: None,
+        missing: None,
     }
 }
 

@@ -29,7 +29,8 @@ pub(in crate::config) use operating::{
 };
 pub(in crate::config) use rollout::{
     ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
-    OnDeadlineDocument, RolloutDocument, StageDocument, StartDocument, UndecidedDocument,
+    OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
+    UndecidedDocument,
 };
 
 /// The keys that a map must have, though its type can do without.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX};
+use crate::config::rating::Rating;
 use crate::config::text::{Increase, NonEmpty, Span};
 use crate::config::written::{Count, Placed, ShortOr, Written};
 
@@ -31,6 +32,8 @@ pub(in crate::config) struct RolloutDocument {
     /// What is tolerated of canary beside stable.
     #[serde(default)]
     pub(in crate::config) checks: ChecksDocument,
+    /// How easily the judge takes alarm, and what it tolerates unless `checks` say otherwise.
+    pub(in crate::config) sensitivity: Option<SensitivityDocument>,
     /// Whether it begins by itself.
     pub(in crate::config) start: Option<StartDocument>,
     /// Whether it acts on its verdicts.
@@ -51,6 +54,18 @@ pub(in crate::config) struct RolloutDocument {
     /// What has to be open before a stage begins.
     #[serde(default)]
     pub(in crate::config) gates: Vec<Placed<GateDocument>>,
+}
+
+/// How easily the judge takes alarm.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum SensitivityDocument {
+    /// Half of the usual harm is tolerated; 2 % of harmless rollouts may be rolled back.
+    Cautious,
+    /// 1 % of harmless rollouts may be rolled back.
+    Normal,
+    /// Twice the usual harm is tolerated; 0.2 % of harmless rollouts may be rolled back.
+    Bold,
 }
 
 /// Whether a rollout begins by itself.
@@ -145,14 +160,39 @@ pub(in crate::config) struct StageDocument {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `error_rate` or `latency`"
+    expecting = "a map with `error_rate`, `latency`, `feedback` or `split`"
 )]
 pub(in crate::config) struct ChecksDocument {
     #[serde(default)]
     pub(in crate::config) error_rate: ErrorRateDocument,
     #[serde(default)]
     pub(in crate::config) latency: LatencyDocument,
+    #[serde(default)]
+    pub(in crate::config) feedback: FeedbackDocument,
+    /// Whether canary gets the share of callers that its weight asks for. Always looked at; there is nothing
+    /// to set.
+    #[serde(default)]
+    #[expect(dead_code, reason = "there is nothing to set")]
+    pub(in crate::config) split: SplitDocument,
 }
+
+/// Tolerated ratings.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ min: 4.0, min_ratings: 20 }`"
+)]
+pub(in crate::config) struct FeedbackDocument {
+    /// The mean rating that canary must be above; half a point below it is harm.
+    pub(in crate::config) min: Option<Rating>,
+    /// Ratings that an arm needs before any decide.
+    pub(in crate::config) min_ratings: Option<Count>,
+}
+
+/// The split.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an empty map, `{}`")]
+pub(in crate::config) struct SplitDocument {}
 
 /// Tolerated failures.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -174,11 +214,11 @@ pub(in crate::config) struct ErrorRateDocument {
     expecting = "a map such as `{ p50: +10%, p99: +25% }`"
 )]
 pub(in crate::config) struct LatencyDocument {
-    /// So much slower than stable at the median, or 2 ms.
+    /// So much slower than stable at the median, in steps of 4.4 %, or 2 ms.
     pub(in crate::config) p50: Option<Written<Increase>>,
-    /// So much slower at the 90th percentile. Without it, not looked at.
+    /// The same at the 90th percentile.
     pub(in crate::config) p90: Option<Written<Increase>>,
-    /// So much slower at the 99th percentile, or 2 ms.
+    /// The same at the 99th percentile.
     pub(in crate::config) p99: Option<Written<Increase>>,
     /// A goal for the mean.
     pub(in crate::config) mean: Option<MeanDocument>,

@@ -211,7 +211,8 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
     let duration = |duration| json!(as_written(duration));
     let increase = |ratio: f64| json!(format!("{}%", ratio * 100.0));
     let timeouts = defaults::TIMEOUTS;
-    let judge = JudgeSettings::default();
+    let judge = JudgeSettings::default().sequential();
+    let tolerated = &judge.tolerated;
     let mut found = vec![
         ("AdminDocument", "address", json!(defaults::ADMIN_ADDRESS)),
         (
@@ -246,13 +247,23 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         (
             "ErrorRateDocument",
             "max_increase",
-            increase(judge.error_rate.max_increase),
+            increase(tolerated.errors_relative),
+        ),
+        ("RolloutDocument", "sensitivity", json!("normal")),
+        (
+            "FeedbackDocument",
+            "min",
+            json!(judge.promotion.rating_goal),
+        ),
+        (
+            "FeedbackDocument",
+            "min_ratings",
+            json!(judge.promotion.ratings_min),
         ),
         ("RouteDocument", "path", json!("/")),
     ];
-    let latency = [("p50", judge.latency.p50), ("p99", judge.latency.p99)];
-    for (key, ratio) in latency {
-        found.extend(ratio.map(|ratio| ("LatencyDocument", key, increase(ratio))));
+    for key in ["p50", "p90", "p99"] {
+        found.push(("LatencyDocument", key, json!("5%")));
     }
     found
 }

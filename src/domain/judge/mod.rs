@@ -1,49 +1,74 @@
 //! Turns evidence into a verdict: promote, hold or roll back.
 //!
 //! Canary is compared with what stable does *at the same time* for the same groups of callers,
-//! never with its own past and never by two bare numbers: harm is a difference that chance does
-//! not explain, at [`JudgeSettings::standard_errors`]. Since totals are looked at every second,
-//! that reach is wide; a test that is valid at every look is to take its place behind the same
-//! [`Judge`]. No evidence is a hold, never a pass.
+//! never with its own past and never by two bare numbers. Two speeds: the [`tripwire`] takes a dead canary
+//! away within a second or two; everything else is decided by the [`sequential`] tests, which may be looked
+//! at after every tick, and whose unit is the caller wherever the split is by caller. No evidence is a
+//! hold, never a pass.
 //!
-//! Each check is a file with functions from counts to a [`Finding`]; [`Judge`] keeps the stage's
-//! totals and combines what they find. When the hold has passed is not decided here but in
-//! `domain::rollout`.
+//! [`Judge`] is what the control plane and the simulator have of all that. It keeps the stage's totals,
+//! tells the tests what they need to know (`told`), says how callers are to be counted ([`SightCuts`],
+//! [`CallersTick`]), and puts what the tests say into findings for people (`report`). When the hold has
+//! passed is not decided here but in `domain::rollout`.
 
-mod error_rate;
-mod latency;
-mod scope;
+mod report;
 pub mod sequential;
 mod settings;
-mod stage_evidence;
+mod sight;
+mod stage;
+mod told;
 pub mod trace;
 pub mod tripwire;
 mod verdict;
 
 use std::num::NonZeroU32;
 
+use crate::domain::evidence::cells::CellClock;
 use crate::domain::evidence::{EvidenceWindow, TickCounts};
-use crate::domain::judge::latency::Quantile;
-use crate::domain::judge::scope::{Demands, Scope};
-use crate::domain::judge::stage_evidence::StageEvidence;
+use crate::domain::judge::report::Report;
+use crate::domain::judge::sequential::{
+    CallerStart, Evidence, RestoreError, SequentialJudge, SequentialSettings, Tick,
+};
+use crate::domain::judge::told::Circumstances;
 use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 
-pub use scope::StageContext;
-pub use settings::{ErrorRateSettings, JudgeSettings, LatencySettings};
-pub use verdict::{Action, Assessment, CheckName, Finding, Verdict};
+pub use settings::JudgeSettings;
+pub use sight::{CallersTick, SightCuts};
+pub use stage::StageContext;
+pub use verdict::{Action, Assessment, CheckName, Finding, Missing, Verdict};
+
+/// How long a tick is.
+pub const SECONDS_PER_TICK: f64 = 1.0;
 
 /// What the tripwire remembers: a failure that began within a second is seen whole in two.
 /// (A constant, so that a zero would not compile.)
 const TRIPWIRE_SECONDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// Judges one rollout, tick by tick.
+///
+/// At the end of each tick: [`next_tick`](Self::next_tick) says how callers are counted from now on;
+/// [`observe`](Self::observe) takes in what was counted; [`sight`](Self::sight) says what is slow and odd
+/// from now on.
 #[derive(Clone, Debug)]
 pub struct Judge {
     settings: JudgeSettings,
-    /// What was seen since the stage began.
-    stage: StageEvidence,
+    tests: SequentialJudge,
+    /// How callers are counted.
+    clock: CellClock,
+    /// When callers began to be counted in this stage; `None` while canary is cold.
+    counting_since: Option<Timestamp>,
+    /// The starts of the tick that ended last; `None` while canary was cold in it.
+    starts: Option<Vec<CallerStart>>,
+    /// How many ticks and stages there were.
+    tick: Tick,
+    stages: i64,
+    /// Everything since the stage began, the warm-up included; to be shown.
+    seen: TickCounts,
+    seen_ticks: usize,
+    /// Requests of each arm since then that are evidence.
+    requests: PerVariant<u64>,
     /// The last seconds under any weights: a dead canary is dead whatever its share.
     recent: EvidenceWindow,
 }
@@ -51,35 +76,141 @@ pub struct Judge {
 impl Judge {
     /// A judge that has seen nothing yet.
     pub fn new(settings: JudgeSettings) -> Self {
+        let tests = SequentialJudge::new(settings.sequential(), SECONDS_PER_TICK);
+        Self::with(settings, tests)
+    }
+
+    /// A judge that goes on from what another one knew, under the same alpha. The stage begins anew.
+    ///
+    /// # Errors
+    ///
+    /// What was known was counted in another unit, or is about other groups or alternatives.
+    pub fn restore(settings: JudgeSettings, evidence: Evidence) -> Result<Self, RestoreError> {
+        let sequential = settings.sequential();
+        let mut tests = SequentialJudge::restore(sequential, SECONDS_PER_TICK, evidence)?;
+        tests.begin_process_anew();
+        Ok(Self::with(settings, tests))
+    }
+
+    fn with(settings: JudgeSettings, tests: SequentialJudge) -> Self {
         Self {
             settings,
-            stage: StageEvidence::default(),
+            clock: CellClock::new(tests.latest_start()),
+            tests,
+            counting_since: None,
+            starts: None,
+            tick: Tick::default(),
+            stages: 0,
+            seen: TickCounts::default(),
+            seen_ticks: 0,
+            requests: PerVariant::default(),
             recent: EvidenceWindow::new(TRIPWIRE_SECONDS),
         }
     }
 
-    /// Begins a stage, or the watch after the last: its evidence starts from nothing.
+    /// Everything that is known of harm, to be stored.
+    pub fn evidence(&self) -> Evidence {
+        self.tests.evidence()
+    }
+
+    /// Begins a stage, or the watch after the last: what shows harmlessness starts from nothing, and
+    /// callers are looked at anew. What shows harm stays.
     pub fn start_stage(&mut self) {
-        self.stage = StageEvidence::default();
+        self.tests.begin_stage_anew();
+        self.stages += 1;
+        self.counting_since = None;
+        self.starts = None;
+        self.seen = TickCounts::default();
+        self.seen_ticks = 0;
+        self.requests = PerVariant::default();
     }
 
     /// The requests of each arm counted since the stage began, warm-up left out.
-    pub fn stage_requests(&self) -> PerVariant<u64> {
-        self.stage.total().requests()
+    pub const fn stage_requests(&self) -> PerVariant<u64> {
+        self.requests
     }
 
     /// Everything seen since the stage began, its warm-up included, and in how many ticks.
     pub const fn seen_in_stage(&self) -> (&TickCounts, usize) {
-        self.stage.seen()
+        (&self.seen, self.seen_ticks)
+    }
+
+    /// What the tests were told last.
+    pub const fn last_tick(&self) -> &Tick {
+        &self.tick
+    }
+
+    /// What the tests are asked.
+    pub const fn test_settings(&self) -> &SequentialSettings {
+        self.tests.settings()
+    }
+
+    /// Ends a tick: how callers are counted in the next one. Nobody is while canary is cold.
+    pub fn next_tick(&mut self, stage: &StageContext, now: Timestamp) -> CallersTick {
+        self.starts = None;
+        let clearing = match self.counting_since {
+            _ if now < stage.counted_from => {
+                self.counting_since = None;
+                return CallersTick::default();
+            }
+            None => {
+                self.counting_since = Some(now);
+                self.clock.begin_stage()
+            }
+            Some(since) => {
+                self.starts = Some(self.clock.starts().map(CallerStart::from).collect());
+                self.clock.next_tick(now - since)
+            }
+        };
+        CallersTick {
+            clearing,
+            now: Some(self.clock.now()),
+        }
     }
 
     /// Takes in the counts of a tick that ended at `now` and says what follows from all so far.
-    pub fn observe(&mut self, tick: &TickCounts, stage: &StageContext, now: Timestamp) -> Verdict {
-        self.stage.add(tick, stage, now);
-        self.recent.push(tick.clone(), now);
-        let mut findings = Vec::from_iter(self.tripwire(now));
-        findings.extend(self.checks(stage));
-        Verdict::from_findings(findings)
+    pub fn observe(
+        &mut self,
+        counts: &TickCounts,
+        stage: &StageContext,
+        now: Timestamp,
+    ) -> Verdict {
+        self.recent.push(counts.clone(), now);
+        self.seen.merge_epoch(counts, stage.epoch);
+        self.seen_ticks += 1;
+        self.tick = told::tick(
+            counts,
+            stage,
+            &Circumstances {
+                number: self.tick.number + 1,
+                stage_number: self.stages,
+                groups: &self.settings.groups,
+                starts: self.starts.as_deref(),
+                seen: &self.seen,
+                unit: self.settings.unit,
+            },
+        );
+        if self.starts.is_some() {
+            for stratum in &self.tick.strata {
+                self.requests.stable += stratum.arms.stable.requests;
+                self.requests.canary += stratum.arms.canary.requests;
+            }
+        }
+        let ruling = self.tests.observe(&self.tick);
+        let report = Report {
+            ruling: &ruling,
+            stage,
+            groups: &self.settings.groups,
+            compared_with: self.tests.stage_totals().requests.stable_trials,
+        };
+        let verdict = report.verdict(self.tests.findings(&ruling));
+        verdict.preceded_by(self.tripwire(now))
+    }
+
+    /// What is slow, odd and unusual in the tick that has begun.
+    pub fn sight(&self) -> SightCuts {
+        let tolerated = &self.tests.settings().tolerated;
+        SightCuts::new(&self.tests.cuts(), tolerated)
     }
 
     /// Asks the tripwire between ticks, with what the current one has so far.
@@ -99,72 +230,6 @@ impl Judge {
         let spans = [1, TRIPWIRE_SECONDS.get()].map(|seconds| self.recent.over_last(seconds, now));
         most_severe(spans.map(|counts| tripwire::assess(&counts, CanaryEndpoints::SomeAccept)))
     }
-
-    /// What each check finds in the stage so far. Harm that some part of it does not show may be
-    /// one hiccup, and is not called a breach yet.
-    fn checks(&self, stage: &StageContext) -> Vec<Finding> {
-        let demands = Demands::new(&self.settings, stage);
-        let mut findings = self.look(self.stage.total(), &demands, stage);
-        if findings.iter().any(Finding::is_breach) {
-            let parts = self.stage.parts();
-            let shown = parts
-                .each_ref()
-                .map(|part| self.look(part, &demands.of_a_part(), stage));
-            let everywhere = |finding: &Finding| {
-                shown
-                    .iter()
-                    .all(|part| part.iter().any(|other| other.is_breach_like(finding)))
-            };
-            for finding in findings.iter_mut().filter(|finding| finding.is_breach()) {
-                if !everywhere(finding) {
-                    finding.doubt("; it does not show throughout the stage and may be one hiccup");
-                }
-            }
-        }
-        findings
-    }
-
-    fn look(&self, counts: &TickCounts, demands: &Demands, stage: &StageContext) -> Vec<Finding> {
-        let settings = &self.settings.error_rate;
-        let limit = settings.max.unwrap_or(settings.uncompared_max);
-        let uncompared = error_rate::uncompared(counts, demands, limit);
-        let mut findings = if stage.has_control {
-            self.comparisons(counts, demands)
-        } else {
-            vec![uncompared.clone()]
-        };
-        // A control that nobody belongs to lets nothing pass, but harm shows without it.
-        let is_unseen = stage.has_control && counts.requests().stable == 0;
-        findings.extend(Some(uncompared).filter(|found| is_unseen && found.is_breach()));
-        let error_rate = self.settings.error_rate.max;
-        let mean = self.settings.latency.mean_max;
-        findings.extend(error_rate.map(|limit| error_rate::guard(counts, demands, limit)));
-        findings.extend(mean.map(|goal| latency::guard_mean(counts, demands, goal)));
-        findings
-    }
-
-    /// What each comparison finds over all callers, and what it finds wrong in one group alone.
-    fn comparisons(&self, counts: &TickCounts, demands: &Demands) -> Vec<Finding> {
-        let (together, alone) = Scope::all(counts);
-        let mut findings = self.compare(&together, demands);
-        for scope in &alone {
-            let found = self.compare(scope, demands).into_iter();
-            findings.extend(found.filter(Finding::is_breach));
-        }
-        findings
-    }
-
-    fn compare(&self, scope: &Scope<'_>, demands: &Demands) -> Vec<Finding> {
-        let mut findings = vec![error_rate::compare(
-            scope,
-            demands,
-            &self.settings.error_rate,
-        )];
-        for quantile in quantiles(&self.settings.latency) {
-            findings.push(latency::compare(scope, demands, &quantile));
-        }
-        findings
-    }
 }
 
 /// A breach if there is one, else the first thing found.
@@ -177,26 +242,6 @@ fn most_severe(found: [Option<Finding>; 2]) -> Option<Finding> {
         }
     };
     found.into_iter().flatten().reduce(worse)
-}
-
-/// The quantiles that are compared, with their tolerances.
-fn quantiles(settings: &LatencySettings) -> impl Iterator<Item = Quantile> {
-    let table = [
-        (CheckName::LatencyP50, "p50", 0.50, settings.p50),
-        (CheckName::LatencyP90, "p90", 0.90, settings.p90),
-        (CheckName::LatencyP99, "p99", 0.99, settings.p99),
-    ];
-    table
-        .into_iter()
-        .filter_map(move |(check, word, level, tolerance)| {
-            Some(Quantile {
-                check,
-                word,
-                level,
-                tolerance: tolerance?,
-                slack: settings.slack,
-            })
-        })
 }
 
 #[cfg(test)]

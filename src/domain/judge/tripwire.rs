@@ -71,7 +71,10 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
         stable: (arms.stable.requests > 0).then_some(rates.stable),
         bound: CANARY_FAILURES_MIN,
         evidence: f64::from(u8::from(assessment == Assessment::Breach)),
+        evidence_needed: None,
         n: arms.map(|arm| arm.requests),
+        callers: None,
+        missing: None,
         reason,
     })
 }

@@ -29,34 +29,84 @@ const SIGN_OF_HARM: f64 = 0.5;
 pub struct Verdict {
     /// What is to be done.
     pub action: Action,
+    /// Whether enough was seen, without a sign of harm, and all that is missing is proof that there is
+    /// none.
+    #[serde(default)]
+    pub is_undecided: bool,
     /// What each check found; never empty in a verdict to promote.
     pub findings: Vec<Finding>,
 }
 
 impl Verdict {
-    /// The verdict that follows from findings: any breach is a rollback, anything short of all
+    /// What is said before anything was seen.
+    pub const NOTHING_SEEN: Self = Self {
+        action: Action::Hold,
+        is_undecided: false,
+        findings: Vec::new(),
+    };
+
+    /// The verdict that follows from findings alone: any breach is a rollback, anything short of all
     /// passing is a hold, and so is having no finding at all.
     pub fn from_findings(findings: Vec<Finding>) -> Self {
         let is = |wanted: Assessment| move |finding: &Finding| finding.assessment == wanted;
-        let action = if findings.iter().any(is(Assessment::Breach)) {
-            Action::Rollback
-        } else if !findings.is_empty() && findings.iter().all(is(Assessment::Pass)) {
-            Action::Promote
-        } else {
-            Action::Hold
-        };
-        Self { action, findings }
-    }
-
-    /// Whether enough was seen by every check, and none found harm nor so much as a sign of it.
-    pub fn is_undecided_without_harm(&self) -> bool {
         let is_open = |finding: &Finding| {
             matches!(finding.assessment, Assessment::Pass | Assessment::Undecided)
                 && finding.evidence < SIGN_OF_HARM
         };
-        self.action == Action::Hold
-            && !self.findings.is_empty()
-            && self.findings.iter().all(is_open)
+        let has_any = !findings.is_empty();
+        let action = if findings.iter().any(is(Assessment::Breach)) {
+            Action::Rollback
+        } else if has_any && findings.iter().all(is(Assessment::Pass)) {
+            Action::Promote
+        } else {
+            Action::Hold
+        };
+        Self {
+            action,
+            is_undecided: action == Action::Hold && has_any && findings.iter().all(is_open),
+            findings,
+        }
+    }
+
+    /// The same with what others found: it promotes only if they pass as well, and rolls back if they find
+    /// harm.
+    #[must_use]
+    pub fn joined(self, found: Vec<Finding>) -> Self {
+        if found.is_empty() {
+            return self;
+        }
+        let other = Self::from_findings(found);
+        let action = match (self.action, other.action) {
+            (Action::Rollback, _) | (_, Action::Rollback) => Action::Rollback,
+            (Action::Promote, Action::Promote) => Action::Promote,
+            _ => Action::Hold,
+        };
+        let is_open =
+            |is_undecided: bool, action: Action| is_undecided || action == Action::Promote;
+        let is_undecided = action == Action::Hold
+            && is_open(self.is_undecided, self.action)
+            && is_open(other.is_undecided, other.action);
+        Self {
+            action,
+            is_undecided,
+            findings: [self.findings, other.findings].concat(),
+        }
+    }
+
+    /// The same with what the tripwire found first, if it found anything.
+    #[must_use]
+    pub(super) fn preceded_by(mut self, found: Option<Finding>) -> Self {
+        if let Some(finding) = found {
+            self.action = match finding.assessment {
+                Assessment::Breach => Action::Rollback,
+                // Canary fails, and it may not be its doing: no time to give it to more callers.
+                _ if self.action == Action::Promote => Action::Hold,
+                _ => self.action,
+            };
+            self.is_undecided = false;
+            self.findings.insert(0, finding);
+        }
+        self
     }
 
     /// The findings that call for a rollback.
@@ -81,6 +131,18 @@ pub enum CheckName {
     LatencyP99,
     /// Mean latency against a fixed goal.
     LatencyMean,
+    /// Answers 4xx other than 429, compared with stable's.
+    ClientErrors,
+    /// Answers smaller or larger than nearly all of stable's.
+    AnswerSize,
+    /// Answers of a content type that stable hardly ever sends.
+    ContentType,
+    /// Ratings of 1 and 2, compared with stable's.
+    Feedback,
+    /// The mean rating against a floor.
+    FeedbackMin,
+    /// Canary's share of callers or requests against its weight.
+    Split,
     /// Canary is dead.
     Tripwire,
 }
@@ -95,6 +157,12 @@ impl CheckName {
             Self::LatencyP90 => "latency_p90",
             Self::LatencyP99 => "latency_p99",
             Self::LatencyMean => "latency_mean",
+            Self::ClientErrors => "client_errors",
+            Self::AnswerSize => "answer_size",
+            Self::ContentType => "content_type",
+            Self::Feedback => "feedback",
+            Self::FeedbackMin => "feedback_min",
+            Self::Split => "split",
             Self::Tripwire => "tripwire",
         }
     }
@@ -129,7 +197,7 @@ pub struct Finding {
     pub assessment: Assessment,
     /// The group it looked at alone; `None` for all callers together.
     pub group: Option<GroupName>,
-    /// Canary's value: a share 0 to 1 for rates, milliseconds for latencies.
+    /// Canary's value: a share 0 to 1 for rates, milliseconds for latencies, 1 to 5 for ratings.
     #[serde(deserialize_with = "number")]
     pub canary: f64,
     /// Stable's value in the same unit; `None` where there is nothing to compare with.
@@ -140,8 +208,18 @@ pub struct Finding {
     /// How much of the evidence that a breach needs is there: 0 for none, 1 and more for enough.
     #[serde(deserialize_with = "number")]
     pub evidence: f64,
-    /// Requests (for latencies: good answers) behind each value.
+    /// The evidence that a breach needs, as the judge measures it; `None` for what is no such test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_needed: Option<f64>,
+    /// Requests behind each value; for latencies good answers; where callers are the unit, for what
+    /// befalls a caller once, callers.
     pub n: PerVariant<u64>,
+    /// Callers who have been to each arm in this stage, where they are the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<PerVariant<u64>>,
+    /// About how much more it takes to pass, where that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// All of it in a sentence for people, without a full stop.
     pub reason: String,
 }
@@ -157,17 +235,15 @@ impl Finding {
     pub fn is_breach(&self) -> bool {
         self.assessment == Assessment::Breach
     }
+}
 
-    /// Whether it is a breach of the same check for the same callers.
-    pub(super) fn is_breach_like(&self, other: &Self) -> bool {
-        self.is_breach() && self.check == other.check && self.group == other.group
-    }
-
-    /// Takes a breach back to undecided, and says why.
-    pub(super) fn doubt(&mut self, why: &str) {
-        self.assessment = Assessment::Undecided;
-        self.reason.push_str(why);
-    }
+/// About how much more is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Callers of canary, or requests to it where those are the unit.
+    pub count: u64,
+    /// Seconds in which they come, at the rate so far.
+    pub seconds: u64,
 }
 
 /// A share as people write it: `4.8 %`, `0.05 %`.
@@ -200,7 +276,10 @@ mod tests {
             stable: None,
             bound: 0.0,
             evidence: 0.0,
+            evidence_needed: None,
             n: PerVariant::default(),
+            callers: None,
+            missing: None,
             reason: String::new(),
         }
     }

@@ -10,7 +10,7 @@ use crate::domain::rollout::effect::Effect;
 use crate::domain::rollout::event::PlanBefore;
 use crate::domain::rollout::state::{Phase, Resumption, Wait};
 use crate::domain::rollout::transition::{Rollout, Step, Target};
-use crate::domain::rollout::weights::StageWeights;
+use crate::domain::stage_weights::StageWeights;
 use crate::domain::stopwatch::Stopwatch;
 
 impl Rollout<'_> {

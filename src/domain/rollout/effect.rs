@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::FlagName;
 use crate::domain::judge::Finding;
 use crate::domain::rollout::state::RolloutState;
-use crate::domain::rollout::weights::StageWeights;
+use crate::domain::stage_weights::StageWeights;
 
 /// Something to be carried out. `Persist` always precedes `PublishWeights`, so that a restart
 /// never forgets a weight that callers have already met.

@@ -2,7 +2,7 @@
 
 use crate::domain::judge::{Finding, Verdict};
 use crate::domain::rollout::record::Freeze;
-use crate::domain::rollout::weights::{StageShape, StageWeights};
+use crate::domain::stage_weights::{StageShape, StageWeights};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 

@@ -72,7 +72,10 @@ pub(super) fn finding(assessment: Assessment, evidence: f64) -> Finding {
         stable: Some(0.0),
         bound: 0.01,
         evidence,
+        evidence_needed: None,
         n: PerVariant::default(),
+        callers: None,
+        missing: None,
         reason: "canary fails".to_owned(),
     }
 }

@@ -64,7 +64,7 @@ impl Rollout<'_> {
         if is_patient_long
             && has_enough
             && policy.undecided == Undecided::Promote
-            && verdict.is_undecided_without_harm()
+            && verdict.is_undecided
         {
             let why = format!(
                 "UNDECIDED, going on all the same: {} hold times and {canary_requests} requests of \

@@ -19,8 +19,8 @@ mod state;
 mod step;
 mod transition;
 mod verbs;
-mod weights;
 
+pub use crate::domain::stage_weights::{StageShape, StageWeights};
 pub use admit::{Admission, ReleaseRefusal, admit};
 pub use effect::{Effect, JournalEntry, Notice};
 pub use event::{Author, Command, Event, Moment, PlanBefore};
@@ -31,7 +31,6 @@ pub use refusal::Refusal;
 pub use state::{PauseCause, Phase, Resumption, RolloutState, Wait};
 pub use step::{start, step};
 pub use transition::{Step, obstacle};
-pub use weights::{StageShape, StageWeights};
 
 #[cfg(test)]
 mod adopt_tests;

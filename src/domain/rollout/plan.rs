@@ -10,7 +10,7 @@ use crate::domain::judge::StageContext;
 use crate::domain::rollout::policy::{Mode, RolloutPolicy};
 use crate::domain::rollout::record::Release;
 use crate::domain::rollout::state::{Phase, Resumption, RolloutState};
-use crate::domain::rollout::weights::{StageShape, StageWeights};
+use crate::domain::stage_weights::{StageShape, StageWeights};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::weight::Weight;
 
@@ -175,7 +175,11 @@ impl RolloutPlan {
             epoch: state.epoch,
             counted_from: judged_since + stage.warm_up(),
             min_requests: stage.min_requests,
-            has_control: self.weights_at(state).has_control(),
+            weights: self.weights_at(state),
+            next: match state.stage < self.last_stage() {
+                true => self.weights_of_stage(state.stage + 1),
+                false => self.weights_of_success(),
+            },
         }
     }
 

@@ -62,10 +62,10 @@ fn a_plan_for_part_of_the_callers_ends_with_that_part() {
 fn control_exists_where_callers_are_split() {
     let plan = plan(vec![stage(&["a"], "100%"), stage(&[], "100%")]).unwrap();
     let mut state = state("progressing", 0);
-    assert!(!plan.stage_context(&state, at(0)).has_control);
+    assert!(!plan.stage_context(&state, at(0)).has_control());
     state.stage = 1;
     assert!(
-        plan.stage_context(&state, at(0)).has_control,
+        plan.stage_context(&state, at(0)).has_control(),
         "by the final control"
     );
 }

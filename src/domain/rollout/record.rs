@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::rollout::state::RolloutState;
-use crate::domain::rollout::weights::{StageShape, StageWeights};
+use crate::domain::stage_weights::{StageShape, StageWeights};
 
 /// What is being released, and in place of what.
 ///

@@ -8,7 +8,7 @@ use crate::domain::rollout::event::Moment;
 use crate::domain::rollout::plan::RolloutPlan;
 use crate::domain::rollout::refusal::Refusal;
 use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState};
-use crate::domain::rollout::weights::StageWeights;
+use crate::domain::stage_weights::StageWeights;
 use crate::domain::stopwatch::Stopwatch;
 
 /// The answer to an event.

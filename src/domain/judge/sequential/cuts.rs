@@ -127,6 +127,11 @@ impl StablePast {
         (self.failures.mass_of(1) + 0.5) / (self.failures.total() + 1.0)
     }
 
+    /// Forgets the numbers of content types.
+    pub(super) fn forget_content_types(&mut self) {
+        self.content_types = ReferenceWindow::default();
+    }
+
     /// Takes in what stable did in a tick, where there was a canary to compare it with. `sums` is room
     /// for the sums of one tick.
     pub(super) fn observe(

@@ -129,6 +129,13 @@ impl SequentialJudge {
             .for_each(RollbackEvidence::end_starts);
     }
 
+    /// The same in another process: beside the stage it begins the content types anew, whose numbers
+    /// mean something else there.
+    pub fn begin_process_anew(&mut self) {
+        self.begin_stage_anew();
+        self.evidence.past.forget_content_types();
+    }
+
     /// The greatest number of a start of callers so far, 0 before the first.
     pub const fn latest_start(&self) -> u64 {
         self.evidence.together.latest_start()

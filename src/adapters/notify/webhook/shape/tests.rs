@@ -25,6 +25,9 @@ fn finding(check: CheckName, assessment: Assessment, reason: &str) -> Finding {
             canary: 480,
         },
         reason: reason.to_owned(),
+        evidence_needed: None,
+        callers: None,
+        missing: None,
     }
 }
 

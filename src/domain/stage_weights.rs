@@ -1,4 +1,4 @@
-//! Who gets canary with what weight.
+//! Who gets canary with what weight, in a stage of a plan and after it.
 
 use std::collections::BTreeMap;
 
@@ -54,11 +54,16 @@ impl StageWeights {
             .unwrap_or(self.default)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = Weight> {
+    /// The greatest weight that anybody has.
+    pub fn greatest(&self) -> Weight {
+        self.all().max().unwrap_or_default()
+    }
+
+    pub(in crate::domain) fn all(&self) -> impl Iterator<Item = Weight> {
         self.groups.values().copied().chain([self.default])
     }
 
-    pub(super) fn raise(&mut self, stage: &StageShape, ceiling: Weight) {
+    pub(in crate::domain) fn raise(&mut self, stage: &StageShape, ceiling: Weight) {
         for group in &stage.groups {
             let weight = self.groups.entry(group.clone()).or_default();
             *weight = stage.weight.max(*weight);
