@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use crate::domain::evidence::cells::CellClock;
 use crate::domain::evidence::{ArmCounts, Stratum};
-use crate::domain::judge::Action;
 use crate::domain::judge::sequential::{
     ArmTick, CallerStart, Check, Ruling, SequentialJudge, SequentialSettings, StratumTick, Tick,
     Unit,
 };
+use crate::domain::judge::{Action, SightCuts};
 use crate::domain::rollout::StageWeights;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
-use crate::simulator::scene::{Bars, Look, Scene, Tally};
+use crate::simulator::scene::{Look, Scene, Tally};
 
 /// A course, as parameters.
 #[derive(Clone, Debug)]
@@ -126,8 +126,8 @@ impl Runner<'_> {
             stage: self.stage,
             epoch: 1,
             weights: &weights,
-            now: self.clock.now(),
-            bars: Bars::of(&self.judge.cuts(), &settings.tolerated),
+            now: Some(self.clock.now()),
+            cuts: SightCuts::new(&self.judge.cuts(), &settings.tolerated),
         });
         let canary = strata.iter().map(|stratum| stratum.arms.canary.requests);
         self.outcome.canary_requests += canary.sum::<u64>();

@@ -115,6 +115,7 @@ mod tests {
 
     use super::*;
     use crate::domain::judge::JudgeSettings;
+    use crate::domain::judge::sequential::Unit;
     use crate::domain::rollout::{
         Mode, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, StartMode,
     };
@@ -158,7 +159,10 @@ mod tests {
         Trial {
             scene,
             plan: RolloutPlan::new(draft).unwrap().acting(),
-            judge: JudgeSettings::default(),
+            judge: JudgeSettings {
+                unit: Unit::Caller,
+                ..JudgeSettings::default()
+            },
         }
     }
 

@@ -4,19 +4,19 @@
 //! Whoever has to approve does so at once, and a plan that just observes acts: what is asked is how long
 //! judging takes and what it finds. There is one proxy, no operator, and nothing is restarted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::evidence::TickCounts;
-use crate::domain::evidence::cells::CellClock;
-use crate::domain::judge::sequential::{Cuts, SequentialSettings};
-use crate::domain::judge::{Action, Assessment, CheckName, Finding, Judge, JudgeSettings, Verdict};
+use crate::domain::judge::{
+    Action, Assessment, CallersTick, CheckName, Finding, Judge, JudgeSettings, Verdict,
+};
 use crate::domain::rollout::{
     Author, Command, Effect, Event, Moment, Phase, RolloutPlan, RolloutState, StageWeights, Step,
     start, step,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::simulator::scene::{Bars, Look, Scene, Tally};
+use crate::simulator::scene::{Look, Scene, Tally};
 
 /// What is tried.
 #[derive(Clone, Debug)]
@@ -96,8 +96,7 @@ const GRACE_SECONDS: u64 = 60;
 struct Rollout<'a> {
     plan: &'a RolloutPlan,
     tally: Tally,
-    clock: CellClock,
-    bars: Bars,
+    callers: CallersTick,
     judge: Judge,
     judged_since: Timestamp,
     verdict: Verdict,
@@ -117,11 +116,10 @@ impl<'a> Rollout<'a> {
         let mut rollout = Self {
             plan,
             tally: Tally::new(trial.scene.clone(), seed),
-            clock: CellClock::new(0),
-            bars: Bars::of(&Cuts::UNKNOWN, &SequentialSettings::default().tolerated),
+            callers: CallersTick::default(),
             judge: Judge::new(trial.judge.clone()),
             judged_since: Timestamp::default(),
-            verdict: undecided(),
+            verdict: Verdict::NOTHING_SEEN,
             state: first.state.clone(),
             weights: plan.weights_at(&first.state),
             second: 0,
@@ -142,6 +140,8 @@ impl<'a> Rollout<'a> {
         let now = self.now();
         if self.state.phase.is_judged() {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
+            self.callers = self.judge.next_tick(&stage, now);
+            self.tally.clear(self.callers.clearing);
             self.verdict = self.judge.observe(&counts, &stage, now);
         }
         self.note_waits();
@@ -165,8 +165,8 @@ impl<'a> Rollout<'a> {
             stage,
             epoch: self.state.epoch,
             weights: &self.weights,
-            now: self.clock.now(),
-            bars: self.bars,
+            now: self.callers.now,
+            cuts: self.judge.sight(),
         });
         let counts: TickCounts = strata.into_iter().collect();
         self.canary_requests += counts.requests().canary;
@@ -186,16 +186,14 @@ impl<'a> Rollout<'a> {
         if self.judge.stage_requests().canary < stage.min_requests {
             self.wait_for(Waited::Requests);
         }
-        for place in 0..self.verdict.findings.len() {
-            let Finding {
-                check, assessment, ..
-            } = self.verdict.findings[place];
-            match assessment {
-                Assessment::NeedsData => self.wait_for(Waited::Data(check)),
-                Assessment::Undecided => self.wait_for(Waited::Proof(check)),
-                Assessment::Pass | Assessment::Breach => {}
-            }
-        }
+        let open = |finding: &Finding| match finding.assessment {
+            Assessment::NeedsData => Some(Waited::Data(finding.check)),
+            Assessment::Undecided => Some(Waited::Proof(finding.check)),
+            Assessment::Pass | Assessment::Breach => None,
+        };
+        // A check may have found something in several groups.
+        let waited: BTreeSet<_> = self.verdict.findings.iter().filter_map(open).collect();
+        waited.into_iter().for_each(|waited| self.wait_for(waited));
     }
 
     fn wait_for(&mut self, waited: Waited) {
@@ -235,7 +233,8 @@ impl<'a> Rollout<'a> {
                 Effect::RestartEvidence => {
                     self.judge.start_stage();
                     self.judged_since = self.now();
-                    self.verdict = undecided();
+                    self.callers = CallersTick::default();
+                    self.verdict = Verdict::NOTHING_SEEN;
                 }
             }
         }
@@ -275,13 +274,5 @@ impl<'a> Rollout<'a> {
             seconds_in_stages: self.seconds_in_stages,
             waits: self.waits,
         }
-    }
-}
-
-/// What is said before anything was seen.
-const fn undecided() -> Verdict {
-    Verdict {
-        action: Action::Hold,
-        findings: Vec::new(),
     }
 }

@@ -16,8 +16,8 @@ use crate::cli::simulate::report::{Report, Setting};
 use crate::cli::simulate::written::{Before, Regression};
 use crate::cli::{ConfigArgument, Done};
 use crate::config::{Config, FlagConfig, RolloutConfig};
-use crate::domain::flag::Stickiness;
 use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Unit;
 use crate::domain::rollout::StageShape;
 use crate::domain::weight::Weight;
@@ -111,9 +111,12 @@ impl Simulate {
             .as_ref()
             .ok_or_else(|| no_plan(&config, &self.flag))?;
         let trial = Trial {
-            scene: self.scene(&config, entry, rollout)?,
+            scene: self.scene(&config, rollout)?,
             plan: rollout.plan.clone().acting(),
-            judge: rollout.judge.clone(),
+            judge: JudgeSettings {
+                unit: self.unit(rollout),
+                ..rollout.judge.clone()
+            },
         };
         let (few, many) = RUNS;
         let runs = self.runs.unwrap_or(if self.aa { many } else { few });
@@ -128,16 +131,17 @@ impl Simulate {
         Ok(Exit::Done)
     }
 
+    /// Callers, if the configuration lets them be known again and there are any.
+    const fn unit(&self, rollout: &RolloutConfig) -> Unit {
+        if self.callers == 0 {
+            Unit::Request
+        } else {
+            rollout.judge.unit
+        }
+    }
+
     /// The world that was asked for.
-    fn scene(
-        &self,
-        config: &Config,
-        entry: &FlagConfig,
-        rollout: &RolloutConfig,
-    ) -> Result<Scene, Unusable> {
-        let is_known_again = self.callers > 0
-            && !config.identity.is_empty()
-            && entry.flag.stickiness == Stickiness::Caller;
+    fn scene(&self, config: &Config, rollout: &RolloutConfig) -> Result<Scene, Unusable> {
         let (failures, client_errors) = self.rates_before()?;
         let stages = rollout.plan.stages().len();
         for regression in &self.regressions {
@@ -158,11 +162,7 @@ impl Simulate {
                     Habit::Heavy => Activity::FewHeavy,
                 },
             },
-            unit: if is_known_again {
-                Unit::Caller
-            } else {
-                Unit::Request
-            },
+            unit: self.unit(rollout),
             groups: self.group_shares(config, rollout)?,
             service: Service {
                 failures,

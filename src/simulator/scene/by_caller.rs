@@ -3,14 +3,14 @@
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use crate::domain::evidence::cells::{Answer, Slow};
-use crate::domain::evidence::{LatencyHistogram, SizeCounts};
-use crate::domain::judge::sequential::PerQuantile;
+use crate::domain::evidence::SizeCounts;
+use crate::domain::evidence::cells::Answer;
+use crate::domain::judge::SightCuts;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::draw;
 use crate::simulator::scene::conduct::{Conduct, Service, latency_bucket};
 use crate::simulator::scene::people::Person;
-use crate::simulator::scene::tally::{Arm, Bars, Look, Tally};
+use crate::simulator::scene::tally::{Arm, Look, Tally};
 
 /// Draws the requests of a tick, of which there are so many in the mean.
 pub(super) fn draw(
@@ -48,11 +48,13 @@ pub(super) fn draw(
             person,
             service: &scene.service,
             conduct: conduct.get(variant),
-            bars: &look.bars,
+            cuts: &look.cuts,
             variant,
         };
         let answer = request.answer(arm, random);
-        cells.record(person.cell, &look.now, &answer, &mut arm.cells);
+        if let Some(now) = &look.now {
+            cells.record(person.cell, now, &answer, &mut arm.cells);
+        }
     }
 }
 
@@ -61,7 +63,7 @@ struct Request<'a> {
     person: &'a Person,
     service: &'a Service,
     conduct: &'a Conduct,
-    bars: &'a Bars,
+    cuts: &'a SightCuts,
     variant: Variant,
 }
 
@@ -85,10 +87,10 @@ impl Request<'_> {
         arm.latency[bucket] += 1;
         let odd_size = self.size(random).and_then(|size| {
             arm.sizes[size] += 1;
-            self.bars.is_odd_size(size)
+            self.cuts.is_odd_size(size)
         });
         Answer::Good {
-            slow: self.bars.slow(bucket, self.variant),
+            slow: self.cuts.slow(self.variant, bucket),
             odd_size,
             unusual_type: None,
         }
@@ -122,29 +124,4 @@ pub(super) fn size_at(median_bytes: f64, z: f64) -> f64 {
 )]
 pub(super) fn size_bucket(place: f64) -> usize {
     place.clamp(0.0, (SizeCounts::BUCKETS - 1) as f64) as usize
-}
-
-impl Bars {
-    /// Which cuts an answer in a bucket of the histogram is slower than; `None` while there are none.
-    pub(super) fn slow(&self, bucket: usize, variant: Variant) -> Option<Slow> {
-        let PerQuantile { p50, p90, p99 } = *self.slow_above.get(variant);
-        let bucket = distance(bucket, LatencyHistogram::BUCKET_OF_1_MS);
-        Some(Slow {
-            p50: bucket > p50?,
-            p90: bucket > p90?,
-            p99: bucket > p99?,
-        })
-    }
-
-    /// Whether a size, by its bucket, is odd; `None` while nothing is known.
-    pub(super) fn is_odd_size(&self, bucket: usize) -> Option<bool> {
-        let (low, high) = self.usual_sizes?;
-        Some(!(low..=high).contains(&distance(bucket, 0)))
-    }
-}
-
-/// How far a bucket lies above another.
-fn distance(bucket: usize, other: usize) -> i32 {
-    let place = |bucket| i32::try_from(bucket).unwrap_or(i32::MAX);
-    place(bucket) - place(other)
 }

@@ -6,11 +6,12 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::domain::evidence::cells::{CellCounts, Event, EventCounts, Now, SlotCounts};
+use crate::domain::judge::SightCuts;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::draw;
 use crate::simulator::scene::by_caller::{SIZE_SIGMA, size_at, size_bucket};
 use crate::simulator::scene::conduct::{Conduct, Service, latency_bucket};
-use crate::simulator::scene::tally::{Arm, Bars, Look, Tally};
+use crate::simulator::scene::tally::{Arm, Look, Tally};
 
 /// Standard deviations from the median beyond which nothing is drawn: two in a million lie there.
 const DEVIATIONS_MAX: f64 = 4.75;
@@ -46,7 +47,9 @@ pub(super) fn draw(
             let arm = arms.get_mut(variant);
             arm.requests = draw::poisson(mean, random);
             arm.answer(&scene.service, conduct.get(variant), random);
-            arm.cells = look.bars.cells(arm, variant, look.now);
+            if let Some(now) = look.now {
+                arm.count_cells(variant, &look.cuts, now);
+            }
         }
     }
 }
@@ -119,45 +122,42 @@ fn spread(
     }
 }
 
-impl Bars {
+impl Arm {
     /// The same counts in the way callers are counted: each request is one who was never seen before.
-    fn cells(&self, arm: &Arm, variant: Variant, now: Now) -> CellCounts {
-        let events = self.events(arm, variant);
-        let counts = Event::ALL.map(|event| events[event as usize]);
+    fn count_cells(&mut self, variant: Variant, cuts: &SightCuts, now: Now) {
+        let counts = self.events(variant, cuts);
         let slots = now.generations.map(|generation| match generation {
             0 => SlotCounts::default(),
             _ => SlotCounts::from_counts(counts),
         });
         let is_in_stage = now.generations[0] != 0;
-        CellCounts {
-            new: arm.requests,
-            new_in_stage: if is_in_stage { arm.requests } else { 0 },
+        self.cells = CellCounts {
+            new: self.requests,
+            new_in_stage: if is_in_stage { self.requests } else { 0 },
             slots,
-        }
+        };
     }
 
-    fn events(&self, arm: &Arm, variant: Variant) -> [EventCounts; Event::COUNT] {
+    /// In the order of [`Event::ALL`].
+    fn events(&self, variant: Variant, cuts: &SightCuts) -> [EventCounts; Event::COUNT] {
         let mut counts = [EventCounts::default(); Event::COUNT];
         let mut count = |event: Event, trials: u64, events: u64| {
             let own = &mut counts[event as usize];
             own.trials += trials;
             own.events += events;
         };
-        count(Event::Failure, arm.requests, arm.failures);
-        count(
-            Event::ClientError,
-            arm.requests - arm.failures,
-            arm.client_errors,
-        );
-        for (bucket, n) in filled(&arm.latency) {
-            if let Some(slow) = self.slow(bucket, variant) {
+        count(Event::Failure, self.requests, self.failures);
+        let answered = self.requests - self.failures;
+        count(Event::ClientError, answered, self.client_errors);
+        for (bucket, n) in filled(&self.latency) {
+            if let Some(slow) = cuts.slow(variant, bucket) {
                 count(Event::SlowP50, n, n * u64::from(slow.p50));
                 count(Event::SlowP90, n, n * u64::from(slow.p90));
                 count(Event::SlowP99, n, n * u64::from(slow.p99));
             }
         }
-        for (bucket, n) in filled(&arm.sizes) {
-            if let Some(is_odd) = self.is_odd_size(bucket) {
+        for (bucket, n) in filled(&self.sizes) {
+            if let Some(is_odd) = cuts.is_odd_size(bucket) {
                 count(Event::OddSize, n, n * u64::from(is_odd));
             }
         }

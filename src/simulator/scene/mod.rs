@@ -17,7 +17,7 @@ use crate::simulator::world::GroupShare;
 
 pub use change::{Begins, Change, Harm};
 pub use conduct::Service;
-pub use tally::{Bars, Look, Tally};
+pub use tally::{Look, Tally};
 
 /// A world, as parameters.
 #[derive(Clone, Debug, PartialEq)]

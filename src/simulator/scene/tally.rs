@@ -7,7 +7,8 @@ use crate::domain::evidence::cells::{CellCounts, CellTable, Clearing, Now};
 use crate::domain::evidence::{
     ArmCounts, CallerSketch, Failure, FailureCounts, LatencyHistogram, SizeCounts, Stratum,
 };
-use crate::domain::judge::sequential::{Check, Cuts, PerQuantile, Tolerated, Unit};
+use crate::domain::judge::SightCuts;
+use crate::domain::judge::sequential::Unit;
 use crate::domain::rollout::StageWeights;
 use crate::domain::variant::PerVariant;
 use crate::simulator::draw;
@@ -42,34 +43,10 @@ pub struct Look<'a> {
     pub epoch: u64,
     /// Who gets canary.
     pub weights: &'a StageWeights,
-    /// The starts of callers that are alive.
-    pub now: Now,
+    /// The starts in which callers are counted; `None` while nobody is.
+    pub now: Option<Now>,
     /// What counts as slow and as odd.
-    pub bars: Bars,
-}
-
-/// What counts as slow and as odd, as the data plane is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Bars {
-    /// The buckets of latency, from one millisecond on, above which an answer is slow.
-    pub(super) slow_above: PerVariant<PerQuantile<Option<i32>>>,
-    /// The buckets of size outside which an answer is odd.
-    pub(super) usual_sizes: Option<(i32, i32)>,
-}
-
-impl Bars {
-    /// By what is known of stable, and what is tolerated of canary.
-    pub fn of(cuts: &Cuts, tolerated: &Tolerated) -> Self {
-        let above = |check, arm| cuts.slow_above(check, arm, tolerated);
-        Self {
-            slow_above: PerVariant::from_fn(|arm| PerQuantile {
-                p50: above(Check::P50, arm),
-                p90: above(Check::P90, arm),
-                p99: above(Check::P99, arm),
-            }),
-            usual_sizes: cuts.size,
-        }
-    }
+    pub cuts: SightCuts,
 }
 
 /// What is counted of one arm in one group.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::evidence::cells::{CellClock, Now};
 use crate::domain::evidence::{ArmCounts, Stratum};
+use crate::domain::judge::SightCuts;
 use crate::domain::judge::sequential::{Cuts, PerQuantile, SequentialSettings};
 use crate::domain::rollout::StageWeights;
 use crate::domain::testing::{name, percent};
@@ -50,8 +51,8 @@ fn count_tick(tally: &mut Tally, tick: u32, now: Now) -> Vec<Stratum> {
         stage: 0,
         epoch: 1,
         weights: &weights,
-        now,
-        bars: Bars::of(&CUTS, &SequentialSettings::default().tolerated),
+        now: Some(now),
+        cuts: SightCuts::new(&CUTS, &SequentialSettings::default().tolerated),
     })
 }
 
