@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::domain::stats::intervals::Share;
@@ -41,18 +42,33 @@ impl Spread {
 }
 
 impl Forecast {
-    /// Runs as many trials, with seeds from the first one on, on so many threads. The number of threads
-    /// changes nothing but the time that it takes.
-    pub fn run(trial: &Trial, first_seed: u64, runs: u64, threads: NonZeroUsize) -> Self {
-        let threads = threads.get() as u64;
-        let each = |thread: u64| {
-            let seeds = (thread..runs).step_by(usize::try_from(threads).unwrap_or(1));
-            seeds.map(move |run| (run, trial.run(first_seed.wrapping_add(run))))
+    /// Runs as many trials as there are seeds, on so many threads, and tells after each how many are done.
+    /// The number of threads changes nothing but the time that it takes.
+    pub fn run(
+        trial: &Trial,
+        seeds: &[u64],
+        threads: NonZeroUsize,
+        tell: &(impl Fn(usize) + Sync),
+    ) -> Self {
+        let (threads, done) = (threads.get(), AtomicUsize::new(0));
+        let run_each = |thread: usize| {
+            let own = seeds.iter().enumerate().skip(thread).step_by(threads);
+            let run = |(place, seed): (usize, &u64)| {
+                let ending = trial.run(*seed);
+                tell(done.fetch_add(1, Ordering::Relaxed) + 1);
+                (place, ending)
+            };
+            own.map(run).collect::<Vec<_>>()
         };
         let mut endings = BTreeMap::new();
         thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
-                .map(|thread| scope.spawn(move || each(thread).collect::<Vec<_>>()))
+                .map(|thread| {
+                    scope.spawn({
+                        let run_each = &run_each;
+                        move || run_each(thread)
+                    })
+                })
                 .collect();
             for worker in workers {
                 match worker.join() {
@@ -167,7 +183,14 @@ mod tests {
     }
 
     fn forecast(changes: &[Change], threads: usize) -> Forecast {
-        Forecast::run(&trial(changes), 7, 4, NonZeroUsize::new(threads).unwrap())
+        let told = AtomicUsize::new(0);
+        let tell = |done| {
+            told.fetch_max(done, Ordering::Relaxed);
+        };
+        let threads = NonZeroUsize::new(threads).unwrap();
+        let forecast = Forecast::run(&trial(changes), &[7, 8, 9, 10], threads, &tell);
+        assert_eq!(told.into_inner(), 4);
+        forecast
     }
 
     #[test]

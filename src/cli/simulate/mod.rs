@@ -3,6 +3,7 @@
 mod report;
 mod written;
 
+use std::io::{IsTerminal, stderr};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread;
@@ -32,12 +33,13 @@ const GROUP_SHARE: Weight = Weight::from_basis_points(500).unwrap();
 /// Runs of a forecast, and of a count of false alarms, which are rare.
 const RUNS: (u64, u64) = (100, 500);
 
-/// Simulate rollouts of a flag's plan: how long they take, and how soon harm is found.
-///
-/// Runs the plan with its judge many times in a world drawn from a seed, in simulated time, and tells how
-/// it ended. Equal seeds give equal answers. Whoever has to approve a stage does so at once.
+/// What the help says at its end.
+const HELP: &str = "Runs the plan with its judge many times in a world drawn from a seed, in simulated time. \
+    Equal seeds give equal answers. Approvals are given at once, and a plan that just observes acts.\n\n\
+    Exit codes: 0 simulated, 2 usage or configuration.";
+
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 simulated, 2 usage or configuration.")]
+#[command(after_help = HELP)]
 pub(crate) struct Simulate {
     #[command(flatten)]
     config: ConfigArgument,
@@ -53,7 +55,8 @@ pub(crate) struct Simulate {
     /// How requests are spread over callers.
     #[arg(long, value_enum, default_value = "zipf")]
     activity: Habit,
-    /// How many requests fail while nothing is wrong; a few callers bear most of it.
+    /// How many requests fail while nothing is wrong, and a few callers bear most of it; 0.5% where nothing
+    /// is said.
     #[arg(long, value_name = "SHARE", value_parser = written::percent)]
     errors: Option<f64>,
     /// The median latency while nothing is wrong.
@@ -121,7 +124,8 @@ impl Simulate {
         let (few, many) = RUNS;
         let runs = self.runs.unwrap_or(if self.aa { many } else { few });
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let forecast = Forecast::run(&trial, self.seed, runs, threads);
+        let seeds: Vec<u64> = (0..runs).map(|run| self.seed.wrapping_add(run)).collect();
+        let forecast = Forecast::run(&trial, &seeds, threads, &tell_of(runs));
         let report = Report::of(&forecast, self.setting(&trial, runs));
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
@@ -264,6 +268,22 @@ impl Simulate {
                 .collect(),
             runs,
             seed: self.seed,
+        }
+    }
+}
+
+/// Tells somebody at a terminal how far it is: a busy world takes its time.
+fn tell_of(runs: u64) -> impl Fn(usize) + Sync {
+    let is_watched = stderr().is_terminal();
+    move |done| {
+        if is_watched {
+            // The last one leaves an empty line for the answer.
+            let end = if done as u64 == runs {
+                "\r\u{1b}[K"
+            } else {
+                ""
+            };
+            eprint!("\r{done} of {runs} rollouts{end}");
         }
     }
 }
