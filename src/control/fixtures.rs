@@ -9,8 +9,8 @@ use super::*;
 use crate::control::commands::CommandSender;
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::ports::{
-    EvidenceSource, HistoryPoint, JournalLine, JournalQuery, Notifier, SavedState, StateError,
-    StateReader, StateWriter, StoreHealth, Transition,
+    EvidenceSource, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, Notifier, SavedState,
+    StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::control::status::Status;
 use crate::domain::backend::{Backend, Endpoint, Timeouts};
@@ -108,6 +108,13 @@ impl StateWriter for Witness {
     }
 
     fn keep(&mut self, _: Vec<HistoryPoint>) {}
+
+    fn keep_evidence(&mut self, known: KnownEvidence) {
+        let mut saved = self.saved.lock().unwrap();
+        saved.evidence.retain(|other| other.flag != known.flag);
+        let stored = serde_json::to_string(&known).unwrap();
+        saved.evidence.push(serde_json::from_str(&stored).unwrap());
+    }
 }
 
 impl StateReader for Witness {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
-use crate::domain::rollout::{Freeze, JournalEntry, Notice, RolloutRecord};
+use crate::domain::judge::sequential::Evidence;
+use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
 
 /// Says what was seen.
 pub trait EvidenceSource: Send {
@@ -34,6 +35,23 @@ pub struct SavedState {
     pub records: Vec<RolloutRecord>,
     /// Whether nothing may be promoted.
     pub freeze: Option<Freeze>,
+    /// What was known of harm, at most one for each flag.
+    pub evidence: Vec<KnownEvidence>,
+}
+
+/// What a judge knew of harm, so that after a restart it goes on under the same alpha.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnownEvidence {
+    /// The flag.
+    pub flag: FlagName,
+    /// What was released.
+    pub release: Release,
+    /// How often it had been tried.
+    pub attempt: u32,
+    /// What it was judged by, as text: of other settings it says nothing.
+    pub judged_by: String,
+    /// What was known.
+    pub evidence: Evidence,
 }
 
 /// Whether what is decided can be written down.
@@ -61,6 +79,10 @@ pub trait StateWriter: Send {
     /// Leaves points of history to be written with the next occasion. Never waits; what cannot
     /// be written is dropped and counted.
     fn keep(&mut self, points: Vec<HistoryPoint>);
+
+    /// Leaves what is known of harm to be written in the same way; what is newer takes the place of what
+    /// is older of the same flag.
+    fn keep_evidence(&mut self, evidence: KnownEvidence);
 }
 
 /// Reads what was written down. Never waits for the writer.

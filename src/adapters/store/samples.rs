@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, Transition};
+use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, Transition};
 use crate::domain::evidence::{LatencyHistogram, Stratum, TickCounts};
+use crate::domain::judge::{Judge, JudgeSettings};
 use crate::domain::rollout::{
     JournalEntry, Notice, Release, RolloutRecord, RolloutState, StageShape, StageWeights, Wait,
 };
@@ -93,5 +94,17 @@ pub(super) fn busy_point(flag: &str, at_unix_ms: u64, requests: u64) -> HistoryP
         phase: "progressing".to_owned(),
         stage: 1,
         counts: TickCounts::from_iter([stratum]),
+    }
+}
+
+/// What is known of harm by a judge that has seen nothing.
+pub(super) fn evidence(flag: &str, attempt: u32) -> KnownEvidence {
+    let judge = Judge::new(JudgeSettings::default());
+    KnownEvidence {
+        flag: flag.parse().unwrap(),
+        release: record(flag, "1", 1).release,
+        attempt,
+        judged_by: "itself".to_owned(),
+        evidence: judge.evidence(),
     }
 }

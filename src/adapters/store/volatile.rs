@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::control::ports::{
-    HISTORY_POINTS_MAX, HistoryPoint, JournalLine, JournalQuery, Outbox, OutboxMessage, SavedState,
-    StateError, StateReader, StateWriter, StoreHealth, Transition,
+    HISTORY_POINTS_MAX, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, Outbox,
+    OutboxMessage, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
@@ -29,6 +29,7 @@ impl MemoryState {
         SavedState {
             records: memory.records.clone(),
             freeze: memory.freeze.clone(),
+            evidence: memory.evidence.values().cloned().collect(),
         }
     }
 
@@ -49,6 +50,10 @@ impl StateWriter for MemoryState {
         for point in points {
             memory.keep(point);
         }
+    }
+
+    fn keep_evidence(&mut self, evidence: KnownEvidence) {
+        self.lock().keep_evidence(evidence);
     }
 }
 
@@ -146,6 +151,10 @@ impl StateWriter for UnusableStore {
     fn keep(&mut self, points: Vec<HistoryPoint>) {
         self.memory.keep(points);
     }
+
+    fn keep_evidence(&mut self, evidence: KnownEvidence) {
+        self.memory.keep_evidence(evidence);
+    }
 }
 
 impl StateReader for UnusableStore {
@@ -201,6 +210,7 @@ struct Memory {
     last_message: u64,
     /// Oldest first.
     history: BTreeMap<FlagName, Vec<HistoryPoint>>,
+    evidence: BTreeMap<FlagName, KnownEvidence>,
     failed_writes: u64,
     dropped: u64,
 }
@@ -248,6 +258,13 @@ impl Memory {
             && let Some(oldest) = self.records.iter().position(of_flag)
         {
             self.records.remove(oldest);
+        }
+    }
+
+    fn keep_evidence(&mut self, evidence: KnownEvidence) {
+        let is_known = self.evidence.contains_key(&evidence.flag);
+        if is_known || self.evidence.len() < HISTORY_FLAGS_MAX {
+            self.evidence.insert(evidence.flag.clone(), evidence);
         }
     }
 

@@ -11,17 +11,17 @@ use std::collections::{BTreeMap, VecDeque};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use crate::adapters::store::limits::{
-    JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX, RELEASES_MAX,
-    millis,
+    HISTORY_FLAGS_MAX, JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX,
+    RELEASES_MAX, millis,
 };
-use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, OutboxMessage};
+use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 
 use super::fault::Fault;
 use super::history;
 use super::schema::{
-    FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE, META_SEAL, META_WRITTEN,
-    OUTBOX, RECORDS, ReleaseKey, begin,
+    EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE, META_SEAL,
+    META_WRITTEN, OUTBOX, RECORDS, ReleaseKey, begin,
 };
 
 /// What is to be written.
@@ -53,11 +53,13 @@ pub(super) enum Delivery {
     },
 }
 
-/// Points of history to be written along.
+/// What is written along, when there is an occasion.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Points<'a> {
-    /// The points.
+    /// Points of history.
     pub(super) new: &'a [HistoryPoint],
+    /// What is known of harm.
+    pub(super) evidence: &'a [KnownEvidence],
     /// Whether the whole history is to be looked through.
     pub(super) is_checked: bool,
 }
@@ -81,6 +83,7 @@ pub(super) fn seal(database: &Database, points: Points<'_>) -> Result<(), Fault>
     let transaction = begin(database)?;
     next(&mut transaction.open_table(META)?, META_SEAL)?;
     write_points(&transaction, points)?;
+    write_evidence(&transaction, points.evidence)?;
     transaction.commit()?;
     Ok(())
 }
@@ -259,6 +262,21 @@ fn write_points(transaction: &WriteTransaction, points: Points<'_>) -> Result<()
     }
     if points.is_checked {
         history::check_bounds(&mut table, now_unix_ms)?;
+    }
+    Ok(())
+}
+
+fn write_evidence(transaction: &WriteTransaction, known: &[KnownEvidence]) -> Result<(), Fault> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(EVIDENCE)?;
+    for evidence in known {
+        let bytes = serde_json::to_vec(evidence)?;
+        table.insert(evidence.flag.as_str(), bytes.as_slice())?;
+    }
+    while table.len()? > HISTORY_FLAGS_MAX as u64 {
+        table.pop_first()?;
     }
     Ok(())
 }

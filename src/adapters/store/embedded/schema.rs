@@ -4,7 +4,7 @@ use redb::{
     Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 
-use crate::control::ports::{JournalLine, OutboxMessage, SavedState};
+use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 
 use super::codec;
@@ -28,6 +28,9 @@ pub(super) const HISTORY: TableDefinition<'_, PointKey<'_>, &[u8]> =
     TableDefinition::new("history");
 /// Number -> when the message is due, and the message as JSON.
 pub(super) const OUTBOX: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinition::new("outbox");
+
+/// Flag -> what is known of harm, as JSON.
+pub(super) const EVIDENCE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("evidence");
 
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
@@ -102,9 +105,32 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         point(flag, at_unix_ms, bytes.value())?;
     }
     Ok(SavedState {
+        evidence: evidence(transaction)?,
         records: records.into_iter().map(|(_, record)| record).collect(),
         freeze,
     })
+}
+
+/// What was known of harm. It has come into the file later than the rest, so it may not be there; and what
+/// another version's judge knew is of no use to this one's, and no reason to refuse the file.
+fn evidence(transaction: &ReadTransaction) -> Result<Vec<KnownEvidence>, Fault> {
+    let table = match transaction.open_table(EVIDENCE) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut known = Vec::new();
+    for entry in table.iter()? {
+        let (flag, bytes) = entry?;
+        match serde_json::from_slice(bytes.value()) {
+            Ok(evidence) => known.push(evidence),
+            Err(error) => {
+                let flag = flag.value();
+                tracing::warn!(flag, %error, "evidence of another version is not taken up again");
+            }
+        }
+    }
+    Ok(known)
 }
 
 fn check_format(transaction: &ReadTransaction) -> Result<(), Fault> {

@@ -8,7 +8,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use crate::adapters::store::limits::{JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX};
 use crate::adapters::store::points::Collector;
-use crate::control::ports::{StateError, StoreHealth, Transition};
+use crate::control::ports::{KnownEvidence, StateError, StoreHealth, Transition};
+use crate::domain::ids::FlagName;
 
 use super::commit::{Batch, Delivery};
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     /// Rung when there is something to write, and when something was written.
     bell: Condvar,
     pub(super) collector: Mutex<Collector>,
+    /// What is known of harm and waits to be written, the newest of each flag.
+    evidence: Mutex<BTreeMap<FlagName, KnownEvidence>>,
     problem: Mutex<Option<String>>,
     /// Whether the room held in reserve is in use, or could not be had.
     has_shortage: AtomicBool,
@@ -125,6 +128,7 @@ impl Shared {
             queue: Mutex::default(),
             bell: Condvar::new(),
             collector: Mutex::default(),
+            evidence: Mutex::default(),
             problem: Mutex::default(),
             has_shortage: AtomicBool::new(false),
             failed_writes: AtomicU64::new(0),
@@ -141,6 +145,26 @@ impl Shared {
     /// The points that wait.
     pub(super) fn collector(&self) -> MutexGuard<'_, Collector> {
         lock(&self.collector)
+    }
+
+    /// Leaves evidence to be written.
+    pub(super) fn leave_evidence(&self, evidence: KnownEvidence) {
+        lock(&self.evidence).insert(evidence.flag.clone(), evidence);
+    }
+
+    /// Takes the evidence that waits.
+    pub(super) fn take_evidence(&self) -> Vec<KnownEvidence> {
+        std::mem::take(&mut *lock(&self.evidence))
+            .into_values()
+            .collect()
+    }
+
+    /// Puts back what could not be written, where nothing newer has come.
+    pub(super) fn put_back_evidence(&self, evidence: Vec<KnownEvidence>) {
+        let mut waiting = lock(&self.evidence);
+        for evidence in evidence {
+            waiting.entry(evidence.flag.clone()).or_insert(evidence);
+        }
     }
 
     /// Rings for whoever waits for the queue.

@@ -20,7 +20,7 @@ use crate::adapters::store::limits::{
     JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX, RELEASES_MAX,
     millis,
 };
-use crate::adapters::store::samples::{busy_point, line, message, record, transition};
+use crate::adapters::store::samples::{busy_point, evidence, line, message, record, transition};
 use crate::adapters::store::volatile::MemoryState;
 use crate::control::ports::{
     HISTORY_POINTS_MAX, HistoryPoint, JournalQuery, StateError, Transition,
@@ -83,6 +83,50 @@ fn texts(outbox: &dyn Outbox) -> Vec<String> {
 /// Steps of the records, in the order they were written.
 fn steps(records: &[RolloutRecord]) -> Vec<u64> {
     records.iter().map(|record| record.state.epoch).collect()
+}
+
+#[test]
+fn evidence_is_there_again_the_newest_of_each_flag_and_what_is_not_understood_is_left() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    for (flag, attempt) in [("orders", 1), ("cart", 1), ("orders", 2)] {
+        store.writer.keep_evidence(evidence(flag, attempt));
+    }
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    drop(store);
+    let store = open(folder.path());
+    let kept = [evidence("cart", 1), evidence("orders", 2)];
+    assert_eq!(store.saved.evidence, kept);
+    drop(store);
+
+    let database = redb::Database::open(folder.path().join(FILE)).unwrap();
+    let transaction = schema::begin(&database).unwrap();
+    let other = br#"{"of": "another version"}"#.as_slice();
+    let mut table = transaction.open_table(schema::EVIDENCE).unwrap();
+    table.insert("cart", other).unwrap();
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    let store = open(folder.path());
+    assert_eq!(store.saved.evidence, [evidence("orders", 2)]);
+    assert_eq!(steps(&store.saved.records), [1]);
+}
+
+#[test]
+fn evidence_that_a_disk_refused_is_written_when_it_works_again() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, PATIENT).unwrap();
+    store.writer.save(&transition("orders", "1", 1)).unwrap();
+    disk.state().fails_after = Some(0);
+    store.writer.keep_evidence(evidence("orders", 1));
+    let _ = store.writer.save(&transition("orders", "1", 2));
+    disk.state().fails_after = None;
+    wait_until("it can be written to", || {
+        store.writer.save(&transition("orders", "1", 3)).is_ok()
+    });
+    drop(store);
+    let store = open_disk(&disk, PATIENT).unwrap();
+    assert_eq!(store.saved.evidence, [evidence("orders", 1)]);
 }
 
 #[test]
@@ -926,7 +970,7 @@ fn write_history(
         let points: Vec<_> = flags.iter().flat_map(of_flag).collect();
         let points = commit::Points {
             new: &points,
-            is_checked: false,
+            ..commit::Points::default()
         };
         commit::seal(database, points).unwrap();
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::adapters::store::limits::millis;
-use crate::control::ports::{HistoryPoint, StateError, StateWriter, Transition};
+use crate::control::ports::{HistoryPoint, KnownEvidence, StateError, StateWriter, Transition};
 use crate::runtime::clock;
 
 use super::commit::{self, Batch, Points};
@@ -123,6 +123,10 @@ impl StateWriter for EmbeddedWriter {
         let dropped = points.into_iter().map(|point| collector.add(point)).sum();
         self.shared.note_dropped(dropped);
     }
+
+    fn keep_evidence(&mut self, evidence: KnownEvidence) {
+        self.shared.leave_evidence(evidence);
+    }
 }
 
 impl Drop for EmbeddedWriter {
@@ -233,19 +237,26 @@ impl Scribe {
             self.points_due = now + self.pace.points_wait_max;
         }
         // What room is left is for rollbacks.
-        let points = if is_due && !self.shared.has_shortage() {
-            self.shared.collector().take()
+        let (points, evidence) = if is_due && !self.shared.has_shortage() {
+            (self.shared.collector().take(), self.shared.take_evidence())
         } else {
-            Arc::default()
+            (Arc::default(), Vec::new())
         };
-        if points.is_empty() && !has_moved {
+        if points.is_empty() && evidence.is_empty() && !has_moved {
             return;
         }
         let is_checked = !points.is_empty() && now >= self.upkeep_due;
         let sealed = self.guarded(|database| {
-            let new = &points;
-            commit::seal(database, Points { new, is_checked })
+            let points = Points {
+                new: &points,
+                evidence: &evidence,
+                is_checked,
+            };
+            commit::seal(database, points)
         });
+        if sealed.is_err() {
+            self.shared.put_back_evidence(evidence);
+        }
         let dropped = self.shared.collector().settle(sealed.is_ok());
         self.shared.note_dropped(dropped);
         match sealed {

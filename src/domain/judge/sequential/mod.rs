@@ -17,7 +17,7 @@
 //! | `settings`, `tolerances` | what is tolerated, and how sure it must be |
 //! | `cuts` | stable's past: what is slow, odd or unusual |
 //! | `rollback`, `promotion`, `split` | the evidence of each kind |
-//! | `gates`, `ruling`, `findings` | what follows, in numbers and in words |
+//! | `gates`, `rule`, `ruling`, `findings` | what follows, in numbers and in words |
 //!
 //! What is exact: where requests are the unit, every factor has a conditional mean of at most 1 and the
 //! sum is one supermartingale. Where callers are, a start is exact when the callers at risk in a tick are
@@ -33,6 +33,7 @@ mod findings;
 mod gates;
 mod promotion;
 mod rollback;
+mod rule;
 mod ruling;
 mod settings;
 mod split;
@@ -42,13 +43,10 @@ mod tolerances;
 
 use crate::domain::judge::sequential::comparison::{Tests, tolerated_odds};
 use crate::domain::judge::sequential::cuts::Fading;
-use crate::domain::judge::sequential::gates::Standing;
 use crate::domain::judge::sequential::promotion::Margins;
 use crate::domain::judge::sequential::rollback::{Look, RollbackEvidence};
 use crate::domain::judge::sequential::stage::StageEvidence;
-use crate::domain::judge::verdict::Action;
 use crate::domain::stats::bucket_counts::BucketCounts;
-use crate::domain::stats::log_space::log_sum_exp;
 
 pub use check::{Check, PerCheck};
 pub use cuts::Cuts;
@@ -328,90 +326,6 @@ impl SequentialJudge {
             totals.observe(&self.settings, seen, Some(group));
         }
     }
-
-    fn rule(&self, tick: &Tick) -> Ruling {
-        let known = &self.evidence;
-        let shares = self.shares_in_force();
-        let parts = known.together.parts(&shares);
-        let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
-        let harmlessness = known.in_stage.promotion.levels(&self.settings);
-        let log_split = known.split.log_evidence();
-        let mut ruling = Ruling {
-            tick: tick.number,
-            exposed: tick.exposed,
-            action: Action::Hold,
-            reason: self.reason_to_roll_back(&parts, log_evidence, &shares),
-            log_evidence,
-            parts,
-            harmlessness,
-            log_split,
-            wait: smallvec::SmallVec::new(),
-            undecided: smallvec::SmallVec::new(),
-            no_control: !known.in_stage.totals.has_control,
-        };
-        if ruling.reason.is_some() {
-            ruling.action = Action::Rollback;
-            ruling.no_control = false;
-            return ruling;
-        }
-        let standing = Standing {
-            settings: &self.settings,
-            seconds_per_tick: self.seconds_per_tick,
-            totals: &known.in_stage.totals,
-            harmlessness: &ruling.harmlessness,
-            log_harm: log_evidence,
-            log_split,
-            ratings: &known.ratings.canary,
-        };
-        let closed = standing.closed(tick);
-        if closed.wait.is_empty() {
-            ruling.action = Action::Promote;
-        }
-        ruling.wait = closed.wait;
-        ruling.undecided = closed.undecided;
-        ruling
-    }
-
-    fn reason_to_roll_back(
-        &self,
-        parts: &PerCheck<f64>,
-        log_evidence: f64,
-        shares: &PerCheck<f64>,
-    ) -> Option<Reason> {
-        let log_needed = self.settings.log_evidence_needed();
-        if log_evidence >= log_needed {
-            return Some(Reason {
-                check: strongest(parts),
-                group: None,
-                log_evidence,
-                log_needed,
-            });
-        }
-        let log_needed = self.settings.log_evidence_needed_of_group()?;
-        (0..)
-            .zip(&self.evidence.groups)
-            .find_map(|(group, evidence)| {
-                let parts = evidence.parts(shares);
-                let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
-                (log_evidence >= log_needed).then(|| Reason {
-                    check: strongest(&parts),
-                    group: Some(group),
-                    log_evidence,
-                    log_needed,
-                })
-            })
-    }
-}
-
-/// The first check with the most evidence.
-fn strongest(parts: &PerCheck<f64>) -> Check {
-    let mut best = Check::Errors;
-    for (check, part) in parts.iter() {
-        if *part > parts[best] {
-            best = check;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

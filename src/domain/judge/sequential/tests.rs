@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::judge::verdict::Assessment;
+use crate::domain::judge::verdict::{Action, Assessment};
 use crate::domain::stats::intervals::Share;
 use crate::domain::variant::PerVariant;
 

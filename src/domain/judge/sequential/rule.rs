@@ -1,0 +1,98 @@
+//! What follows from everything known: roll back, promote, or wait and for what.
+
+use smallvec::SmallVec;
+
+use crate::domain::judge::sequential::SequentialJudge;
+use crate::domain::judge::sequential::check::{Check, PerCheck};
+use crate::domain::judge::sequential::gates::Standing;
+use crate::domain::judge::sequential::ruling::{Reason, Ruling};
+use crate::domain::judge::sequential::tick::Tick;
+use crate::domain::judge::verdict::Action;
+use crate::domain::stats::log_space::log_sum_exp;
+
+impl SequentialJudge {
+    /// What follows from everything known after a tick.
+    pub(super) fn rule(&self, tick: &Tick) -> Ruling {
+        let known = &self.evidence;
+        let shares = self.shares_in_force();
+        let parts = known.together.parts(&shares);
+        let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
+        let harmlessness = known.in_stage.promotion.levels(&self.settings);
+        let log_split = known.split.log_evidence();
+        let mut ruling = Ruling {
+            tick: tick.number,
+            exposed: tick.exposed,
+            action: Action::Hold,
+            reason: self.reason_to_roll_back(&parts, log_evidence, &shares),
+            log_evidence,
+            parts,
+            harmlessness,
+            log_split,
+            wait: SmallVec::new(),
+            undecided: SmallVec::new(),
+            no_control: !known.in_stage.totals.has_control,
+        };
+        if ruling.reason.is_some() {
+            ruling.action = Action::Rollback;
+            ruling.no_control = false;
+            return ruling;
+        }
+        let standing = Standing {
+            settings: &self.settings,
+            seconds_per_tick: self.seconds_per_tick,
+            totals: &known.in_stage.totals,
+            harmlessness: &ruling.harmlessness,
+            log_harm: log_evidence,
+            log_split,
+            ratings: &known.ratings.canary,
+        };
+        let closed = standing.closed(tick);
+        if closed.wait.is_empty() {
+            ruling.action = Action::Promote;
+        }
+        ruling.wait = closed.wait;
+        ruling.undecided = closed.undecided;
+        ruling
+    }
+
+    fn reason_to_roll_back(
+        &self,
+        parts: &PerCheck<f64>,
+        log_evidence: f64,
+        shares: &PerCheck<f64>,
+    ) -> Option<Reason> {
+        let log_needed = self.settings.log_evidence_needed();
+        if log_evidence >= log_needed {
+            return Some(Reason {
+                check: strongest(parts),
+                group: None,
+                log_evidence,
+                log_needed,
+            });
+        }
+        let log_needed = self.settings.log_evidence_needed_of_group()?;
+        (0..)
+            .zip(&self.evidence.groups)
+            .find_map(|(group, evidence)| {
+                let parts = evidence.parts(shares);
+                let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
+                (log_evidence >= log_needed).then(|| Reason {
+                    check: strongest(&parts),
+                    group: Some(group),
+                    log_evidence,
+                    log_needed,
+                })
+            })
+    }
+}
+
+/// The first check with the most evidence.
+fn strongest(parts: &PerCheck<f64>) -> Check {
+    let mut best = Check::Errors;
+    for (check, part) in parts.iter() {
+        if *part > parts[best] {
+            best = check;
+        }
+    }
+    best
+}
