@@ -67,3 +67,40 @@ impl Crowd {
         format!("caller-{}", u64::from(caller) + 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn one_in_twenty_makes_four_fifths_and_the_others_share_the_rest() {
+        let crowd = Crowd {
+            callers: 60,
+            rate: 1.0,
+            activity: Activity::FewHeavy,
+        };
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut counts = [0_u32; 60];
+        for _ in 0..20_000 {
+            counts[crowd.draw_caller(&mut random) as usize] += 1;
+        }
+        let heavy: u32 = counts[..3].iter().sum();
+        assert!((15_700..16_300).contains(&heavy), "{heavy}");
+        assert!(counts[3..].iter().all(|count| (35..110).contains(count)));
+    }
+
+    #[test]
+    fn a_single_caller_makes_all_requests_whatever_its_habit() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        for activity in [Activity::Equal, Activity::ByRank, Activity::FewHeavy] {
+            let crowd = Crowd {
+                callers: 1,
+                rate: 1.0,
+                activity,
+            };
+            assert!((0..100).all(|_| crowd.draw_caller(&mut random) == 0));
+        }
+    }
+}
