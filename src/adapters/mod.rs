@@ -3,6 +3,7 @@
 pub mod config_file;
 pub mod evidence;
 pub mod http_client;
+pub mod metric;
 pub mod notify;
 pub mod store;
 #[cfg(test)]

@@ -171,6 +171,19 @@ impl AdminClient {
         self.ask(Method::GET, &target, None).await
     }
 
+    /// Reads a text that is at a path.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        let (status, body) = self.answer(Method::GET, path, None).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        let text = String::from_utf8(body.into());
+        text.map_err(|_| self.odd("its answer is no text".to_owned()))
+    }
+
     /// Gives a command.
     ///
     /// # Errors
@@ -190,14 +203,27 @@ impl AdminClient {
         target: &str,
         said: Option<&Value>,
     ) -> Result<Value, ClientError> {
+        let (status, body) = self.answer(method, target, said).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        let value = serde_json::from_slice(&body);
+        value.map_err(|_| self.odd("its answer is not JSON".to_owned()))
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        target: &str,
+        said: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = self.connect().await?;
         let exchange = self.exchange(stream, self.request(method, target, said)?);
         let answered = timeout(self.limit, exchange).await;
-        let (status, body) = answered.map_err(|_| ClientError::TimedOut {
+        answered.map_err(|_| ClientError::TimedOut {
             url: self.url(),
             limit: self.limit,
-        })??;
-        self.understand(status, &body)
+        })?
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {
@@ -280,14 +306,10 @@ impl AdminClient {
         Ok((status, body.to_bytes()))
     }
 
-    fn understand(&self, status: StatusCode, body: &[u8]) -> Result<Value, ClientError> {
-        if status.is_success() {
-            let value = serde_json::from_slice(body);
-            return value.map_err(|_| self.odd("its answer is not JSON".to_owned()));
-        }
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match serde_json::from_slice(body) {
-            Ok(problem) => Err(ClientError::Refused { status, problem }),
-            Err(_) => Err(self.odd(format!("it answers with status {status}"))),
+            Ok(problem) => ClientError::Refused { status, problem },
+            Err(_) => self.odd(format!("it answers with status {status}")),
         }
     }
 

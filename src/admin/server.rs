@@ -24,6 +24,7 @@ use crate::admin::limits::{
 use crate::admin::routes;
 use crate::control::commands::CommandSender;
 use crate::control::ports::StateReader;
+use crate::control::recording::Recordings;
 use crate::control::reload::{ReloadSender, ReloadStatus};
 use crate::control::status::Status;
 use crate::runtime::assignments::CallerAssignments;
@@ -50,6 +51,8 @@ pub struct AdminState {
     pub commands: CommandSender,
     /// Reads the journal and the history.
     pub reader: Arc<dyn StateReader>,
+    /// What the judges were told.
+    pub recordings: Recordings,
     /// Asks for the configuration to be read again.
     pub reload: ReloadSender,
     /// What came of reading it last; none where it comes from no file.

@@ -20,6 +20,8 @@ use anyhow::Result;
 
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
+use crate::adapters::http_client::HttpClients;
+use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::reload::{Fixed, Reloader, objection};
@@ -27,6 +29,7 @@ use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
+use crate::control::recording::Recordings;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
@@ -108,6 +111,7 @@ impl App {
         let (shared, publisher, messages) =
             Shared::new(claimed.workers, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
+        let recordings = Recordings::default();
         let controller = Controller::new(Parts {
             configuration: routing(config),
             publisher,
@@ -117,6 +121,8 @@ impl App {
             reader: Arc::clone(&state.reader),
             saved: state.saved,
             notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
+            metrics: Arc::new(HttpMetrics::new(HttpClients::new().plain())),
+            recordings: recordings.clone(),
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
@@ -125,14 +131,14 @@ impl App {
         let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
-        let reloader = source.map(|source| {
-            Reloader::new((source, fixed), &commands, requests, (tokens, recipients))
-        });
+        let told = (tokens, recipients);
+        let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, told));
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),
             commands,
             reader: state.reader,
+            recordings,
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
             exporter: exporter(&shared, status.clone(), reloader.as_ref())?,
@@ -241,6 +247,7 @@ fn routing(config: Config) -> NewConfiguration {
                 flag,
                 plan: rollout.plan,
                 judge: rollout.judge,
+                further: rollout.further,
             });
         }
     }

@@ -145,13 +145,14 @@ fn outcomes(reading: &ArmReading) -> Vec<(&'static str, u64)> {
 }
 
 /// The strongest evidence of each check, over all groups.
-fn evidence(findings: &[Finding]) -> Vec<(&'static str, f64)> {
+fn evidence(findings: &[Finding]) -> Vec<(String, f64)> {
     let mut strongest = BTreeMap::new();
     for finding in findings {
         let known = strongest.entry(finding.check.as_str()).or_insert(0.0_f64);
         *known = known.max(finding.evidence);
     }
-    strongest.into_iter().collect()
+    let owned = |(check, evidence): (&str, f64)| (check.to_owned(), evidence);
+    strongest.into_iter().map(owned).collect()
 }
 
 /// The weights that hold, whatever set them; a flag that is off has none.

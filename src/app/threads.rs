@@ -56,7 +56,7 @@ impl Threads {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(async {
+            let ended = runtime.block_on(async {
                 let admin = control.admin.run(control.state, stopping.clone());
                 let delivering = tokio::spawn(control.deliverer.run(stopping.clone()));
                 if let Some(reloader) = control.reloader {
@@ -72,7 +72,11 @@ impl Threads {
                     delivering.await?;
                 }
                 ended
-            })
+            });
+            // The system may be looking a name up, for a webhook or a custom check. That takes as long
+            // as it takes, and nobody waits for it any more.
+            runtime.shutdown_background();
+            ended
         })?;
         Ok(Self {
             workers: started,

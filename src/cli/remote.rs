@@ -103,6 +103,11 @@ impl Remote {
         self.runtime.block_on(self.client.get(path, query))
     }
 
+    /// Reads a text that is at a path.
+    pub(crate) fn get_text(&self, path: &str) -> Result<String, ClientError> {
+        self.runtime.block_on(self.client.get_text(path))
+    }
+
     /// Gives a command.
     pub(crate) fn command(
         &self,

@@ -64,6 +64,29 @@ pub const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The most endpoints that may be asked of stable: more than any pool has is a slip of the pen.
 pub const ENDPOINTS_MAX: u64 = 10_000;
+
+/// How often a custom check asks: as often as most Prometheus servers look, give or take.
+pub const CUSTOM_EVERY: Duration = Duration::from_secs(10);
+
+/// The shortest interval: a tick, between two of which nothing is decided.
+pub const CUSTOM_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// How long an answer may take: metrics are answered in milliseconds, and a source that takes longer
+/// than this has trouble of its own.
+pub const CUSTOM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest that it may be given: heavier queries are for recording rules.
+pub const CUSTOM_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// How old a sample may be: a few questions may fail, and after a minute things may have changed.
+pub const CUSTOM_MAX_AGE: Duration = Duration::from_secs(60);
+
+/// The most custom checks of a rollout: each is a question every few seconds and a line of findings.
+pub const CUSTOM_CHECKS_MAX: usize = 32;
+
+/// The longest query, in bytes: it travels in a URL.
+pub const PROMQL_BYTES_MAX: usize = 4_000;
+
 /// How long a webhook may take: chats answer within a second, and nothing waits for it.
 pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -7,6 +7,7 @@ use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 use crate::config::document::{FlagDocument, ForceDocument, StickinessDocument};
+use crate::config::further::FurtherReader;
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
 use crate::config::rollout::{self, RolloutConfig};
@@ -28,6 +29,7 @@ pub(super) struct FlagReader<'a> {
     pub(super) groups: &'a Names<'a>,
     /// Whether any identity source is named.
     pub(super) knows_callers: bool,
+    pub(super) further: FurtherReader<'a>,
     pub(super) report: &'a Report,
 }
 
@@ -50,8 +52,9 @@ impl FlagReader<'_> {
             .filter(|_| backends.is_some())
             .map(|(stable, canary)| PerVariant { stable, canary });
         let rollout = document.rollout.as_ref();
-        let rollout = rollout
-            .map(|rollout| rollout::rollout((name, names), rollout, self.groups, self.report));
+        let known = (self.groups, &self.further);
+        let rollout =
+            rollout.map(|rollout| rollout::rollout((name, names), rollout, known, self.report));
         let (weights, rollout) = match rollout {
             None => (weights, None),
             Some(None) => return None,

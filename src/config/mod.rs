@@ -36,11 +36,13 @@ mod diff;
 mod document;
 mod error;
 mod flag;
+mod further;
 mod group;
 mod identity;
 mod listener;
 mod names;
 mod notify;
+mod number;
 mod objection;
 mod planned;
 mod rating;
@@ -85,6 +87,7 @@ pub use self::state::StateConfig;
 
 use self::document::Document;
 use self::flag::FlagReader;
+use self::further::FurtherReader;
 use self::group::{GroupReader, ReadFile};
 use self::names::Names;
 use self::notify::NotifyReader;
@@ -239,6 +242,7 @@ fn understand(
         backends: &backend_names,
         groups: &group_names,
         knows_callers: !document.identity.is_empty(),
+        further: FurtherReader::of(&document.metrics, root.get("metrics"), report),
         report,
     };
     let route_reader = RouteReader {

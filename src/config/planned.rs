@@ -49,11 +49,10 @@ const PLANNED: &[(&str, &[&str])] = &[
     ),
     (
         "RolloutDocument",
-        &["release_when", "rollback_scope", "independent", "webhooks"],
+        &["rollback_scope", "independent", "webhooks"],
     ),
     ("GateDocument", &["webhook", "window"]),
     ("StageDocument", &["checks", "gates", "webhooks"]),
-    ("ChecksDocument", &["custom", "release_when"]),
     ("RouteDocument", &["query", "public", "rate_limit"]),
     ("PathDocument", &["regex"]),
 ];

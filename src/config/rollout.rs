@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::further::FurtherChecks;
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::{Sensitivity, Tolerances, Unit};
@@ -18,6 +19,7 @@ use crate::config::document::{
     OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
     UndecidedDocument,
 };
+use crate::config::further::FurtherReader;
 use crate::config::names::Names;
 use crate::config::rating::Rating;
 use crate::config::report::{Problem, Report};
@@ -32,6 +34,8 @@ pub struct RolloutConfig {
     pub plan: RolloutPlan,
     /// What is tolerated on the way.
     pub judge: JudgeSettings,
+    /// What must be so besides.
+    pub further: FurtherChecks,
 }
 
 /// A stage, and where its weight is written.
@@ -45,32 +49,12 @@ struct PlacedStage {
 pub(super) fn rollout(
     (flag, backends): (&FlagName, Option<PerVariant<BackendName>>),
     document: &RolloutDocument,
-    groups: &Names<'_>,
+    (groups, further): (&Names<'_>, &FurtherReader<'_>),
     report: &Report,
 ) -> Option<(RolloutConfig, Vec<GroupIndex>)> {
-    let mut reader = StageReader {
-        hold: document
-            .hold
-            .as_ref()
-            .map_or(defaults::HOLD, |hold| hold.value),
-        min_requests: document
-            .min_requests
-            .map_or(defaults::MIN_REQUESTS, |count| count.0),
-        groups,
-        report,
-        exposed: Vec::new(),
-        stages: Vec::new(),
-    };
-    let list = document.stages.as_ref();
-    for stage in list.map_or(&[][..], |list| &list.value) {
-        match stage {
-            ShortOr::Short(weight) => reader.short(weight),
-            ShortOr::Long(stage) => reader.long(stage),
-        }
-    }
     let StageReader {
         stages, exposed, ..
-    } = reader;
+    } = StageReader::of(document, groups, report);
     let (places, mut stages): (Vec<_>, Vec<_>) = stages
         .into_iter()
         .map(|placed| (placed.place, placed.stage))
@@ -81,6 +65,7 @@ pub(super) fn rollout(
     for gate in &document.gates {
         close_gate(gate, &mut stages, report);
     }
+    let further = further.checks(document);
     let list = document.stages.as_ref()?.place;
     for problem in &problems {
         let final_control = final_control.map_or(list, |weight| weight.place);
@@ -105,7 +90,14 @@ pub(super) fn rollout(
     };
     let plan = RolloutPlan::new(draft).ok()?;
     let judge = judge(document, &plan);
-    Some((RolloutConfig { plan, judge }, exposed))
+    Some((
+        RolloutConfig {
+            plan,
+            judge,
+            further,
+        },
+        exposed,
+    ))
 }
 
 /// What is done where evidence alone does not say.
@@ -225,7 +217,32 @@ struct StageReader<'a> {
     stages: Vec<PlacedStage>,
 }
 
-impl StageReader<'_> {
+impl<'a> StageReader<'a> {
+    /// Reads all stages.
+    fn of(document: &RolloutDocument, groups: &'a Names<'a>, report: &'a Report) -> Self {
+        let mut reader = Self {
+            hold: document
+                .hold
+                .as_ref()
+                .map_or(defaults::HOLD, |hold| hold.value),
+            min_requests: document
+                .min_requests
+                .map_or(defaults::MIN_REQUESTS, |count| count.0),
+            groups,
+            report,
+            exposed: Vec::new(),
+            stages: Vec::new(),
+        };
+        let list = document.stages.as_ref();
+        for stage in list.map_or(&[][..], |list| &list.value) {
+            match stage {
+                ShortOr::Short(weight) => reader.short(weight),
+                ShortOr::Long(stage) => reader.long(stage),
+            }
+        }
+        reader
+    }
+
     fn short(&mut self, weight: &Written<Weight>) {
         let (hold, min_requests) = (self.hold, self.min_requests);
         self.push(weight, Vec::new(), hold, min_requests);

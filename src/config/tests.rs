@@ -267,6 +267,9 @@ fn the_reference_states_the_defaults() {
         ("watch", defaults::WATCH),
         ("max_age", defaults::ASSIGNED_COOKIE_MAX_AGE),
         ("timeout", defaults::NOTIFY_TIMEOUT),
+        ("every", defaults::CUSTOM_EVERY),
+        ("timeout", defaults::CUSTOM_TIMEOUT),
+        ("max_age", defaults::CUSTOM_MAX_AGE),
     ] {
         let is_stated = REFERENCE.lines().any(|line| {
             let (line, comment) = line.split_once('#').unwrap_or((line, ""));
@@ -1049,8 +1052,6 @@ fn each_key_of_the_design_is_named_once() {
         "weight",
         "shield",
         "mirror",
-        "custom",
-        "release_when",
         "variants",
         "off",
         "access_log",

@@ -9,7 +9,9 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use crate::domain::backend::Endpoint;
-use crate::domain::ids::{BackendName, FlagName, GroupName, InvalidName, TargetName, TokenName};
+use crate::domain::ids::{
+    BackendName, CustomCheckName, FlagName, GroupName, InvalidName, TargetName, TokenName,
+};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
@@ -63,6 +65,7 @@ names! {
     FlagName: "the name of a flag",
     GroupName: "the name of a group",
     BackendName: "the name of a backend",
+    CustomCheckName: "the name of a custom check",
     TargetName: "the name of a target",
     TokenName: "the name of a token"
 }

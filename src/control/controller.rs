@@ -14,8 +14,9 @@ use crate::control::installation::{
 };
 use crate::control::perform::Performer;
 use crate::control::ports::{
-    EvidenceSource, JournalQuery, Notifier, SavedState, StateReader, StateWriter,
+    EvidenceSource, JournalQuery, MetricSource, Notifier, SavedState, StateReader, StateWriter,
 };
+use crate::control::recording::Recordings;
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
 use crate::control::status::Status;
 use crate::domain::evidence::TickCounts;
@@ -57,6 +58,10 @@ pub struct Parts {
     pub saved: SavedState,
     /// Told of each change.
     pub notifiers: Vec<Box<dyn Notifier>>,
+    /// Whom custom checks ask.
+    pub metrics: Arc<dyn MetricSource>,
+    /// What the judges are told, for whoever wants to replay it.
+    pub recordings: Recordings,
     /// Operators' commands.
     pub commands: CommandReceiver,
     /// Messages from requests.
@@ -96,6 +101,7 @@ impl Controller {
     /// # Errors
     /// When the configuration contradicts what was written, with everything that is wrong.
     pub fn new(parts: Parts) -> Result<Self, Vec<FlagRefusal>> {
+        let known = parts.saved.evidence.into_iter();
         let performer = Performer {
             routing: RoutingSnapshot::default(),
             publisher: parts.publisher,
@@ -103,6 +109,9 @@ impl Controller {
             writer: parts.writer,
             reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
+            metrics: parts.metrics,
+            recordings: parts.recordings,
+            evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),
             is_gathering: false,
             unsaved: Vec::new(),
@@ -130,6 +139,8 @@ impl Controller {
             status: SnapshotWriter::new(Status::default()),
         };
         controller.install(parts.configuration)?;
+        // Whatever comes back later in this process has been without callers meanwhile.
+        controller.performer.evidence.clear();
         controller.recall();
         controller.publish_status();
         Ok(controller)
@@ -205,6 +216,9 @@ impl Controller {
         };
         let target = (&mut self.performer, &mut self.records);
         self.rollouts = carry_out(configuration, admissions, running, target, &moment);
+        let flags: BTreeSet<_> = self.rollouts.iter().map(|rollout| &rollout.name).collect();
+        let recordings = &self.performer.recordings;
+        recordings.retain(|flag| flags.contains(flag));
         Ok(())
     }
 

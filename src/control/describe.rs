@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::control::TICK;
-use crate::control::perform::Performer;
+use crate::control::perform::{Performer, now_unix_ms};
+use crate::control::ports::HistoryPoint;
 use crate::control::running::RunningRollout;
 use crate::control::status::{
     ArmStatus, GroupStatus, JournalStatus, RolloutStatus, WeightsStatus, hold,
@@ -11,7 +12,7 @@ use crate::control::status::{
 use crate::domain::evidence::TickCounts;
 use crate::domain::judge::{Action, Judge, Verdict};
 use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, obstacle};
-use crate::domain::variant::PerVariant;
+use crate::domain::variant::{PerVariant, Variant};
 
 impl RunningRollout {
     /// Where it is, for people and for metrics.
@@ -19,8 +20,8 @@ impl RunningRollout {
         Known {
             plan: &self.plan,
             state: &self.state,
-            judge: &self.judge,
-            verdict: &self.verdict,
+            judge: &self.judging.judge,
+            verdict: &self.judging.verdict,
             moment,
             last_tick: self.last_tick,
             enabled: performer.routing.flag(self.flag).enabled,
@@ -29,6 +30,21 @@ impl RunningRollout {
             is_written: performer.has_written(&self.name, self.plan.release()),
         }
         .status()
+    }
+
+    /// What a tick adds to the history; nothing where nothing was counted.
+    pub(crate) fn history(&self, counts: &TickCounts, span_seconds: u32) -> Option<HistoryPoint> {
+        let is_empty = Variant::ALL
+            .iter()
+            .all(|variant| counts.total(*variant).is_empty());
+        (!is_empty).then(|| HistoryPoint {
+            flag: self.name.clone(),
+            at_unix_ms: now_unix_ms(),
+            span_seconds,
+            phase: self.state.phase.as_str().to_owned(),
+            stage: self.state.stage,
+            counts: counts.clone(),
+        })
     }
 
     fn weights(&self, performer: &Performer) -> WeightsStatus {

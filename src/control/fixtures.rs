@@ -9,15 +9,17 @@ use super::*;
 use crate::control::commands::CommandSender;
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::ports::{
-    EvidenceSource, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, Notifier, SavedState,
-    StateError, StateReader, StateWriter, StoreHealth, Transition,
+    Asking, EvidenceSource, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, MetricSource,
+    Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
+use crate::control::recording::Recordings;
 use crate::control::status::Status;
 use crate::domain::backend::{Backend, Endpoint, Timeouts};
 use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
 use crate::domain::flag::{Flag, FlagWeights, Stickiness};
+use crate::domain::further::{FurtherChecks, Question, Silence};
 use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
@@ -137,6 +139,12 @@ impl Notifier for Silent {
     fn notify(&mut self, _: &Notice) {}
 }
 
+impl MetricSource for Silent {
+    fn ask(&self, _: Question) -> Asking {
+        Box::pin(async { Err(Silence("nobody answers".to_owned())) })
+    }
+}
+
 pub(super) struct World {
     pub(super) script: Arc<Mutex<VecDeque<TickCounts>>>,
     pub(super) events: Events,
@@ -222,6 +230,7 @@ pub(super) fn planned_between(
         flag: FlagIndex(0),
         plan: plan.unwrap(),
         judge: JudgeSettings::default(),
+        further: FurtherChecks::default(),
     }
 }
 
@@ -263,6 +272,8 @@ pub(super) fn stopped(
         reader: Arc::new(store),
         saved: before,
         notifiers: vec![Box::new(Silent)],
+        metrics: Arc::new(Silent),
+        recordings: Recordings::default(),
         commands: orders,
         inbox: messages,
         assignments: Arc::<CallerAssignments>::default(),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::control::perform::Performer;
 use crate::control::running::RunningRollout;
 use crate::domain::flag::{Flag, FlagWeights};
+use crate::domain::further::FurtherChecks;
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
@@ -32,6 +33,8 @@ pub struct PlannedRollout {
     pub plan: RolloutPlan,
     /// What it is judged by.
     pub judge: JudgeSettings,
+    /// What it is judged by besides.
+    pub further: FurtherChecks,
 }
 
 /// What a configuration means to the control plane.

@@ -11,11 +11,14 @@ mod endpoints;
 #[cfg(test)]
 mod fixtures;
 pub mod installation;
+mod judging;
 #[cfg(test)]
 mod model_tests;
 mod orders;
 mod perform;
+mod polling;
 pub mod ports;
+pub mod recording;
 pub mod reload;
 mod running;
 pub mod status;

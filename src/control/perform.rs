@@ -1,10 +1,13 @@
 //! Acts on the world: writes down, publishes, tells.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::control::ports::{
-    JournalLine, Notifier, OutboxDraft, StateError, StateReader, StateWriter, Transition,
+    JournalLine, KnownEvidence, MetricSource, Notifier, OutboxDraft, StateError, StateReader,
+    StateWriter, Transition,
 };
+use crate::control::recording::Recordings;
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagIndex, FlagName};
@@ -43,6 +46,12 @@ pub(crate) struct Performer {
     /// Whether what is decided can be written down.
     pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,
+    /// Whom custom checks ask.
+    pub(crate) metrics: Arc<dyn MetricSource>,
+    /// What the judges are told.
+    pub(crate) recordings: Recordings,
+    /// What was known of harm before the process, by flag.
+    pub(crate) evidence: BTreeMap<FlagName, KnownEvidence>,
     /// Who is told by a message.
     pub(crate) targets: Vec<NotifyTarget>,
     /// While a configuration is being put in place, changes are gathered for one swap.

@@ -1,10 +1,12 @@
 //! What the control plane needs from outside, as traits; the adapters implement them.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::evidence::TickCounts;
+use crate::domain::further::{Question, Sample, Silence};
 use crate::domain::ids::FlagName;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
@@ -13,6 +15,16 @@ use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecor
 pub trait EvidenceSource: Send {
     /// What was counted since the last call, for each flag.
     fn collect(&mut self) -> BTreeMap<FlagName, TickCounts>;
+}
+
+/// An answer on its way.
+pub type Asking = Pin<Box<dyn Future<Output = Result<Sample, Silence>> + Send>>;
+
+/// Asks other systems for the numbers of custom checks.
+pub trait MetricSource: Send + Sync {
+    /// Asks. The answer, or why there is none, comes within the question's timeout; dropping it
+    /// ends the exchange. Nothing is asked before it is awaited.
+    fn ask(&self, question: Question) -> Asking;
 }
 
 /// What belongs together when a rollout changes, and is written down as a whole or not at all.

@@ -6,20 +6,18 @@ use std::time::Duration;
 use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
 use crate::control::installation::{PlannedRollout, tells_off};
+use crate::control::judging::{Judged, Judging};
 use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
-use crate::control::ports::{HistoryPoint, JournalLine, OutboxDraft, StateError, Transition};
+use crate::control::ports::{JournalLine, OutboxDraft, StateError, Transition};
 use crate::control::status::ArmStatus;
-use crate::control::watching::Watching;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::{FlagIndex, FlagName};
-use crate::domain::judge::tripwire::CanaryEndpoints;
-use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, Verdict};
 use crate::domain::rollout::{
     Effect, Event, JournalEntry, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord,
     RolloutState, StageWeights, Step, step,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::variant::PerVariant;
 
 /// Lines of the journal that a status shows.
 pub(crate) const JOURNAL_SHOWN: usize = 20;
@@ -33,16 +31,7 @@ pub(crate) struct RunningRollout {
     pub(crate) name: FlagName,
     pub(super) plan: RolloutPlan,
     pub(super) state: RolloutState,
-    settings: JudgeSettings,
-    pub(super) judge: Judge,
-    /// How the data plane counts its callers.
-    watching: Watching,
-    /// Which attempt it has judged.
-    attempt: u32,
-    /// When the evidence that is judged begins.
-    judged_since: Timestamp,
-    /// What the judge said last; the one that ended the rollout, once it has ended.
-    pub(super) verdict: Verdict,
+    pub(super) judging: Judging,
     /// What was seen in the last tick.
     pub(super) last_tick: PerVariant<ArmStatus>,
     /// The weights that were written down last: with no more than these it may go on unwritten.
@@ -58,19 +47,14 @@ pub(crate) struct RunningRollout {
 impl RunningRollout {
     /// A rollout in a state, with nothing written down yet.
     pub(crate) fn new(planned: PlannedRollout, state: RolloutState, performer: &Performer) -> Self {
-        let PlannedRollout { flag, plan, judge } = planned;
+        let judging = Judging::new(&planned, state.attempt, performer);
         Self {
-            flag,
-            name: performer.routing.flag(flag).name.clone(),
+            flag: planned.flag,
+            name: performer.routing.flag(planned.flag).name.clone(),
             written: StageWeights::default(),
-            plan,
-            judge: Judge::new(judge.clone()),
-            watching: Watching::default(),
-            settings: judge,
-            attempt: state.attempt,
+            plan: planned.plan,
+            judging,
             state,
-            judged_since: Timestamp::default(),
-            verdict: Verdict::NOTHING_SEEN,
             attempted: None,
             held: None,
             last_tick: PerVariant::default(),
@@ -86,6 +70,15 @@ impl RunningRollout {
     ) -> Self {
         let mut rollout = Self::new(planned, record.state.clone(), performer);
         rollout.written = record.weights.clone();
+        if let Some(known) = performer.evidence.get(&rollout.name) {
+            let Self {
+                plan,
+                state,
+                judging,
+                ..
+            } = &mut rollout;
+            judging.resume(Judged { plan, state }, known);
+        }
         rollout
     }
 
@@ -133,19 +126,20 @@ impl RunningRollout {
         performer: &mut Performer,
         moment: &Moment<'_>,
     ) {
-        let PlannedRollout { flag, plan, judge } = planned;
+        let PlannedRollout {
+            flag,
+            plan,
+            judge,
+            further,
+        } = planned;
         let before = PlanBefore {
             stages: self.plan.shapes(),
             weights: self.plan.weights_at(&self.state),
         };
-        let is_judged_anew = judge != self.settings;
+        let checks = (judge, further);
+        let is_judged_anew = self.judging.replace(checks, &self.name, performer);
         self.flag = flag;
         self.plan = plan;
-        if is_judged_anew {
-            self.judge = Judge::new(judge.clone());
-            self.settings = judge;
-            self.watching.end(&self.name, &performer.ledger);
-        }
         let event = Event::PlanChanged {
             before,
             is_judged_anew,
@@ -158,21 +152,15 @@ impl RunningRollout {
 
     /// Decides requests by weights from now on, and counts callers while there are any of canary.
     fn publish(&mut self, weights: &StageWeights, state: &RolloutState, performer: &mut Performer) {
-        if state.phase.is_judged() {
-            self.watching.begin(&self.name, &performer.ledger);
-        } else {
-            self.watching.end(&self.name, &performer.ledger);
-        }
+        let plan = &self.plan;
+        self.judging.watch(Judged { plan, state }, performer);
         performer.publish_weights(self.flag, weights, state);
     }
 
-    /// Ends a tick at the data plane, before it is collected: callers are counted in the next one.
+    /// Ends a tick at the data plane, before it is collected.
     pub(crate) fn end_tick(&mut self, now: Timestamp) {
-        if self.is_judged() {
-            let stage = self.plan.stage_context(&self.state, self.judged_since);
-            let callers = self.judge.next_tick(&stage, now);
-            self.watching.count(self.state.epoch, callers);
-        }
+        let Self { plan, state, .. } = self;
+        self.judging.end_tick(Judged { plan, state }, now);
     }
 
     /// Judges a tick and takes the step that follows. What comes after the end is nobody's
@@ -185,32 +173,17 @@ impl RunningRollout {
     ) {
         self.last_tick = tick_status(counts);
         if self.is_judged() {
-            let stage = self.plan.stage_context(&self.state, self.judged_since);
-            self.verdict = self.judge.observe(counts, &stage, moment.now);
-            self.watching.cut_at(&self.judge.sight());
+            let Self { plan, state, .. } = self;
+            let judged = Judged { plan, state };
+            self.judging.tick(counts, judged, moment.now, performer);
         } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
             return;
         }
         let event = Event::Tick {
-            verdict: self.verdict.clone(),
-            requests: self.judge.stage_requests(),
+            verdict: self.judging.verdict.clone(),
+            requests: self.judging.judge.stage_requests(),
         };
         self.advance_or_hold(event, moment, performer);
-    }
-
-    /// What a tick adds to the history; nothing where nothing was counted.
-    pub(crate) fn history(&self, counts: &TickCounts, span_seconds: u32) -> Option<HistoryPoint> {
-        let is_empty = Variant::ALL
-            .iter()
-            .all(|variant| counts.total(*variant).is_empty());
-        (!is_empty).then(|| HistoryPoint {
-            flag: self.name.clone(),
-            at_unix_ms: now_unix_ms(),
-            span_seconds,
-            phase: self.state.phase.as_str().to_owned(),
-            stage: self.state.stage,
-            counts: counts.clone(),
-        })
     }
 
     /// Asks the tripwire between ticks: every endpoint of canary refuses.
@@ -220,10 +193,7 @@ impl RunningRollout {
         moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
-        let endpoints = CanaryEndpoints::AllRefuse;
-        let found = self.judge.check_tripwire(partial, endpoints, moment.now);
-        if let Some(finding) = found.filter(Finding::is_breach) {
-            self.verdict = Verdict::from_findings(vec![finding.clone()]);
+        if let Some(finding) = self.judging.check_refused(partial, moment.now) {
             self.advance_or_hold(Event::Tripped { finding }, moment, performer);
         }
     }
@@ -315,23 +285,12 @@ impl RunningRollout {
                     self.state = state.clone();
                 }
                 Effect::RestartEvidence => {
-                    self.restart_evidence(&state, moment.now);
+                    let (plan, state) = (&self.plan, &state);
+                    self.judging.start_stage(Judged { plan, state }, moment.now);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Judges from now on. A release that is tried again is judged by a judge that knows nothing of it.
-    fn restart_evidence(&mut self, state: &RolloutState, now: Timestamp) {
-        if state.attempt != self.attempt {
-            self.attempt = state.attempt;
-            self.judge = Judge::new(self.settings.clone());
-        }
-        self.judge.start_stage();
-        self.watching.count(state.epoch, CallersTick::default());
-        self.judged_since = now;
-        self.verdict = Verdict::NOTHING_SEEN;
     }
 
     fn persist(
@@ -346,6 +305,9 @@ impl RunningRollout {
         } else {
             Unwritten::Refused
         };
+        let (plan, state) = (&self.plan, &record.state);
+        let known = self.judging.known(Judged { plan, state });
+        performer.writer.keep_evidence(known);
         let mut transition = Transition {
             record: Some(record.clone()),
             lines: vec![line.clone()],

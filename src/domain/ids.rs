@@ -88,6 +88,8 @@ names! {
     TokenName;
     /// The name of a target: someone who is told of changes.
     TargetName;
+    /// The name of a custom check.
+    CustomCheckName;
 }
 
 macro_rules! indexes {

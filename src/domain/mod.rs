@@ -15,6 +15,7 @@ pub mod caller;
 pub mod decision;
 pub mod evidence;
 pub mod flag;
+pub mod further;
 pub mod group;
 pub mod identity;
 pub mod ids;

@@ -155,7 +155,7 @@ mod tests {
                 flag,
                 phase: "watching".to_owned(),
                 stage: 5,
-                evidence: vec![("error_rate", 0.5)],
+                evidence: vec![("error_rate".to_owned(), 0.5)],
             }],
             notifications: vec![NotificationSample {
                 target: "chat".to_owned(),

@@ -129,7 +129,7 @@ pub struct RolloutSample {
     /// Its stage, counted from 1.
     pub stage: usize,
     /// By check, how much of the evidence that a rollback needs is there.
-    pub evidence: Vec<(&'static str, f64)>,
+    pub evidence: Vec<(String, f64)>,
 }
 
 /// Notifications of one target.

@@ -88,6 +88,16 @@ impl HttpClients {
                 reason: error.to_string(),
             })?;
         }
+        Ok(self.trusting(roots))
+    }
+
+    /// A client for plain `http`: it trusts nobody, so there is no TLS, and the system's authorities
+    /// need not be read.
+    pub fn plain(&self) -> HttpClient {
+        self.trusting(RootCertStore::empty())
+    }
+
+    fn trusting(&self, roots: RootCertStore) -> HttpClient {
         let versions = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions();
         #[allow(
@@ -96,9 +106,9 @@ impl HttpClients {
         )]
         let versions = versions.expect("the provider knows the default versions");
         let tls = versions.with_root_certificates(roots).with_no_client_auth();
-        Ok(HttpClient {
+        HttpClient {
             client: client(tls),
-        })
+        }
     }
 }
 

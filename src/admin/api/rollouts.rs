@@ -3,7 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 
 use crate::admin::AdminState;
@@ -33,6 +34,19 @@ pub(crate) async fn show(
         .cloned()
         .map(Json)
         .ok_or_else(|| ApiError::NotFound(format!("flag `{flag}` has no rollout")))
+}
+
+/// The media type of JSON lines.
+const JSON_LINES: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/jsonl")];
+
+/// What the judge was told, tick by tick.
+pub(crate) async fn trace(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
+    let trace = state.recordings.trace(&flag);
+    let unknown = || ApiError::NotFound(format!("flag `{flag}` has no rollout"));
+    Ok((JSON_LINES, trace.ok_or_else(unknown)?))
 }
 
 /// What may be said, as an example.

@@ -32,7 +32,7 @@ impl SimulatedDemo {
         let flags = scenario::config(trials, &nowhere)?.flags;
         let rollouts = flags.into_iter().filter_map(|entry| entry.rollout);
         let simulation = |(seed, (trial, rollout)): (u64, (&Trial, RolloutConfig))| {
-            let RolloutConfig { plan, judge } = rollout;
+            let RolloutConfig { plan, judge, .. } = rollout;
             let world = World {
                 crowd: scenario::CROWD,
                 groups: Vec::new(),

@@ -22,6 +22,7 @@ fn line(finding: &Finding) -> Line {
         Assessment::Pass => (Tone::Good, "fine"),
         Assessment::Undecided => (Tone::Doubtful, "undecided"),
         Assessment::NeedsData => (Tone::Dim, "needs data"),
+        Assessment::Unmet => (Tone::Doubtful, "not met"),
         Assessment::Breach => (Tone::Bad, "HARM"),
     };
     let value = |value: f64| match finding.check {
@@ -38,12 +39,13 @@ fn line(finding: &Finding) -> Line {
         | CheckName::LatencyP90
         | CheckName::LatencyP99
         | CheckName::LatencyMean => words::milliseconds(Some(value)),
+        CheckName::ReleaseWhen | CheckName::Custom(_) => format!("{value:.2}"),
     };
     let stable = finding.stable.map_or_else(|| "-".to_owned(), value);
     let (filled, rest) = bar(finding.evidence, BAR);
     let group = finding.group.as_ref();
     let where_ = group.map_or_else(String::new, |group| format!(" in {group}"));
-    Line::of(Tone::Plain, format!("  {:<9}", name(finding.check)))
+    Line::of(Tone::Plain, format!("  {:<9}", name(&finding.check)))
         .and(Tone::Canary, format!("{:>7}", value(finding.canary)))
         .and(Tone::Stable, format!("  stable {stable:>7}"))
         .and(Tone::Plain, format!("  limit {:>7}", value(finding.bound)))
@@ -53,19 +55,19 @@ fn line(finding: &Finding) -> Line {
         .and(tone, format!(" {word}{where_}"))
 }
 
-const fn name(check: CheckName) -> &'static str {
+fn name(check: &CheckName) -> &str {
     match check {
         CheckName::ErrorRate | CheckName::ErrorRateMax => "failures",
         CheckName::LatencyP50 => "p50",
         CheckName::LatencyP90 => "p90",
         CheckName::LatencyP99 => "p99",
         CheckName::LatencyMean => "mean",
-        CheckName::Tripwire => "tripwire",
         CheckName::ClientErrors => "4xx",
         CheckName::AnswerSize => "size",
         CheckName::ContentType => "type",
         CheckName::Feedback => "bad ratings",
         CheckName::FeedbackMin => "rating",
         CheckName::Split => "split",
+        CheckName::Tripwire | CheckName::ReleaseWhen | CheckName::Custom(_) => check.as_str(),
     }
 }

@@ -1,6 +1,7 @@
 //! `serin rollout`: look at rollouts, and move them.
 
 mod list;
+mod record;
 mod show;
 mod verbs;
 mod wait;
@@ -29,6 +30,8 @@ pub(crate) enum Rollout {
     Abort(verbs::Verb),
     /// Begin again after a rollback or an abort.
     Retry(verbs::Verb),
+    /// Print what the judge was told, tick by tick, for `serin replay`.
+    Record(record::Record),
     /// Wait until a rollout has succeeded, or is where it is wanted.
     Wait(wait::Wait),
 }
@@ -45,6 +48,7 @@ impl Rollout {
             Self::Rollback(verb) => verb.run("rollback"),
             Self::Abort(verb) => verb.run("abort"),
             Self::Retry(verb) => verb.run("retry"),
+            Self::Record(record) => record.run(),
             Self::Wait(wait) => wait.run(),
         }
     }

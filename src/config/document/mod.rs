@@ -4,6 +4,7 @@
 //! together; that is the business of the file of each section. Keys that a type does not have are
 //! problems, each with a suggestion: see [`super::reader`], which reads them all.
 
+mod further;
 mod operating;
 mod rollout;
 
@@ -23,6 +24,9 @@ use crate::config::defaults::WORKERS_MAX;
 use crate::config::text::{CookieName, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
+pub(in crate::config) use further::{
+    CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
+};
 pub(in crate::config) use operating::{
     AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
     TokenDocument,
@@ -85,6 +89,9 @@ pub(in crate::config) struct Document {
     /// Which requests go where: at least one. The best match wins, wherever it stands in the list.
     #[schemars(length(min = 1))]
     pub(in crate::config) routes: Option<Placed<Vec<Placed<RouteDocument>>>>,
+    /// Where custom checks find their metrics.
+    #[serde(default)]
+    pub(in crate::config) metrics: MetricsDocument,
     /// Who is told of changes by a message.
     pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::domain::further::Condition;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX};
+use crate::config::document::further::CustomCheckDocument;
 use crate::config::rating::Rating;
 use crate::config::text::{Increase, NonEmpty, Span};
 use crate::config::written::{Count, Placed, ShortOr, Written};
@@ -34,6 +36,8 @@ pub(in crate::config) struct RolloutDocument {
     pub(in crate::config) checks: ChecksDocument,
     /// How easily the judge takes alarm, and what it tolerates unless `checks` say otherwise.
     pub(in crate::config) sensitivity: Option<SensitivityDocument>,
+    /// What must be so before a stage passes: a condition such as `latency_mean_ms < 1000`.
+    pub(in crate::config) release_when: Option<Written<Condition>>,
     /// Whether it begins by itself.
     pub(in crate::config) start: Option<StartDocument>,
     /// Whether it acts on its verdicts.
@@ -160,7 +164,7 @@ pub(in crate::config) struct StageDocument {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with `error_rate`, `latency`, `feedback` or `split`"
+    expecting = "a map with `error_rate`, `latency`, `feedback`, `split` or `custom`"
 )]
 pub(in crate::config) struct ChecksDocument {
     #[serde(default)]
@@ -174,6 +178,8 @@ pub(in crate::config) struct ChecksDocument {
     #[serde(default)]
     #[expect(dead_code, reason = "there is nothing to set")]
     pub(in crate::config) split: SplitDocument,
+    /// Numbers of other systems, held to limits.
+    pub(in crate::config) custom: Option<Placed<Vec<Placed<CustomCheckDocument>>>>,
 }
 
 /// Tolerated ratings.

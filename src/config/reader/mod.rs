@@ -199,6 +199,17 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     }
 
     /// The text of a variable may mean a number.
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
+        let unfit = self.unfit_if_hidden(&visitor);
+        match self.text_of_variables().and_then(|text| text.parse().ok()) {
+            Some(value) => visitor
+                .visit_f64(value)
+                .map_err(|refusal: Refusal| unfit.unwrap_or_else(|| refusal.at(self.node.place))),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    /// The text of a variable may mean a whole number.
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         let unfit = self.unfit_if_hidden(&visitor);
         match self.text_of_variables().and_then(|text| text.parse().ok()) {
@@ -319,7 +330,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 char str string bytes byte_buf unit
         unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }

@@ -262,6 +262,12 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("RouteDocument", "path", json!("/")),
     ];
+    let of_check = [
+        ("every", defaults::CUSTOM_EVERY),
+        ("timeout", defaults::CUSTOM_TIMEOUT),
+        ("max_age", defaults::CUSTOM_MAX_AGE),
+    ];
+    found.extend(of_check.map(|(key, time)| ("CustomCheckDocument", key, duration(time))));
     for key in ["p50", "p90", "p99"] {
         found.push(("LatencyDocument", key, json!("5%")));
     }

@@ -61,7 +61,9 @@ pub struct Judge {
     counting_since: Option<Timestamp>,
     /// The starts of the tick that ended last; `None` while canary was cold in it.
     starts: Option<Vec<CallerStart>>,
-    /// How many ticks and stages there were.
+    /// Whether it began with what another one knew.
+    has_history: bool,
+    /// What the tests were told last, and of how many stages they were.
     tick: Tick,
     stages: i64,
     /// Everything since the stage began, the warm-up included; to be shown.
@@ -89,7 +91,10 @@ impl Judge {
         let sequential = settings.sequential();
         let mut tests = SequentialJudge::restore(sequential, SECONDS_PER_TICK, evidence)?;
         tests.begin_process_anew();
-        Ok(Self::with(settings, tests))
+        Ok(Self {
+            has_history: true,
+            ..Self::with(settings, tests)
+        })
     }
 
     fn with(settings: JudgeSettings, tests: SequentialJudge) -> Self {
@@ -99,6 +104,7 @@ impl Judge {
             tests,
             counting_since: None,
             starts: None,
+            has_history: false,
             tick: Tick::default(),
             stages: 0,
             seen: TickCounts::default(),
@@ -106,6 +112,11 @@ impl Judge {
             requests: PerVariant::default(),
             recent: EvidenceWindow::new(TRIPWIRE_SECONDS),
         }
+    }
+
+    /// Whether it goes on from what another one knew, and has been told nothing yet.
+    pub const fn has_history(&self) -> bool {
+        self.has_history && self.tick.number == 0
     }
 
     /// Everything that is known of harm, to be stored.

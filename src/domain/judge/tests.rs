@@ -227,7 +227,7 @@ fn without_stable_nothing_passes_and_nothing_is_undecided() {
 fn a_slower_canary_is_a_breach_of_the_quantile_it_moves() {
     let slower = verdict(arm(200, 0, 80), arm(1800, 0, 50));
     assert_eq!(slower.action, Action::Rollback, "{slower:#?}");
-    let checks = slower.breaches().map(|found| found.check);
+    let checks = slower.breaches().map(|found| found.check.clone());
     let is_latency = |check: CheckName| check.as_str().starts_with("latency_p");
     assert!(checks.into_iter().all(is_latency), "{slower:#?}");
     let slightly = verdict(arm(200, 2, 52), arm(1800, 18, 50));
@@ -307,7 +307,7 @@ fn the_mean_is_held_against_its_goal() {
     assert_eq!(above.action, Action::Hold, "{above:#?}");
     assert!(!above.is_undecided);
     let breach = judged(200);
-    let checks: Vec<_> = breach.breaches().map(|found| found.check).collect();
+    let checks: Vec<_> = breach.breaches().map(|found| found.check.clone()).collect();
     assert_eq!(checks, [CheckName::LatencyMean], "{breach:#?}");
 }
 
@@ -322,7 +322,10 @@ fn a_common_outage_breaks_only_the_fixed_limit() {
         ..JudgeSettings::default()
     };
     let guarded = judged(settings, &stage, [arms()]);
-    let checks: Vec<_> = guarded.breaches().map(|found| found.check).collect();
+    let checks: Vec<_> = guarded
+        .breaches()
+        .map(|found| found.check.clone())
+        .collect();
     assert_eq!(checks, [CheckName::ErrorRateMax]);
 }
 

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as Unreadable, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::domain::ids::GroupName;
+use crate::domain::ids::{CustomCheckName, GroupName};
 use crate::domain::variant::PerVariant;
 
 /// What is to be done with the rollout.
@@ -115,8 +117,8 @@ impl Verdict {
     }
 }
 
-/// Which check found something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Which check found something; written as one word, whichever it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckName {
     /// Failures compared with stable's.
@@ -145,11 +147,23 @@ pub enum CheckName {
     Split,
     /// Canary is dead.
     Tripwire,
+    /// The written condition on which a stage may pass.
+    ReleaseWhen,
+    /// A custom check.
+    #[serde(untagged)]
+    Custom(CustomCheckName),
 }
 
 impl CheckName {
+    /// Whether a word names a check that is always there, so that no custom check may have it.
+    pub fn is_built_in(word: &str) -> bool {
+        // What reads the journal decides, so that the two cannot disagree.
+        let word: StrDeserializer<'_, Unreadable> = word.into_deserializer();
+        matches!(Self::deserialize(word), Ok(read) if !matches!(read, Self::Custom(_)))
+    }
+
     /// The word used in the API, metric labels and the journal.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::ErrorRate => "error_rate",
             Self::ErrorRateMax => "error_rate_max",
@@ -164,6 +178,8 @@ impl CheckName {
             Self::FeedbackMin => "feedback_min",
             Self::Split => "split",
             Self::Tripwire => "tripwire",
+            Self::ReleaseWhen => "release_when",
+            Self::Custom(name) => name.as_str(),
         }
     }
 }
@@ -184,6 +200,8 @@ pub enum Assessment {
     Undecided,
     /// Too little was seen.
     NeedsData,
+    /// What was asked for is not so. Nothing goes on before it is, and it is no sign of harm.
+    Unmet,
     /// Canary does harm, beyond what chance explains.
     Breach,
 }
@@ -282,6 +300,29 @@ mod tests {
             missing: None,
             reason: String::new(),
         }
+    }
+
+    #[test]
+    fn what_is_not_met_is_never_taken_for_undecided() {
+        let verdict = Verdict::from_findings(vec![finding(Assessment::Pass)]);
+        let verdict = verdict.joined(vec![finding(Assessment::Unmet)]);
+        assert_eq!(verdict.action, Action::Hold);
+        assert!(!verdict.is_undecided);
+    }
+
+    #[test]
+    fn a_custom_check_is_stored_by_its_name_and_read_back() {
+        let custom = CheckName::Custom("orders-per-minute".parse().unwrap());
+        for (check, word) in [
+            (custom, "\"orders-per-minute\""),
+            (CheckName::ErrorRate, "\"error_rate\""),
+            (CheckName::ReleaseWhen, "\"release_when\""),
+        ] {
+            assert_eq!(serde_json::to_string(&check).unwrap(), word);
+            assert_eq!(serde_json::from_str::<CheckName>(word).unwrap(), check);
+        }
+        assert!(serde_json::from_str::<CheckName>("\"a b\"").is_err());
+        assert!(CheckName::is_built_in("latency_p50") && !CheckName::is_built_in("orders"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod record;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::{
-    Ruling, SequentialJudge, SequentialSettings, Tick, Tolerances, Unit,
+    Evidence, Ruling, SequentialJudge, SequentialSettings, Tick, Tolerances, Unit,
 };
 use crate::domain::judge::verdict::Action;
 
@@ -32,6 +32,8 @@ pub struct Trace {
     pub settings: SequentialSettings,
     /// What the header says should come out.
     pub expected: Option<Expected>,
+    /// What the judge knew before the first tick; nothing, but after a restart.
+    pub evidence: Option<Evidence>,
     /// The ticks, in order.
     pub ticks: Vec<Tick>,
 }
@@ -82,6 +84,9 @@ struct Header {
     params: Option<params::Params>,
     #[serde(default)]
     expect: Option<Expected>,
+    /// What the judge knew before the first tick: a recorder's own addition to the format.
+    #[serde(default)]
+    evidence: Option<Evidence>,
 }
 
 /// The first line as it is written.
@@ -93,6 +98,8 @@ struct WrittenHeader<'a> {
     sub: u32,
     sub_z: u32,
     params: params::Params,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a Evidence>,
 }
 
 impl Trace {
@@ -139,6 +146,7 @@ impl Trace {
         name: &str,
         settings: &SequentialSettings,
         seconds_per_tick: f64,
+        evidence: Option<&Evidence>,
     ) -> Result<String, serde_json::Error> {
         serde_json::to_string(&WrittenHeader {
             format: FORMAT,
@@ -147,6 +155,7 @@ impl Trace {
             sub: 16,
             sub_z: 4,
             params: params::Params::from(settings),
+            evidence,
         })
     }
 
@@ -174,9 +183,15 @@ impl Trace {
         verdict
     }
 
-    /// A judge for the trace, that has seen nothing yet.
+    /// A judge for the trace, that knows what the header says.
     pub fn judge(&self) -> SequentialJudge {
-        SequentialJudge::new(self.settings.clone(), self.seconds_per_tick)
+        let (settings, seconds) = (self.settings.clone(), self.seconds_per_tick);
+        let restored = self.evidence.clone().and_then(|evidence| {
+            let mut judge = SequentialJudge::restore(settings.clone(), seconds, evidence).ok()?;
+            judge.begin_process_anew();
+            Some(judge)
+        });
+        restored.unwrap_or_else(|| SequentialJudge::new(settings, seconds))
     }
 }
 
@@ -207,11 +222,16 @@ fn header(line: &str) -> Result<Trace, String> {
     let mut settings = SequentialSettings::default();
     header.tolerances.unwrap_or_default().apply(&mut settings);
     header.params.unwrap_or_default().apply(&mut settings)?;
+    if let Some(evidence) = header.evidence.clone() {
+        let restored = SequentialJudge::restore(settings.clone(), header.tick_s, evidence);
+        restored.map_err(|error| format!("evidence: {error}"))?;
+    }
     Ok(Trace {
         name: header.name,
         seconds_per_tick: header.tick_s,
         settings,
         expected: header.expect,
+        evidence: header.evidence,
         ticks: Vec::new(),
     })
 }

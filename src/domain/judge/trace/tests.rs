@@ -180,7 +180,7 @@ fn what_is_recorded_is_read_back() {
     let original =
         Trace::parse(&[CALLERS, &tick_of(&canary.replace('\n', ""))].join("\n")).unwrap();
     let lines = [
-        Trace::header_line("recorded", &settings, 2.5).unwrap(),
+        Trace::header_line("recorded", &settings, 2.5, None).unwrap(),
         Trace::tick_line(&original.ticks[0]).unwrap(),
     ];
     let read = Trace::parse(&lines.join("\n")).unwrap();

@@ -181,7 +181,7 @@ impl Writer<'_> {
         };
         let what = match assessment {
             Assessment::NeedsData => "to judge at all",
-            Assessment::Undecided | Assessment::Pass | Assessment::Breach => {
+            Assessment::Undecided | Assessment::Unmet | Assessment::Pass | Assessment::Breach => {
                 "to show that it does no harm"
             }
         };

@@ -1,0 +1,200 @@
+//! How a rollout is judged: by its judge, by what is asked elsewhere, and by whom the data plane counts.
+
+use std::time::Duration;
+
+use crate::control::installation::PlannedRollout;
+use crate::control::perform::Performer;
+use crate::control::polling::{Polling, Stage};
+use crate::control::ports::KnownEvidence;
+use crate::control::recording::Recordings;
+use crate::control::watching::Watching;
+use crate::domain::evidence::TickCounts;
+use crate::domain::further::FurtherChecks;
+use crate::domain::ids::FlagName;
+use crate::domain::judge::tripwire::CanaryEndpoints;
+use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, Verdict};
+use crate::domain::rollout::{RolloutPlan, RolloutState};
+use crate::domain::timestamp::Timestamp;
+
+/// How often what is known of harm is left to be written; the writer takes it along once a minute.
+const KEPT_EVERY: Duration = Duration::from_secs(20);
+
+/// All that judges one rollout.
+pub(crate) struct Judging {
+    settings: JudgeSettings,
+    pub(super) judge: Judge,
+    polling: Polling,
+    watching: Watching,
+    recordings: Recordings,
+    /// Which attempt it has judged.
+    attempt: u32,
+    /// When the evidence that is judged begins.
+    since: Timestamp,
+    /// When what is known was last left to be written.
+    kept: Timestamp,
+    /// What the judge said last; the one that ended the rollout, once it has ended.
+    pub(super) verdict: Verdict,
+}
+
+/// The rollout that is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Judged<'a> {
+    pub(crate) plan: &'a RolloutPlan,
+    pub(crate) state: &'a RolloutState,
+}
+
+impl Judged<'_> {
+    const fn flag(&self) -> &FlagName {
+        self.plan.flag()
+    }
+}
+
+impl Judging {
+    /// A judge that knows nothing of the rollout.
+    pub(crate) fn new(planned: &PlannedRollout, attempt: u32, performer: &Performer) -> Self {
+        let judge = Judge::new(planned.judge.clone());
+        performer.recordings.begin(planned.plan.flag(), &judge);
+        Self {
+            settings: planned.judge.clone(),
+            judge,
+            polling: Polling::new(planned.further.clone()),
+            watching: Watching::default(),
+            recordings: performer.recordings.clone(),
+            attempt,
+            since: Timestamp::default(),
+            kept: Timestamp::default(),
+            verdict: Verdict::NOTHING_SEEN,
+        }
+    }
+
+    /// Goes on from what was known before the process, if it is about this rollout, this attempt and these
+    /// settings.
+    pub(crate) fn resume(&mut self, judged: Judged<'_>, known: &KnownEvidence) {
+        let is_of_it = known.release == *judged.plan.release()
+            && known.attempt == judged.state.attempt
+            && known.judged_by == self.judged_by();
+        if !is_of_it {
+            return;
+        }
+        match Judge::restore(self.settings.clone(), known.evidence.clone()) {
+            Ok(judge) => {
+                self.judge = judge;
+                self.recordings.begin(judged.flag(), &self.judge);
+            }
+            Err(error) => {
+                let flag = judged.flag();
+                tracing::warn!(%flag, %error, "evidence from before the start is not taken up again");
+            }
+        }
+    }
+
+    /// Goes by these settings and checks from now on; tells whether they are others than before, so that
+    /// the stage is judged anew.
+    pub(crate) fn replace(
+        &mut self,
+        (settings, further): (JudgeSettings, FurtherChecks),
+        flag: &FlagName,
+        performer: &Performer,
+    ) -> bool {
+        let is_other = self.polling.replace(further) | (settings != self.settings);
+        if is_other {
+            self.settings = settings;
+            self.begin(flag);
+            self.watching.end(flag, &performer.ledger);
+        }
+        is_other
+    }
+
+    /// Has snapshots that are made from now on count callers, while canary has any.
+    pub(crate) fn watch(&mut self, judged: Judged<'_>, performer: &Performer) {
+        let (flag, ledger) = (judged.flag(), &performer.ledger);
+        if judged.state.phase.is_judged() {
+            self.watching.begin(flag, ledger);
+        } else {
+            self.watching.end(flag, ledger);
+        }
+    }
+
+    /// Ends a tick at the data plane, before it is collected: callers are counted in the next one.
+    pub(crate) fn end_tick(&mut self, judged: Judged<'_>, now: Timestamp) {
+        if judged.state.phase.is_judged() {
+            let stage = judged.plan.stage_context(judged.state, self.since);
+            let callers = self.judge.next_tick(&stage, now);
+            self.watching.count(judged.state.epoch, callers);
+        }
+    }
+
+    /// Judges a tick.
+    pub(crate) fn tick(
+        &mut self,
+        counts: &TickCounts,
+        judged: Judged<'_>,
+        now: Timestamp,
+        performer: &mut Performer,
+    ) {
+        let Judged { plan, state } = judged;
+        let context = plan.stage_context(state, self.since);
+        let verdict = self.judge.observe(counts, &context, now);
+        self.recordings.add(judged.flag(), &self.judge);
+        self.watching.cut_at(&self.judge.sight());
+        let stage = Stage {
+            plan,
+            state,
+            judge: &self.judge,
+            counted_from: context.counted_from,
+            now,
+        };
+        self.verdict = verdict.joined(self.polling.look(&stage, &performer.metrics));
+        if now - self.kept >= KEPT_EVERY {
+            self.kept = now;
+            performer.writer.keep_evidence(self.known(judged));
+        }
+    }
+
+    /// What is known of harm, to be written.
+    pub(crate) fn known(&self, judged: Judged<'_>) -> KnownEvidence {
+        KnownEvidence {
+            flag: judged.flag().clone(),
+            release: judged.plan.release().clone(),
+            attempt: self.attempt,
+            judged_by: self.judged_by(),
+            evidence: self.judge.evidence(),
+        }
+    }
+
+    /// Asks the tripwire between ticks: every endpoint of canary refuses. Gives what it found if that is
+    /// harm.
+    pub(crate) fn check_refused(
+        &mut self,
+        partial: &TickCounts,
+        now: Timestamp,
+    ) -> Option<Finding> {
+        let endpoints = CanaryEndpoints::AllRefuse;
+        let found = self.judge.check_tripwire(partial, endpoints, now);
+        let finding = found.filter(Finding::is_breach)?;
+        self.verdict = Verdict::from_findings(vec![finding.clone()]);
+        Some(finding)
+    }
+
+    /// Begins a stage. A release that is tried again is judged by a judge that knows nothing of it.
+    pub(crate) fn start_stage(&mut self, judged: Judged<'_>, now: Timestamp) {
+        if judged.state.attempt != self.attempt {
+            self.attempt = judged.state.attempt;
+            self.begin(judged.flag());
+        }
+        self.judge.start_stage();
+        self.watching
+            .count(judged.state.epoch, CallersTick::default());
+        self.since = now;
+        self.verdict = Verdict::NOTHING_SEEN;
+    }
+
+    fn begin(&mut self, flag: &FlagName) {
+        self.judge = Judge::new(self.settings.clone());
+        self.recordings.begin(flag, &self.judge);
+    }
+
+    fn judged_by(&self) -> String {
+        format!("{:?}", self.settings)
+    }
+}
