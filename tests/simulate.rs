@@ -33,6 +33,7 @@ flags:
       watch: 30s
       gates: [{ before: 25%, approve: manual }]
       mode: observe
+      release_when: "latency_mean_ms < 1000"
   dark: { stable: v1, canary: v2 }
 routes: [{ path: /, flag: orders }]
 "#;
@@ -81,6 +82,7 @@ fn a_healthy_plan_is_promoted_and_the_answer_says_how_long_it_takes() {
     let setting = &answer["setting"];
     assert_eq!(setting["callers"], 2_000);
     assert_eq!(setting["stages"][0], "beta 50%");
+    assert_eq!(setting["not_simulated"][0], "release_when");
     let waits = answer["waited_for"].as_array().unwrap();
     assert!(waits.iter().any(|wait| wait["for"] == "the hold"));
 }

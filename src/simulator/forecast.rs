@@ -107,7 +107,7 @@ impl Forecast {
         let mut seconds = BTreeMap::<Waited, u64>::new();
         for ending in &self.endings {
             for (waited, more) in &ending.waits {
-                *seconds.entry(*waited).or_default() += more;
+                *seconds.entry(waited.clone()).or_default() += more;
             }
         }
         let all: u64 = self

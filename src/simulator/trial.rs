@@ -51,7 +51,7 @@ pub struct Ending {
 }
 
 /// What a rollout came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Came {
     /// Canary has everything that the plan gives it.
     Succeeded,
@@ -64,7 +64,7 @@ pub enum Came {
 }
 
 /// What a stage waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Waited {
     /// Its hold had not passed.
     Hold,
@@ -74,6 +74,8 @@ pub enum Waited {
     Data(CheckName),
     /// A check that had seen enough, and neither harm nor harmlessness.
     Proof(CheckName),
+    /// A check of something that was not so.
+    Condition(CheckName),
 }
 
 impl Trial {
@@ -187,8 +189,9 @@ impl<'a> Rollout<'a> {
             self.wait_for(Waited::Requests);
         }
         let open = |finding: &Finding| match finding.assessment {
-            Assessment::NeedsData => Some(Waited::Data(finding.check)),
-            Assessment::Undecided => Some(Waited::Proof(finding.check)),
+            Assessment::NeedsData => Some(Waited::Data(finding.check.clone())),
+            Assessment::Undecided => Some(Waited::Proof(finding.check.clone())),
+            Assessment::Unmet => Some(Waited::Condition(finding.check.clone())),
             Assessment::Pass | Assessment::Breach => None,
         };
         // A check may have found something in several groups.
@@ -251,7 +254,9 @@ impl<'a> Rollout<'a> {
             Phase::Succeeded => Some(Came::Succeeded),
             Phase::RolledBack { .. } if self.verdict.action == Action::Rollback => {
                 let breach = self.verdict.breaches().next();
-                Some(breach.map_or(Came::TakenBack, |found| Came::RolledBack(found.check)))
+                Some(breach.map_or(Came::TakenBack, |found| {
+                    Came::RolledBack(found.check.clone())
+                }))
             }
             Phase::RolledBack { .. } | Phase::Aborted { .. } => Some(Came::TakenBack),
             // Only the deadline pauses where nobody else does.

@@ -17,6 +17,7 @@ use crate::cli::simulate::report::{Report, Setting};
 use crate::cli::simulate::written::{Before, Regression};
 use crate::cli::{ConfigArgument, Done};
 use crate::config::{Config, FlagConfig, RolloutConfig};
+use crate::domain::further::FurtherChecks;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Unit;
@@ -126,7 +127,7 @@ impl Simulate {
         let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let seeds: Vec<u64> = (0..runs).map(|run| self.seed.wrapping_add(run)).collect();
         let forecast = Forecast::run(&trial, &seeds, threads, &tell_of(runs));
-        let report = Report::of(&forecast, self.setting(&trial, runs));
+        let report = Report::of(&forecast, self.setting(&trial, &rollout.further, runs));
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -245,7 +246,7 @@ impl Simulate {
     }
 
     /// What the answer says of the question.
-    fn setting(&self, trial: &Trial, runs: u64) -> Setting {
+    fn setting(&self, trial: &Trial, further: &FurtherChecks, runs: u64) -> Setting {
         let is_known_again = trial.scene.unit == Unit::Caller;
         Setting {
             flag: self.flag.to_string(),
@@ -266,6 +267,7 @@ impl Simulate {
                 .iter()
                 .map(|regression| regression.text.clone())
                 .collect(),
+            not_simulated: left_out(further),
             runs,
             seed: self.seed,
         }
@@ -286,6 +288,16 @@ fn tell_of(runs: u64) -> impl Fn(usize) + Sync {
             eprint!("\r{done} of {runs} rollouts{end}");
         }
     }
+}
+
+/// The checks that others answer.
+fn left_out(further: &FurtherChecks) -> Vec<String> {
+    let custom = further.custom.iter().map(|check| check.name.to_string());
+    let condition = further
+        .release_when
+        .as_ref()
+        .map(|_| "release_when".to_owned());
+    custom.chain(condition).collect()
 }
 
 /// `25%`, or `beta 100%`.

@@ -27,6 +27,8 @@ pub(super) struct Setting {
     pub(super) errors: f64,
     pub(super) latency_ms: f64,
     pub(super) regressions: Vec<String>,
+    /// What the plan asks for beside its judge: nobody knows what others would have answered.
+    pub(super) not_simulated: Vec<String>,
     pub(super) runs: u64,
     pub(super) seed: u64,
 }
@@ -107,7 +109,7 @@ struct Found {
     /// In which stage, counted from 1, and how often.
     in_stage: BTreeMap<usize, u64>,
     /// By which check, and how often.
-    by_check: BTreeMap<&'static str, u64>,
+    by_check: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +124,7 @@ impl Report {
         let share = |is_so: &dyn Fn(&Ending) -> bool| Estimate::from(forecast.share(is_so));
         let is_false =
             |ending: &Ending| ending.harmful_since.is_none() && check_of(ending).is_some();
-        let is_trip = |ending: &Ending| check_of(ending) == Some(CheckName::Tripwire);
+        let is_trip = |ending: &Ending| check_of(ending) == Some(&CheckName::Tripwire);
         let is_back =
             |ending: &Ending| matches!(ending.came, Came::RolledBack(_) | Came::TakenBack);
         let waits = forecast.waits().into_iter();
@@ -156,7 +158,7 @@ impl Found {
         for ending in forecast.those(is_found) {
             *in_stage.entry(ending.stage + 1).or_default() += 1;
             if let Some(check) = check_of(ending) {
-                *by_check.entry(check.as_str()).or_default() += 1;
+                *by_check.entry(check.to_string()).or_default() += 1;
             }
         }
         Self {
@@ -174,8 +176,8 @@ impl Found {
 }
 
 /// The check that took canary back, if one did.
-const fn check_of(ending: &Ending) -> Option<CheckName> {
-    match ending.came {
+const fn check_of(ending: &Ending) -> Option<&CheckName> {
+    match &ending.came {
         Came::RolledBack(check) => Some(check),
         Came::Succeeded | Came::TakenBack | Came::Open => None,
     }
@@ -187,6 +189,7 @@ fn words_of(waited: Waited) -> String {
         Waited::Requests => "requests of canary".to_owned(),
         Waited::Data(check) => format!("data for {check}"),
         Waited::Proof(check) => format!("proof by {check}"),
+        Waited::Condition(check) => format!("what {check} asks for"),
     }
 }
 
@@ -226,7 +229,7 @@ impl Report {
             [] => "nothing is wrong with canary".to_owned(),
             regressions => format!("canary: {}", regressions.join(", ")),
         };
-        vec![
+        let mut lines = vec![
             format!(
                 "{flag}, revision {revision}: {runs} rollouts, seed {seed}, stages {stages}; bounds are right \
                  19 times in 20"
@@ -234,8 +237,16 @@ impl Report {
             format!(
                 "{rate} requests/s {from}, {errors} fail, median latency {latency_ms} ms; {wrong}"
             ),
-            String::new(),
-        ]
+        ];
+        let left_out = &self.setting.not_simulated;
+        if !left_out.is_empty() {
+            lines.push(format!(
+                "not simulated, and taken for met: {}",
+                left_out.join(", ")
+            ));
+        }
+        lines.push(String::new());
+        lines
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
