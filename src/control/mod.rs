@@ -9,6 +9,8 @@ mod controller;
 pub mod describe;
 mod endpoints;
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 mod fixtures;
 pub mod installation;
 mod judging;

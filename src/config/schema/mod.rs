@@ -262,16 +262,20 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("RouteDocument", "path", json!("/")),
     ];
-    let of_check = [
+    found.extend(default_values_of_checks());
+    found
+}
+
+/// The same for what is checked.
+fn default_values_of_checks() -> Vec<(&'static str, &'static str, Value)> {
+    let custom = [
         ("every", defaults::CUSTOM_EVERY),
         ("timeout", defaults::CUSTOM_TIMEOUT),
         ("max_age", defaults::CUSTOM_MAX_AGE),
     ];
-    found.extend(of_check.map(|(key, time)| ("CustomCheckDocument", key, duration(time))));
-    for key in ["p50", "p90", "p99"] {
-        found.push(("LatencyDocument", key, json!("5%")));
-    }
-    found
+    let latency = ["p50", "p90", "p99"].map(|key| ("LatencyDocument", key, json!("5%")));
+    let custom = custom.map(|(key, time)| ("CustomCheckDocument", key, json!(as_written(time))));
+    latency.into_iter().chain(custom).collect()
 }
 
 /// In the largest unit that needs no second one.

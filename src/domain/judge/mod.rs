@@ -11,6 +11,7 @@
 //! [`CallersTick`]), and puts what the tests say into findings for people (`report`). When the hold has
 //! passed is not decided here but in `domain::rollout`.
 
+pub mod outlook;
 mod report;
 pub mod sequential;
 mod settings;
