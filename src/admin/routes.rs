@@ -22,6 +22,7 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/api/v1/rollouts", get(rollouts::list))
         .route("/api/v1/rollouts/{flag}", get(rollouts::show))
         .route("/api/v1/rollouts/{flag}/history", get(journal::history))
+        .route("/api/v1/rollouts/{flag}/plan", get(rollouts::plan))
         .route("/api/v1/rollouts/{flag}/trace", get(rollouts::trace))
         .route("/api/v1/rollouts/{flag}/{verb}", post(rollouts::command))
         .route("/api/v1/journal", get(journal::journal))

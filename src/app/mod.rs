@@ -29,7 +29,6 @@ use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
-use crate::control::recording::Recordings;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
@@ -111,7 +110,6 @@ impl App {
         let (shared, publisher, messages) =
             Shared::new(claimed.workers, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
-        let recordings = Recordings::default();
         let controller = Controller::new(Parts {
             configuration: routing(config),
             publisher,
@@ -122,13 +120,12 @@ impl App {
             saved: state.saved,
             notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
             metrics: Arc::new(HttpMetrics::new(HttpClients::new().plain())),
-            recordings: recordings.clone(),
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
-        });
-        let controller = controller.map_err(|refusals| refused(&refusals, source.as_ref()))?;
+        })
+        .map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
         let told = (tokens, recipients);
@@ -138,7 +135,7 @@ impl App {
             status: status.clone(),
             commands,
             reader: state.reader,
-            recordings,
+            recordings: controller.recordings(),
             reload: reload.clone(),
             reloaded: reloader.as_ref().map(Reloader::status),
             exporter: exporter(&shared, status.clone(), reloader.as_ref())?,

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::control::installation::{FlagRefusal, NewConfiguration};
-use crate::control::status::{FreezeStatus, RolloutStatus};
+use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
 use crate::domain::rollout::{Author, Command, Refusal};
 
 /// Commands that may wait; operators are few.
@@ -48,6 +48,11 @@ pub(crate) enum PendingCommand {
         command: Command,
         by: Author,
         reply: Reply<RolloutStatus>,
+    },
+    /// Look ahead.
+    Outlook {
+        flag: String,
+        reply: Reply<PlanOutlook>,
     },
     /// Promote nothing, or promote again.
     Freeze {
@@ -102,6 +107,17 @@ impl CommandSender {
             reply,
         };
         self.ask(pending)
+            .await
+            .unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Asks what a rollout's plan takes at the rates of the last minutes.
+    ///
+    /// # Errors
+    /// When there is no such rollout, or Serin is stopping.
+    pub async fn outlook(&self, flag: &str) -> Result<PlanOutlook, CommandError> {
+        let flag = flag.to_owned();
+        self.ask(|reply| PendingCommand::Outlook { flag, reply })
             .await
             .unwrap_or(Err(CommandError::Stopping))
     }

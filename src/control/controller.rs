@@ -60,8 +60,6 @@ pub struct Parts {
     pub notifiers: Vec<Box<dyn Notifier>>,
     /// Whom custom checks ask.
     pub metrics: Arc<dyn MetricSource>,
-    /// What the judges are told, for whoever wants to replay it.
-    pub recordings: Recordings,
     /// Operators' commands.
     pub commands: CommandReceiver,
     /// Messages from requests.
@@ -110,7 +108,7 @@ impl Controller {
             reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
             metrics: parts.metrics,
-            recordings: parts.recordings,
+            recordings: Recordings::default(),
             evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),
             is_gathering: false,
@@ -149,6 +147,11 @@ impl Controller {
     /// Reads where the rollouts are.
     pub fn status(&self) -> SnapshotReader<Status> {
         self.status.reader()
+    }
+
+    /// What the judges are told, for whoever wants to replay it.
+    pub fn recordings(&self) -> Recordings {
+        self.performer.recordings.clone()
     }
 
     /// Runs until it is told to stop.

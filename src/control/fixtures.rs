@@ -12,7 +12,6 @@ use crate::control::ports::{
     Asking, EvidenceSource, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, MetricSource,
     Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
-use crate::control::recording::Recordings;
 use crate::control::status::Status;
 use crate::domain::backend::{Backend, Endpoint, Timeouts};
 use crate::domain::evidence::{
@@ -273,7 +272,6 @@ pub(super) fn stopped(
         saved: before,
         notifiers: vec![Box::new(Silent)],
         metrics: Arc::new(Silent),
-        recordings: Recordings::default(),
         commands: orders,
         inbox: messages,
         assignments: Arc::<CallerAssignments>::default(),

@@ -24,6 +24,13 @@ impl Controller {
                 self.publish_status();
                 let _ = reply.send(answer);
             }
+            PendingCommand::Outlook { flag, reply } => {
+                let mut rollouts = self.rollouts.iter();
+                let found = rollouts.find(|rollout| rollout.name.as_str() == flag);
+                let now = self.clock.now();
+                let outlook = found.map(|rollout| rollout.outlook(now));
+                let _ = reply.send(outlook.ok_or(CommandError::NoRollout(flag)));
+            }
             PendingCommand::Freeze { on, by, reply } => {
                 let answer = self.set_freeze(on, by);
                 self.publish_status();

@@ -7,6 +7,7 @@ use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
 use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::judging::{Judged, Judging};
+use crate::control::pace::Pace;
 use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{JournalLine, OutboxDraft, StateError, Transition};
 use crate::control::status::ArmStatus;
@@ -32,6 +33,8 @@ pub(crate) struct RunningRollout {
     pub(super) plan: RolloutPlan,
     pub(super) state: RolloutState,
     pub(super) judging: Judging,
+    /// At which rate requests come.
+    pub(super) pace: Pace,
     /// What was seen in the last tick.
     pub(super) last_tick: PerVariant<ArmStatus>,
     /// The weights that were written down last: with no more than these it may go on unwritten.
@@ -54,6 +57,7 @@ impl RunningRollout {
             written: StageWeights::default(),
             plan: planned.plan,
             judging,
+            pace: Pace::default(),
             state,
             attempted: None,
             held: None,
@@ -172,6 +176,7 @@ impl RunningRollout {
         performer: &mut Performer,
     ) {
         self.last_tick = tick_status(counts);
+        self.pace.add(counts);
         if self.is_judged() {
             let Self { plan, state, .. } = self;
             let judged = Judged { plan, state };

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::control::ports::{JournalLine, StoreHealth};
 use crate::domain::evidence::{ArmCounts, Stratum};
 use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::judge::outlook::StageOutlook;
 use crate::domain::judge::{Action, Finding};
-use crate::domain::rollout::{
-    Freeze, JournalEntry, Mode, Phase, Resumption, RolloutPlan, RolloutState, Stage,
-};
+use crate::domain::rollout::{Freeze, JournalEntry, Mode, RolloutPlan, RolloutState, Stage};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
@@ -100,6 +99,40 @@ pub struct RolloutStatus {
 
 const fn yes() -> bool {
     true
+}
+
+/// What a plan takes at the rates of the last minutes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanOutlook {
+    /// The flag.
+    pub flag: FlagName,
+    /// The current stage, counted from 1.
+    pub stage: usize,
+    /// Requests in a second, of both arms.
+    pub requests_per_second: f64,
+    /// Callers who ask in a second.
+    pub callers_per_second: f64,
+    /// Over about how many seconds these are means.
+    pub seconds_seen: f64,
+    /// All stages, in order.
+    pub stages: Vec<StageAhead>,
+    /// About how many seconds it takes until the watch is over, if all goes well; `None` where that
+    /// cannot be told, or nothing is left.
+    pub seconds_left: Option<f64>,
+}
+
+/// What a stage takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageAhead {
+    /// Its number, counted from 1.
+    pub stage: usize,
+    /// Whose weight it raises; empty for everyone.
+    pub groups: Vec<GroupName>,
+    /// To what, as percent.
+    pub percent: f64,
+    /// What it takes, and what it would see.
+    #[serde(flatten)]
+    pub outlook: StageOutlook,
 }
 
 /// One stage of a plan, as people write it.
@@ -265,17 +298,8 @@ impl From<JournalLine> for JournalStatus {
 /// How long the current stage, or the watch, lasts at least.
 pub(crate) fn hold(plan: &RolloutPlan, state: &RolloutState) -> Duration {
     match state.phase {
-        Phase::Watching
-        | Phase::Paused {
-            from: Resumption::Watch,
-            ..
-        } => plan.watch(),
-        Phase::Progressing | Phase::WaitingForApproval | Phase::Paused { .. } => {
-            plan.stage(state.stage).hold
-        }
-        Phase::Waiting { .. }
-        | Phase::Succeeded
-        | Phase::RolledBack { .. }
-        | Phase::Aborted { .. } => Duration::ZERO,
+        _ if state.is_in_watch() => plan.watch(),
+        _ if state.phase.is_judged() => plan.stage(state.stage).hold,
+        _ => Duration::ZERO,
     }
 }

@@ -12,7 +12,7 @@ use crate::admin::api::{wish, written};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::RolloutList;
-use crate::control::status::RolloutStatus;
+use crate::control::status::{PlanOutlook, RolloutStatus};
 use crate::domain::rollout::Command;
 
 pub(crate) async fn list(State(state): State<AdminState>) -> Json<RolloutList> {
@@ -34,6 +34,14 @@ pub(crate) async fn show(
         .cloned()
         .map(Json)
         .ok_or_else(|| ApiError::NotFound(format!("flag `{flag}` has no rollout")))
+}
+
+/// What its plan takes, at the rates of the last minutes.
+pub(crate) async fn plan(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+) -> Result<Json<PlanOutlook>, ApiError> {
+    Ok(Json(state.commands.outlook(&flag).await?))
 }
 
 /// The media type of JSON lines.

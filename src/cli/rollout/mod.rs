@@ -1,6 +1,7 @@
 //! `serin rollout`: look at rollouts, and move them.
 
 mod list;
+mod plan;
 mod record;
 mod show;
 mod verbs;
@@ -30,6 +31,8 @@ pub(crate) enum Rollout {
     Abort(verbs::Verb),
     /// Begin again after a rollback or an abort.
     Retry(verbs::Verb),
+    /// Say how long each stage takes at the rate so far, and which harm it would see.
+    Plan(plan::Plan),
     /// Print what the judge was told, tick by tick, for `serin replay`.
     Record(record::Record),
     /// Wait until a rollout has succeeded, or is where it is wanted.
@@ -48,6 +51,7 @@ impl Rollout {
             Self::Rollback(verb) => verb.run("rollback"),
             Self::Abort(verb) => verb.run("abort"),
             Self::Retry(verb) => verb.run("retry"),
+            Self::Plan(plan) => plan.run(),
             Self::Record(record) => record.run(),
             Self::Wait(wait) => wait.run(),
         }

@@ -48,6 +48,13 @@ impl CallerSketch {
         }
     }
 
+    /// About how many callers there were, from the bits that are not set (linear counting: Whang, Vander-Zanden
+    /// and Taylor 1990): within some percent up to two thousand, and no more than some seven thousand.
+    pub fn distinct(&self) -> f64 {
+        let unset = f64::from(BITS - self.estimate()).max(1.0);
+        -f64::from(BITS) * (unset / f64::from(BITS)).ln()
+    }
+
     /// The number of bits set: there were at least this many distinct callers.
     pub fn estimate(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::evidence::LatencyHistogram;
 use crate::domain::ids::GroupName;
 use crate::domain::judge::sequential::{Check, SequentialSettings, Unit};
 use crate::domain::judge::stage::StageContext;
@@ -20,8 +21,11 @@ const HALVINGS: u32 = 30;
 /// The greatest slowdown that is looked for.
 const SLOWDOWN_MAX: f64 = 20.0;
 
-/// `ln 2 / 16`: the ratio of a latency bucket.
-const LOG_BUCKET: f64 = std::f64::consts::LN_2 / 16.0;
+/// The logarithm of the ratio between one bucket of latency and the next.
+pub const LOG_BUCKET: f64 = std::f64::consts::LN_2 / LatencyHistogram::BUCKETS_PER_OCTAVE as f64;
+
+/// The normal deviate of the 90th percentile.
+pub const Z90: f64 = 1.281_551_565_544_600_4;
 
 /// What comes in, of callers in one group or in none.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,9 +129,6 @@ pub fn outlook(
         slowdown_found: ahead.smallest_slowdown(judged),
     }
 }
-
-/// The normal deviate of the 90th percentile.
-const Z90: f64 = 1.281_551_565_544_600_4;
 
 struct Ahead<'a> {
     settings: &'a SequentialSettings,

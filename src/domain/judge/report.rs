@@ -52,7 +52,8 @@ impl Report<'_> {
 
     /// Nothing is shown by a comparison with too little.
     fn hold(&self, finding: &mut Finding) {
-        if matches!(finding.assessment, Assessment::Pass | Assessment::Undecided) {
+        let is_open = matches!(finding.assessment, Assessment::Pass | Assessment::Undecided);
+        if is_open && finding.check != CheckName::Split {
             finding.assessment = Assessment::NeedsData;
             finding.missing = None;
             let (needed, seen) = (self.needed_of_stable(), self.compared_with);

@@ -42,6 +42,18 @@ const fn first_attempt() -> u32 {
 }
 
 impl RolloutState {
+    /// Whether all stages are over and canary is watched, be it in a pause.
+    pub const fn is_in_watch(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Watching
+                | Phase::Paused {
+                    from: Resumption::Watch,
+                    ..
+                }
+        )
+    }
+
     /// A rollout that has not begun: nobody gets canary.
     pub fn waiting(wait: Wait, epoch: u64) -> Self {
         Self {
