@@ -19,6 +19,7 @@ mod replay;
 mod rollout;
 mod schema;
 mod serve;
+mod simulate;
 mod status;
 mod words;
 
@@ -67,6 +68,8 @@ enum Command {
     Demo(demo::Demo),
     /// Say what the judge makes of recorded ticks.
     Replay(replay::Replay),
+    /// Simulate rollouts of a plan: how long they take, and how soon harm is found.
+    Simulate(simulate::Simulate),
 }
 
 /// Which configuration a command is about.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Simulate(simulate) => simulate.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         eprintln!("{}", exit::render(&error));

@@ -6,9 +6,14 @@
 //! rollouts in milliseconds. It asks nobody the time, and equal seeds give equal worlds.
 
 mod behaviour;
+pub mod course;
 mod crowd;
+mod draw;
+pub mod forecast;
+pub mod scene;
 mod simulation;
 mod traffic;
+pub mod trial;
 mod world;
 
 pub use behaviour::{Answer, Behaviour, Drawn};

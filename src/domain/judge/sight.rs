@@ -51,7 +51,9 @@ impl SightCuts {
                 slow: outcome
                     .head_latency
                     .and_then(|latency| self.slow(variant, LatencyHistogram::bucket_of(latency))),
-                odd_size: outcome.bytes.and_then(|bytes| self.is_odd_size(bytes)),
+                odd_size: outcome
+                    .bytes
+                    .and_then(|bytes| self.is_odd_size(SizeCounts::bucket_of(bytes))),
                 unusual_type: outcome
                     .content_type
                     .and_then(|content_type| self.is_unusual(content_type)),
@@ -59,7 +61,9 @@ impl SightCuts {
         }
     }
 
-    fn slow(&self, variant: Variant, latency_bucket: usize) -> Option<Slow> {
+    /// Which cuts an answer of an arm is slower than, by its bucket of the histogram; `None` while there
+    /// are none.
+    pub fn slow(&self, variant: Variant, latency_bucket: usize) -> Option<Slow> {
         let bucket = from_1_ms(latency_bucket);
         let [p50, p90, p99] = *self.slow_above.get(variant);
         Some(Slow {
@@ -69,9 +73,10 @@ impl SightCuts {
         })
     }
 
-    fn is_odd_size(&self, bytes: u64) -> Option<bool> {
+    /// Whether a size, by its bucket, is odd; `None` while nothing is known.
+    pub fn is_odd_size(&self, bucket: usize) -> Option<bool> {
         let (low, high) = self.usual_sizes?;
-        let bucket = i32::try_from(SizeCounts::bucket_of(bytes)).unwrap_or(i32::MAX);
+        let bucket = i32::try_from(bucket).unwrap_or(i32::MAX);
         Some(!(low..=high).contains(&bucket))
     }
 

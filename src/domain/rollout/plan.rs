@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::StageContext;
-use crate::domain::rollout::policy::RolloutPolicy;
+use crate::domain::rollout::policy::{Mode, RolloutPolicy};
 use crate::domain::rollout::record::Release;
 use crate::domain::rollout::state::{Phase, Resumption, RolloutState};
 use crate::domain::stage_weights::{StageShape, StageWeights};
@@ -91,6 +91,13 @@ impl RolloutPlan {
     /// What is being released, by its revision.
     pub fn revision(&self) -> &str {
         &self.0.release.revision
+    }
+
+    /// The same plan, acting on its verdicts even if it is written to just observe.
+    #[must_use]
+    pub fn acting(mut self) -> Self {
+        self.0.policy.mode = Mode::Act;
+        self
     }
 
     /// What is done where evidence alone does not say.

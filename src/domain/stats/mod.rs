@@ -7,4 +7,5 @@ pub mod e_process;
 pub mod intervals;
 pub mod log_space;
 pub mod odds_ratio;
+pub mod proportion;
 pub mod reference_window;

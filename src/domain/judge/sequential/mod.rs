@@ -22,6 +22,7 @@
 //! What is exact: where requests are the unit, every factor has a conditional mean of at most 1 and the
 //! sum is one supermartingale. Where callers are, a start is exact when the callers at risk in a tick are
 //! exchangeable between the arms; callers of unequal habit make that an approximation.
+#![doc = include_str!("FIGURES.md")]
 
 mod check;
 mod collect;
