@@ -22,6 +22,7 @@ pub mod ids;
 pub mod judge;
 pub mod matcher;
 pub mod notify;
+pub mod rating;
 pub mod rollout;
 pub mod route;
 pub mod routing;

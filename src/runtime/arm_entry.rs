@@ -27,6 +27,8 @@ pub(super) struct ArmKey {
 pub(super) struct ArmEntry {
     pub(super) weight: Weight,
     pub(super) counters: PerWorker<ArmCounters>,
+    /// Ratings since it was last drained.
+    pub(super) ratings: [u64; 5],
     /// What the counters stood at when they were last drained.
     drained: ArmCounts,
     /// The same of the counts of callers, for each parity.
@@ -39,6 +41,7 @@ impl ArmEntry {
             weight: weight_of(stratum),
             counters,
             drained: ArmCounts::default(),
+            ratings: [0; 5],
             drained_cells: Default::default(),
         }
     }
@@ -52,6 +55,7 @@ impl ArmEntry {
         let mut added = now.since(&self.drained);
         self.drained = now;
         (added.callers, added.failed_callers) = self.take_callers();
+        added.ratings = std::mem::take(&mut self.ratings);
         for parity in parities {
             added.cells.merge(&self.drain_cells(*parity));
         }

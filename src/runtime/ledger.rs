@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::backend::Endpoint;
 use crate::domain::evidence::{Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
-use crate::domain::ids::{BackendName, FlagName};
+use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::rating::Rating;
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::variant::Variant;
 use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker};
 use crate::runtime::callers_seen::Parity;
 use crate::runtime::content_types::ContentTypes;
@@ -89,6 +91,34 @@ impl Ledger {
         if let Some(watch) = self.books().watches.remove(flag) {
             watch.sight.count_callers(0, None);
         }
+    }
+
+    /// Counts how a caller of a group, or of none, rated the variant it was shown, under the weights that hold
+    /// now; tells whether there is such an arm. Whether the caller may rate, and has not done so before, is
+    /// for whoever calls to know.
+    pub fn rate(
+        &self,
+        flag: &FlagName,
+        group: Option<&GroupName>,
+        variant: Variant,
+        rating: Rating,
+    ) -> bool {
+        let stratum = match group {
+            Some(group) => StratumName::Group(group.clone()),
+            None => StratumName::Default,
+        };
+        let mut books = self.books();
+        let is_of = |key: &ArmKey| {
+            let arm = &key.arm;
+            key.is_keyed && arm.variant == variant && arm.flag == *flag && arm.stratum == stratum
+        };
+        // Epochs only grow.
+        let arms = books.arms.iter_mut().filter(|(key, _)| is_of(key));
+        let current = arms.max_by_key(|(key, _)| key.epoch);
+        current.is_some_and(|(_, entry)| {
+            entry.ratings[rating.place()] += 1;
+            true
+        })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -341,7 +371,7 @@ mod tests {
     use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{name, percent};
-    use crate::domain::variant::{PerVariant, Variant};
+    use crate::domain::variant::PerVariant;
 
     /// One flag on one route, under an epoch.
     fn routing(epoch: u64) -> RoutingSnapshot {
@@ -524,6 +554,24 @@ mod tests {
         assert!(Arc::ptr_eq(&ledger.watch(&flag), &other));
         other.sight.count_callers(1, None);
         assert_eq!(canary_of(&ledger.drain()).cells.new, 0, "of the one before");
+    }
+
+    #[test]
+    fn a_rating_counts_once_for_the_arm_that_was_shown_under_the_latest_weights() {
+        let ledger = Ledger::new(2);
+        let _before = ledger.meters(&routing(1));
+        let _after = ledger.meters(&routing(2));
+        let (flag, bad) = (name::<FlagName>("orders"), Rating::try_from(1).unwrap());
+        assert!(ledger.rate(&flag, None, Variant::Canary, bad));
+        assert!(ledger.rate(&flag, None, Variant::Canary, bad));
+        assert!(!ledger.rate(&name("cart"), None, Variant::Canary, bad));
+        assert!(!ledger.rate(&flag, Some(&name("beta")), Variant::Canary, bad));
+        let ticks = ledger.drain();
+        let strata = ticks[&flag].strata().iter();
+        let rated = strata.map(|stratum| (stratum.epoch, stratum.arms.canary.ratings));
+        let rated: Vec<_> = rated.collect();
+        assert_eq!(rated, [(1, [0; 5]), (2, [2, 0, 0, 0, 0])]);
+        assert_eq!(canary_of(&ledger.drain()).ratings, [0; 5]);
     }
 
     #[test]
