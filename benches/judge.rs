@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serin::domain::evidence::cells::{Answer, Cell, CellClock, CellCounts, CellTable, Slow};
+use serin::domain::evidence::{ArmCounts, Outcome, OutcomeClass, Stratum, TickCounts};
+use serin::domain::ids::GroupName;
 use serin::domain::judge::sequential::{
     ArmTick, CallerStart, Check, FirstEvents, SequentialJudge, SequentialSettings, StratumTick,
     Tick, Unit,
 };
+use serin::domain::judge::{Judge, JudgeSettings, StageContext};
+use serin::domain::stage_weights::StageWeights;
 use serin::domain::stats::intervals::Share;
+use serin::domain::timestamp::Timestamp;
 use serin::domain::variant::PerVariant;
+use serin::domain::weight::Weight;
 
 /// Groups of callers in the tick.
 const GROUPS: usize = 20;
@@ -105,6 +111,73 @@ fn benches(criterion: &mut Criterion) {
     });
 }
 
+/// A tick as the data plane counts it: twenty groups, sixty buckets of latency in an arm.
+fn counts(weight: Weight) -> TickCounts {
+    let arm = |requests: u64| {
+        let mut arm = ArmCounts::default();
+        for request in 0..requests {
+            let latency = Duration::from_secs_f64(0.02 * 1.044_f64.powf((request % 60) as f64));
+            let outcome = Outcome {
+                class: OutcomeClass::Success,
+                head_latency: Some(latency),
+                bytes: Some(1_000 + request % 500),
+                content_type: None,
+            };
+            arm.record(&outcome, request);
+        }
+        arm
+    };
+    let groups = (0..GROUPS).map(|group| Stratum {
+        group: format!("group-{group}").parse().ok(),
+        epoch: 1,
+        weight,
+        is_keyed: true,
+        arms: PerVariant {
+            stable: arm(1_080),
+            canary: arm(120),
+        },
+    });
+    groups.collect()
+}
+
+/// All that happens once a second: callers' tick, the tests, the words, the cuts.
+fn front_door(criterion: &mut Criterion) {
+    let weight = |basis_points| Weight::from_basis_points(basis_points).unwrap_or_default();
+    let counts = counts(weight(1_000));
+    let groups = (0..GROUPS).filter_map(|group| format!("group-{group}").parse().ok());
+    let groups: Vec<GroupName> = groups.collect();
+    let weights = |weight: Weight| StageWeights {
+        groups: groups.iter().map(|group| (group.clone(), weight)).collect(),
+        default: weight,
+    };
+    let stage = StageContext {
+        epoch: 1,
+        counted_from: Timestamp::default(),
+        min_requests: 1_000,
+        weights: weights(weight(1_000)),
+        next: weights(weight(5_000)),
+    };
+    let mut judge = Judge::new(JudgeSettings {
+        unit: Unit::Caller,
+        groups: groups.clone(),
+        ..JudgeSettings::default()
+    });
+    let second = |judge: &mut Judge, second| {
+        let now = Timestamp::since_start(Duration::from_secs(second));
+        black_box(judge.next_tick(&stage, now));
+        black_box(judge.observe(black_box(&counts), &stage, now));
+        black_box(judge.sight());
+    };
+    (0..700).for_each(|n| second(&mut judge, n));
+    criterion.bench_function("a second of a rollout with 20 groups", |bencher| {
+        bencher.iter_batched_ref(
+            || judge.clone(),
+            |judge| second(judge, 700),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// Requests of so many callers in turn: those of a busy service, and one for nearly every cell, so that none
 /// is in a cache.
 fn cells(criterion: &mut Criterion) {
@@ -134,5 +207,5 @@ fn cells(criterion: &mut Criterion) {
     black_box(counts);
 }
 
-criterion_group!(judge, benches, cells);
+criterion_group!(judge, benches, front_door, cells);
 criterion_main!(judge);
