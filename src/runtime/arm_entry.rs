@@ -14,18 +14,19 @@ use crate::runtime::series::ArmName;
 pub(super) type PerWorker<T> = Vec<Arc<T>>;
 
 /// Counters of one arm: by the name it is exported under, whether its callers are known again, and
-/// the epoch of weights.
+/// the epoch of weights. And the weight: a release that waits shows an epoch at weight zero that its first
+/// stage has at another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ArmKey {
     pub(super) arm: ArmName,
     pub(super) is_keyed: bool,
     pub(super) epoch: u64,
+    pub(super) weight: Weight,
 }
 
 /// The counters of an arm.
 #[derive(Debug)]
 pub(super) struct ArmEntry {
-    pub(super) weight: Weight,
     pub(super) counters: PerWorker<ArmCounters>,
     /// Ratings since it was last drained.
     pub(super) ratings: [u64; 5],
@@ -36,9 +37,8 @@ pub(super) struct ArmEntry {
 }
 
 impl ArmEntry {
-    pub(super) fn new(stratum: Stratum, counters: PerWorker<ArmCounters>) -> Self {
+    pub(super) fn new(counters: PerWorker<ArmCounters>) -> Self {
         Self {
-            weight: weight_of(stratum),
             counters,
             drained: ArmCounts::default(),
             ratings: [0; 5],
@@ -104,7 +104,8 @@ impl ArmEntry {
     }
 }
 
-const fn weight_of(stratum: Stratum) -> Weight {
+/// The weight of a stratum; zero where none decided.
+pub(super) const fn weight_of(stratum: Stratum) -> Weight {
     match stratum {
         Stratum::Group(entry) => entry.weight,
         Stratum::Default(weight) => weight,

@@ -16,7 +16,7 @@ use crate::domain::rating::Rating;
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
-use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker};
+use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker, weight_of};
 use crate::runtime::callers_seen::Parity;
 use crate::runtime::content_types::ContentTypes;
 use crate::runtime::meters::{FlagMeters, RouteMeters, StratumMeters, WorkerMeters};
@@ -112,9 +112,9 @@ impl Ledger {
             let arm = &key.arm;
             key.is_keyed && arm.variant == variant && arm.flag == *flag && arm.stratum == stratum
         };
-        // Epochs only grow.
+        // Epochs only grow, and so does the weight of a release that waits in its first one.
         let arms = books.arms.iter_mut().filter(|(key, _)| is_of(key));
-        let current = arms.max_by_key(|(key, _)| key.epoch);
+        let current = arms.max_by_key(|(key, _)| (key.epoch, key.weight));
         current.is_some_and(|(_, entry)| {
             entry.ratings[rating.place()] += 1;
             true
@@ -205,9 +205,10 @@ impl Ledger {
                         arm,
                         is_keyed,
                         epoch: flag.epoch,
+                        weight: weight_of(stratum),
                     };
                     let entry = books.arms.entry(key);
-                    let entry = entry.or_insert_with(|| ArmEntry::new(stratum, self.per_worker()));
+                    let entry = entry.or_insert_with(|| ArmEntry::new(self.per_worker()));
                     Arc::clone(&entry.counters[worker])
                 })
             };
@@ -265,6 +266,7 @@ impl Ledger {
                 arm,
                 is_keyed,
                 epoch,
+                weight,
             } = key;
             let tick = ticks.entry(arm.flag.clone()).or_default();
             let group = match &arm.stratum {
@@ -280,7 +282,7 @@ impl Ledger {
                 Some(_) if orphans.binary_search(key).is_ok() => &Parity::BOTH[..],
                 Some(watch) => watch.parities_over(),
             };
-            let mut stratum = EvidenceStratum::empty(group, *epoch, entry.weight);
+            let mut stratum = EvidenceStratum::empty(group, *epoch, *weight);
             stratum.is_keyed = *is_keyed;
             *stratum.arms.get_mut(arm.variant) = entry.drain(parities);
             tick.add(stratum);
@@ -372,6 +374,7 @@ mod tests {
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{name, percent};
     use crate::domain::variant::PerVariant;
+    use crate::domain::weight::Weight;
 
     /// One flag on one route, under an epoch.
     fn routing(epoch: u64) -> RoutingSnapshot {
@@ -554,6 +557,23 @@ mod tests {
         assert!(Arc::ptr_eq(&ledger.watch(&flag), &other));
         other.sight.count_callers(1, None);
         assert_eq!(canary_of(&ledger.drain()).cells.new, 0, "of the one before");
+    }
+
+    #[test]
+    fn what_is_counted_at_another_weight_is_kept_apart_even_under_the_same_epoch() {
+        let ledger = Ledger::new(1);
+        let mut waiting = routing(1);
+        Arc::make_mut(&mut waiting.flags[0]).weights.default = Weight::ZERO;
+        let before = ledger.meters(&waiting);
+        record(&before[0], decision(0, 1), OutcomeClass::Success);
+        let after = ledger.meters(&routing(1));
+        record(&after[0], decision(0, 1), OutcomeClass::Success);
+        let ticks = ledger.drain();
+        let strata = ticks[&name::<FlagName>("orders")].strata().iter();
+        let weights: Vec<_> = strata
+            .map(|stratum| (stratum.epoch, stratum.weight))
+            .collect();
+        assert_eq!(weights, [(1, Weight::ZERO), (1, percent(10))]);
     }
 
     #[test]
