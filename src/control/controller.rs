@@ -234,9 +234,11 @@ impl Controller {
         let written = self.performer.retry_unsaved();
         let rollouts = self.rollouts.iter_mut();
         rollouts.for_each(|rollout| rollout.note_written(&written));
-        self.rollouts
-            .iter_mut()
-            .for_each(|rollout| rollout.end_tick(now));
+        let circumstances = (now, self.freeze.as_ref());
+        for rollout in &mut self.rollouts {
+            let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
+            rollout.end_tick(&moment);
+        }
         self.collect();
         self.look_at_endpoints();
         let mut collected = std::mem::take(&mut self.collected);

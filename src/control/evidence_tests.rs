@@ -126,3 +126,33 @@ async fn what_is_tried_again_is_judged_as_if_nothing_were_known() {
     seconds(13).await;
     assert!(evidence(&world) < 0.002, "{}", evidence(&world));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_callers_get_while_the_flag_is_off_is_no_evidence() {
+    let world = started(
+        configuration(planned("2", &[10, 50])),
+        &Arc::default(),
+        &Arc::default(),
+    )
+    .unwrap();
+    world.play((0..2).map(|_| tick(1, percent(10), arm(200, None))));
+    seconds(2).await;
+    let switched = |is_on: bool| {
+        let mut configuration = configuration(planned("2", &[10, 50]));
+        Arc::make_mut(&mut configuration.routing.flags[0]).enabled = is_on;
+        configuration
+    };
+    world.commands.install(switched(false)).await.unwrap();
+    assert_eq!(world.phase(), "paused");
+    // Whoever would have canary has stable.
+    let mut all_stable = tick(1, percent(10), arm(200, None)).strata()[0].clone();
+    let canary = std::mem::take(&mut all_stable.arms.canary);
+    all_stable.arms.stable.merge(&canary);
+    world.play((0..30).map(|_| [all_stable.clone()].into_iter().collect()));
+    seconds(30).await;
+    world.commands.install(switched(true)).await.unwrap();
+    let epoch = world.subscriber.load().routing.flags[0].epoch;
+    world.play((0..8).map(|_| tick(epoch, percent(10), arm(1_500, None))));
+    seconds(8).await;
+    assert_eq!(world.weight(), percent(50), "the stage has passed");
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::control::TICK;
 use crate::control::installation::PlannedRollout;
 use crate::control::perform::Performer;
 use crate::control::polling::{Polling, Stage};
@@ -12,8 +13,8 @@ use crate::domain::evidence::TickCounts;
 use crate::domain::further::FurtherChecks;
 use crate::domain::ids::FlagName;
 use crate::domain::judge::tripwire::CanaryEndpoints;
-use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, Verdict};
-use crate::domain::rollout::{RolloutPlan, RolloutState};
+use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, StageContext, Verdict};
+use crate::domain::rollout::{Moment, RolloutPlan, RolloutState};
 use crate::domain::timestamp::Timestamp;
 
 /// How often what is known of harm is left to be written; the writer takes it along once a minute.
@@ -54,6 +55,8 @@ impl Judging {
     pub(crate) fn new(planned: &PlannedRollout, attempt: u32, performer: &Performer) -> Self {
         let judge = Judge::new(planned.judge.clone());
         performer.recordings.begin(planned.plan.flag(), &judge);
+        // A rollout that this one takes the place of may have been in the middle of a stage.
+        performer.ledger.unwatch(planned.plan.flag());
         Self {
             settings: planned.judge.clone(),
             judge,
@@ -70,10 +73,14 @@ impl Judging {
     /// Goes on from what was known before the process, if it is about this rollout, this attempt and these
     /// settings.
     pub(crate) fn resume(&mut self, judged: Judged<'_>, known: &KnownEvidence) {
-        let is_of_it = known.release == *judged.plan.release()
-            && known.attempt == judged.state.attempt
-            && known.judged_by == self.judged_by();
+        let is_of_it =
+            known.release == *judged.plan.release() && known.attempt == judged.state.attempt;
         if !is_of_it {
+            return;
+        }
+        if known.judged_by != self.settings {
+            let flag = judged.flag();
+            tracing::warn!(%flag, "what was known of harm was judged by other settings, and counts no more");
             return;
         }
         match Judge::restore(self.settings.clone(), known.evidence.clone()) {
@@ -108,17 +115,30 @@ impl Judging {
     /// Has snapshots that are made from now on count callers, while canary has any.
     pub(crate) fn watch(&mut self, judged: Judged<'_>, performer: &Performer) {
         let (flag, ledger) = (judged.flag(), &performer.ledger);
-        if judged.state.phase.is_judged() {
-            self.watching.begin(flag, ledger);
-        } else {
+        if !judged.state.phase.is_judged() {
             self.watching.end(flag, ledger);
+        } else if self.watching.begin(flag, ledger) {
+            self.judge.forget_callers();
+        }
+    }
+
+    /// What the judge has to know of the stage. While the flag is off all have stable, whatever their bucket,
+    /// and nothing is evidence.
+    fn context(&self, judged: Judged<'_>, moment: &Moment<'_>) -> StageContext {
+        let stage = judged.plan.stage_context(judged.state, self.since);
+        StageContext {
+            counted_from: match moment.is_on {
+                true => stage.counted_from,
+                false => moment.now + TICK,
+            },
+            ..stage
         }
     }
 
     /// Ends a tick at the data plane, before it is collected: callers are counted in the next one.
-    pub(crate) fn end_tick(&mut self, judged: Judged<'_>, now: Timestamp) {
+    pub(crate) fn end_tick(&mut self, judged: Judged<'_>, moment: &Moment<'_>) {
         if judged.state.phase.is_judged() {
-            let stage = judged.plan.stage_context(judged.state, self.since);
+            let (now, stage) = (moment.now, self.context(judged, moment));
             let callers = self.judge.next_tick(&stage, now);
             self.watching.count(judged.state.epoch, callers);
         }
@@ -129,11 +149,11 @@ impl Judging {
         &mut self,
         counts: &TickCounts,
         judged: Judged<'_>,
-        now: Timestamp,
+        moment: &Moment<'_>,
         performer: &mut Performer,
     ) {
         let Judged { plan, state } = judged;
-        let context = plan.stage_context(state, self.since);
+        let (now, context) = (moment.now, self.context(judged, moment));
         let verdict = self.judge.observe(counts, &context, now);
         self.recordings.add(judged.flag(), &self.judge);
         self.watching.cut_at(&self.judge.sight());
@@ -157,7 +177,7 @@ impl Judging {
             flag: judged.flag().clone(),
             release: judged.plan.release().clone(),
             attempt: self.attempt,
-            judged_by: self.judged_by(),
+            judged_by: self.settings.clone(),
             evidence: self.judge.evidence(),
         }
     }
@@ -192,9 +212,5 @@ impl Judging {
     fn begin(&mut self, flag: &FlagName) {
         self.judge = Judge::new(self.settings.clone());
         self.recordings.begin(flag, &self.judge);
-    }
-
-    fn judged_by(&self) -> String {
-        format!("{:?}", self.settings)
     }
 }

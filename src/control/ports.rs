@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::evidence::TickCounts;
 use crate::domain::further::{Question, Sample, Silence};
 use crate::domain::ids::FlagName;
+use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
 
@@ -60,8 +61,8 @@ pub struct KnownEvidence {
     pub release: Release,
     /// How often it had been tried.
     pub attempt: u32,
-    /// What it was judged by, as text: of other settings it says nothing.
-    pub judged_by: String,
+    /// What it was judged by: of other settings it says nothing.
+    pub judged_by: JudgeSettings,
     /// What was known.
     pub evidence: Evidence,
 }

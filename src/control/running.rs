@@ -162,9 +162,9 @@ impl RunningRollout {
     }
 
     /// Ends a tick at the data plane, before it is collected.
-    pub(crate) fn end_tick(&mut self, now: Timestamp) {
+    pub(crate) fn end_tick(&mut self, moment: &Moment<'_>) {
         let Self { plan, state, .. } = self;
-        self.judging.end_tick(Judged { plan, state }, now);
+        self.judging.end_tick(Judged { plan, state }, moment);
     }
 
     /// Judges a tick and takes the step that follows. What comes after the end is nobody's
@@ -180,7 +180,7 @@ impl RunningRollout {
         if self.is_judged() {
             let Self { plan, state, .. } = self;
             let judged = Judged { plan, state };
-            self.judging.tick(counts, judged, moment.now, performer);
+            self.judging.tick(counts, judged, moment, performer);
         } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
             return;
         }

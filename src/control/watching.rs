@@ -12,20 +12,22 @@ use crate::runtime::watch::RolloutWatch;
 pub(crate) struct Watching(Option<Arc<RolloutWatch>>);
 
 impl Watching {
-    /// Has snapshots that are made from now on count callers, if they do not yet.
-    pub(crate) fn begin(&mut self, flag: &FlagName, ledger: &Ledger) {
-        if self.0.is_none() {
-            // What was counted for another rollout of the flag is none of this one's business.
-            ledger.unwatch(flag);
-            self.0 = Some(ledger.watch(flag));
+    /// Has snapshots that are made from now on count callers, if they do not yet; tells whether the callers
+    /// seen are others than before.
+    pub(crate) fn begin(&mut self, flag: &FlagName, ledger: &Ledger) -> bool {
+        if self.0.is_some() {
+            return false;
         }
+        // What was counted for another rollout of the flag is none of this one's business.
+        ledger.unwatch(flag);
+        self.0 = Some(ledger.watch(flag));
+        true
     }
 
-    /// Lets go of the callers seen.
+    /// Lets go of the callers seen, by whatever rollout of the flag.
     pub(crate) fn end(&mut self, flag: &FlagName, ledger: &Ledger) {
-        if self.0.take().is_some() {
-            ledger.unwatch(flag);
-        }
+        self.0 = None;
+        ledger.unwatch(flag);
     }
 
     /// Counts callers of an epoch so from now on.

@@ -104,7 +104,7 @@ pub(super) fn evidence(flag: &str, attempt: u32) -> KnownEvidence {
         flag: flag.parse().unwrap(),
         release: record(flag, "1", 1).release,
         attempt,
-        judged_by: "itself".to_owned(),
+        judged_by: JudgeSettings::default(),
         evidence: judge.evidence(),
     }
 }

@@ -28,7 +28,8 @@ use crate::domain::evidence::cells::CellClock;
 use crate::domain::evidence::{EvidenceWindow, TickCounts};
 use crate::domain::judge::report::Report;
 use crate::domain::judge::sequential::{
-    CallerStart, Evidence, RestoreError, SequentialJudge, SequentialSettings, Tick,
+    CallerStart, Evidence, RestoreError, SequentialJudge, SequentialSettings, StratumTick, Tick,
+    Unit,
 };
 use crate::domain::judge::told::Circumstances;
 use crate::domain::judge::tripwire::CanaryEndpoints;
@@ -137,6 +138,15 @@ impl Judge {
         self.requests = PerVariant::default();
     }
 
+    /// Goes on with a table of callers in which nobody is known.
+    pub fn forget_callers(&mut self) {
+        if self.tick.number > 0 {
+            self.tests.forget_callers();
+            self.counting_since = None;
+            self.starts = None;
+        }
+    }
+
     /// The requests of each arm counted since the stage began, warm-up left out.
     pub const fn stage_requests(&self) -> PerVariant<u64> {
         self.requests
@@ -203,7 +213,10 @@ impl Judge {
             },
         );
         if self.starts.is_some() {
-            for stratum in &self.tick.strata {
+            // Where some are compared, those who are not do not stand in for them.
+            let has_control = stage.has_control();
+            let counts = |stratum: &&StratumTick| !has_control || stratum.has_control();
+            for stratum in self.tick.strata.iter().filter(counts) {
                 self.requests.stable += stratum.arms.stable.requests;
                 self.requests.canary += stratum.arms.canary.requests;
             }
@@ -213,7 +226,9 @@ impl Judge {
             ruling: &ruling,
             stage,
             groups: &self.settings.groups,
-            compared_with: self.tests.stage_totals().requests.stable_trials,
+            totals: self.tests.stage_totals(),
+            callers_min: (self.settings.unit == Unit::Caller)
+                .then(|| self.tests.settings().promotion.callers_min as f64),
         };
         let verdict = report.verdict(self.tests.findings(&ruling));
         verdict.preceded_by(self.tripwire(now))

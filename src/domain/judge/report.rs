@@ -1,7 +1,7 @@
 //! What the tests say, as a verdict with findings for people.
 
 use crate::domain::ids::GroupName;
-use crate::domain::judge::sequential::{Check, Found, Ruling, Subject};
+use crate::domain::judge::sequential::{Check, Found, Ruling, StageTotals, Subject};
 use crate::domain::judge::stage::StageContext;
 use crate::domain::judge::verdict::{Action, Assessment, CheckName, Finding, Missing, Verdict};
 
@@ -17,49 +17,60 @@ pub(super) struct Report<'a> {
     pub(super) stage: &'a StageContext,
     /// The groups that are judged for themselves, in the order of their numbers.
     pub(super) groups: &'a [GroupName],
-    /// Requests of stable that canary was compared with in this stage.
-    pub(super) compared_with: f64,
+    /// What was seen in this stage.
+    pub(super) totals: &'a StageTotals,
+    /// Callers that an arm needs, where they are the unit.
+    pub(super) callers_min: Option<f64>,
 }
 
 impl Report<'_> {
     /// The verdict, with what was found.
     pub(super) fn verdict(&self, found: Vec<Found>) -> Verdict {
         let mut findings: Vec<_> = found.into_iter().map(|found| self.finding(found)).collect();
-        // A control that nobody belongs to is none.
-        let lacks_control = self.stage.has_control() && self.lacks_stable();
-        if lacks_control {
-            findings.iter_mut().for_each(|finding| self.hold(finding));
+        // A control that nobody belongs to is none, and who is in no comparison does not stand in for those who
+        // are.
+        let lacking = self.lacking().filter(|_| self.stage.has_control());
+        if let Some(lacking) = &lacking {
+            findings
+                .iter_mut()
+                .for_each(|finding| hold(finding, lacking));
         }
         let action = match self.ruling.action {
             Action::Rollback => Action::Rollback,
-            _ if self.ruling.passes() && !lacks_control => Action::Promote,
+            _ if self.ruling.passes() && lacking.is_none() => Action::Promote,
             _ => Action::Hold,
         };
         Verdict {
             action,
-            is_undecided: self.ruling.is_undecided() && !lacks_control,
+            is_undecided: self.ruling.is_undecided() && lacking.is_none(),
             findings,
         }
     }
 
-    fn needed_of_stable(&self) -> u64 {
-        STABLE_REQUESTS_MIN.min(self.stage.min_requests).max(1)
-    }
-
-    fn lacks_stable(&self) -> bool {
-        self.compared_with < self.needed_of_stable() as f64
-    }
-
-    /// Nothing is shown by a comparison with too little.
-    fn hold(&self, finding: &mut Finding) {
-        let is_open = matches!(finding.assessment, Assessment::Pass | Assessment::Undecided);
-        if is_open && finding.check != CheckName::Split {
-            finding.assessment = Assessment::NeedsData;
-            finding.missing = None;
-            let (needed, seen) = (self.needed_of_stable(), self.compared_with);
-            let reason = &mut finding.reason;
-            reason.push_str(&format!("; needs {needed} requests of stable, has {seen}"));
-        }
+    /// What is lacking of the callers that are split between the arms, in words.
+    fn lacking(&self) -> Option<String> {
+        let StageTotals {
+            requests, callers, ..
+        } = self.totals;
+        let needed = self.stage.min_requests.max(1);
+        let of_stable = STABLE_REQUESTS_MIN.min(needed);
+        let callers_min = self.callers_min.unwrap_or(0.0);
+        let lacking = [
+            (
+                requests.stable_trials,
+                of_stable as f64,
+                "requests of stable",
+            ),
+            (requests.canary_trials, needed as f64, "requests of canary"),
+            (callers.stable, callers_min, "callers of stable"),
+            (callers.canary, callers_min, "callers of canary"),
+        ];
+        let (seen, needed, of) = lacking
+            .into_iter()
+            .find(|(seen, needed, _)| seen < needed)?;
+        Some(format!(
+            "; needs {needed} {of} where both are asked, has {seen}"
+        ))
     }
 
     fn finding(&self, found: Found) -> Finding {
@@ -87,6 +98,20 @@ impl Report<'_> {
             }),
             reason: format!("{prefix}{}", found.reason),
         }
+    }
+}
+
+/// Nothing is shown by a comparison with too little.
+fn hold(finding: &mut Finding, lacking: &str) {
+    let is_open = matches!(finding.assessment, Assessment::Pass | Assessment::Undecided);
+    let is_guard = matches!(
+        finding.check,
+        CheckName::Split | CheckName::ErrorRateMax | CheckName::LatencyMean
+    );
+    if is_open && !is_guard {
+        finding.assessment = Assessment::NeedsData;
+        finding.missing = None;
+        finding.reason.push_str(lacking);
     }
 }
 

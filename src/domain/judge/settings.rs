@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::ids::GroupName;
 use crate::domain::judge::sequential::{Check, Sensitivity, SequentialSettings, Tolerances, Unit};
 
@@ -11,8 +13,10 @@ use crate::domain::judge::sequential::{Check, Sensitivity, SequentialSettings, T
 /// nobody can say how the old one would have done.
 const UNCOMPARED_ERROR_RATE_MAX: f64 = 0.05;
 
-/// The judge's settings, as they are written. The default is what is not written.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The judge's settings, as they are written. The default is what is not written, so that settings that
+/// were stored before a key was known are read as those without it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct JudgeSettings {
     /// What the split is random over: callers where they are known again, else requests.
     pub unit: Unit,

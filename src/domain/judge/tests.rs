@@ -219,7 +219,7 @@ fn without_stable_nothing_passes_and_nothing_is_undecided() {
     assert_eq!(verdict.action, Action::Hold, "{verdict:#?}");
     assert!(!verdict.is_undecided);
     let found = finding(&verdict, CheckName::ErrorRate);
-    let missing = "needs 100 requests of stable, has 0";
+    let missing = "needs 100 requests of stable where both are asked, has 0";
     assert!(found.reason.ends_with(missing), "{}", found.reason);
 }
 
@@ -355,6 +355,76 @@ fn harm_to_one_small_group_is_found_under_a_large_healthy_one() {
     assert_eq!(found.group, Some("beta".parse().unwrap()));
     let begin = "in group `beta`, canary fails 20 %";
     assert!(found.reason.starts_with(begin), "{}", found.reason);
+}
+
+/// A stage in which `beta` has canary altogether, and everyone else is split.
+fn beyond_beta(now: &str, next: &str) -> StageContext {
+    let beta = |mut weights: StageWeights| {
+        weights.groups = [("beta".parse().unwrap(), Weight::FULL)].into();
+        weights
+    };
+    let stage = stage(now, next);
+    StageContext {
+        weights: beta(stage.weights),
+        next: beta(stage.next),
+        ..stage
+    }
+}
+
+#[test]
+fn who_is_compared_with_nothing_does_not_stand_in_for_those_who_are() {
+    let beta = stratum(Some("beta"), "100%", arm(500, 0, 50), ArmCounts::default());
+    let rest = stratum(None, "1%", arm(1, 0, 50), arm(99, 0, 50));
+    let stage = beyond_beta("1%", "5%");
+    let (judge, verdict) = judged_for(60, with_beta(), &stage, [beta, rest]);
+    assert_eq!(verdict.action, Action::Hold);
+    assert!(!verdict.is_undecided, "too little is not undecided");
+    assert_eq!(judge.stage_requests().canary, 59);
+    let found = finding(&verdict, CheckName::ErrorRate);
+    assert_eq!(found.assessment, Assessment::NeedsData);
+    let missing = "needs 100 requests of canary where both are asked, has 59";
+    assert!(found.reason.ends_with(missing), "{}", found.reason);
+}
+
+#[test]
+fn a_group_without_a_control_is_guarded_while_others_are_compared() {
+    let stage = beyond_beta("10%", "50%");
+    let beta = |failures| {
+        let beta = arm(100, failures, 50);
+        stratum(Some("beta"), "100%", beta, ArmCounts::default())
+    };
+    let rest = || stratum(None, "10%", arm(200, 2, 50), arm(1800, 18, 50));
+    let fine = judged(with_beta(), &stage, [beta(1), rest()]);
+    assert_eq!(fine.action, Action::Promote, "{fine:#?}");
+    let failing = judged(with_beta(), &stage, [beta(40), rest()]);
+    assert_eq!(failing.action, Action::Rollback, "{failing:#?}");
+    let found = failing.breaches().next().unwrap();
+    assert_eq!(found.check, CheckName::ErrorRateMax);
+    let begin = "no control in this group: canary fails 40 % of requests";
+    assert!(found.reason.starts_with(begin), "{}", found.reason);
+}
+
+#[test]
+fn harm_in_one_group_that_is_nearly_shown_stops_a_stage_and_says_so() {
+    let beta = stratum(Some("beta"), "50%", arm(20, 4, 50), arm(20, 0, 50));
+    let rest = stratum(None, "50%", arm(2000, 40, 50), arm(2000, 40, 50));
+    let counts = [beta, rest].into_iter().collect();
+    let (mut judge, stage) = (Judge::new(with_beta()), stage("50%", "100%"));
+    let verdicts = (1..=60).map(|second| second_of(&mut judge, &counts, &stage, at(second)));
+    let verdicts: Vec<_> = verdicts
+        .take_while(|verdict| verdict.action != Action::Rollback)
+        .collect();
+    assert!(verdicts.len() < 60, "it is found at last");
+    let last = &verdicts[verdicts.len() - 3..];
+    for verdict in last {
+        assert_eq!(verdict.action, Action::Hold, "{verdict:#?}");
+        assert!(!verdict.is_undecided);
+        let explains = |finding: &Finding| {
+            finding.assessment == Assessment::Undecided
+                && finding.reason.contains("and a stage passes below 10")
+        };
+        assert!(verdict.findings.iter().any(explains), "{verdict:#?}");
+    }
 }
 
 #[test]
@@ -499,6 +569,24 @@ fn a_service_that_never_fails_passes_where_callers_are_the_unit() {
     let fine = |_, caller, _| vec![outcome(false, 50, u64::from(caller))];
     let verdicts = (0..60).map(|_| callers.second(400, fine).action);
     assert_eq!(verdicts.last(), Some(Action::Promote));
+}
+
+#[test]
+fn callers_who_count_again_after_a_restart_count_with_no_more_luck_than_before() {
+    let settings = JudgeSettings {
+        unit: Unit::Caller,
+        ..JudgeSettings::default()
+    };
+    let fine = |_, caller, _| vec![outcome(false, 50, u64::from(caller))];
+    let mut judge = Judge::new(settings.clone());
+    for _ in 0..6 {
+        let mut callers = Callers::new(judge);
+        let verdicts: Vec<_> = (0..3).map(|_| callers.second(300, fine)).collect();
+        let split = finding(&verdicts[2], CheckName::Split);
+        assert_eq!(split.n.stable + split.n.canary, 300, "{}", split.reason);
+        assert!(split.evidence < 0.1, "{}", split.reason);
+        judge = Judge::restore(settings.clone(), callers.judge.evidence()).unwrap();
+    }
 }
 
 #[test]

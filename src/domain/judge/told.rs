@@ -6,7 +6,6 @@ use crate::domain::judge::sequential::{ArmTick, CallerStart, StratumTick, Tick, 
 use crate::domain::judge::stage::StageContext;
 use crate::domain::stage_weights::StageWeights;
 use crate::domain::variant::PerVariant;
-use crate::domain::weight::Weight;
 
 /// What is known of a tick besides its counts and its stage.
 pub(super) struct Circumstances<'a> {
@@ -59,7 +58,7 @@ fn of_stratum(stratum: &Stratum, groups: &[GroupName], starts: &[CallerStart]) -
     });
     StratumTick {
         group: stratum.group.as_ref().and_then(own).unwrap_or(groups.len()),
-        weight: share(stratum.weight),
+        weight: stratum.weight.ratio(),
         arms,
     }
 }
@@ -67,6 +66,7 @@ fn of_stratum(stratum: &Stratum, groups: &[GroupName], starts: &[CallerStart]) -
 /// The share of all callers that weights expose to canary. Groups count by the requests they have sent in
 /// the stage; before any, all count like the most exposed.
 fn exposed(weights: &StageWeights, seen: &TickCounts, epoch: u64) -> f64 {
+    // In whole basis points, so that one weight for all is exactly that share.
     let (mut all, mut canary) = (0.0, 0.0);
     for stratum in seen
         .strata()
@@ -74,16 +74,13 @@ fn exposed(weights: &StageWeights, seen: &TickCounts, epoch: u64) -> f64 {
         .filter(|stratum| stratum.epoch == epoch)
     {
         let requests = stratum.arms.stable.requests + stratum.arms.canary.requests;
-        all += requests as f64;
-        canary += requests as f64 * share(weights.of(stratum.group.as_ref()));
+        let weight = weights.of(stratum.group.as_ref()).basis_points();
+        all += requests as f64 * 1e4;
+        canary += requests as f64 * f64::from(weight);
     }
     if all > 0.0 {
         canary / all
     } else {
-        share(weights.greatest())
+        weights.greatest().ratio()
     }
-}
-
-fn share(weight: Weight) -> f64 {
-    f64::from(weight.basis_points()) / 1e4
 }

@@ -122,10 +122,18 @@ impl Standing<'_> {
     /// By the bare rate: a limit that is just not surely broken is no reason to go on.
     fn is_above_error_rate(&self) -> bool {
         let tolerated = &self.settings.tolerated;
-        let uncompared = tolerated.uncompared_error_rate_max;
-        let uncompared = uncompared.filter(|_| self.totals.is_uncompared());
-        let limit = tolerated.error_rate_max.or(uncompared);
-        let (failures, requests) = (self.totals.canary_failures, self.totals.canary_requests);
-        limit.is_some_and(|limit| requests > 0.0 && failures > limit * requests)
+        let is_above = |limit: Option<f64>, (requests, failures): (f64, f64)| {
+            limit.is_some_and(|limit| requests > 0.0 && failures > limit * requests)
+        };
+        match tolerated.error_rate_max {
+            None => is_above(
+                tolerated.uncompared_error_rate_max,
+                self.totals.uncompared(),
+            ),
+            limit => is_above(
+                limit,
+                (self.totals.canary_requests, self.totals.canary_failures),
+            ),
+        }
     }
 }

@@ -128,10 +128,17 @@ impl SequentialJudge {
             .for_each(RollbackEvidence::end_starts);
     }
 
-    /// The same in another process: beside the stage it begins the content types anew, whose numbers
-    /// mean something else there.
-    pub fn begin_process_anew(&mut self) {
+    /// The same where none of the callers seen in the rollout is known any more.
+    pub fn forget_callers(&mut self) {
         self.begin_stage_anew();
+        if self.settings.unit == Unit::Caller {
+            self.evidence.split.forget_callers();
+        }
+    }
+
+    /// The same in another process, where the numbers of content types mean something else as well.
+    pub fn begin_process_anew(&mut self) {
+        self.forget_callers();
         self.evidence.past.forget_content_types();
     }
 

@@ -78,10 +78,14 @@ impl Look<'_> {
 
     /// Canary's requests against a fixed failure rate. Requests of a caller come together, so where
     /// callers are the unit the tick's share is one value, and a bet on its mean.
-    fn above_error_rate(&self, limit: f64) -> LogValues {
+    fn above_error_rate(
+        &self,
+        limit: f64,
+        is_looked_at: impl Fn(&StratumTick) -> bool,
+    ) -> LogValues {
         let exposed = strata_of(self.tick, self.group).filter(|stratum| stratum.is_exposed());
         let (mut trials, mut events) = (0.0, 0.0);
-        for stratum in exposed {
+        for stratum in exposed.filter(|stratum| is_looked_at(stratum)) {
             trials += stratum.arms.canary.requests as f64;
             events += stratum.arms.canary.failures as f64;
         }
@@ -93,8 +97,9 @@ impl Look<'_> {
         self.stakes_on((trials > 0.0).then(|| events / trials), limit)
     }
 
-    /// The same, where canary is all that was seen, or all that failed.
-    fn above_alone(&self, limit: f64) -> LogValues {
+    /// The same where canary is compared with nothing: in groups without a control, and in all of them where no
+    /// request went to stable that it could be compared with. What stable fails as well does not count.
+    fn above_uncompared_error_rate(&self, limit: f64) -> LogValues {
         let stable = |strata: &mut dyn Iterator<Item = &StratumTick>| {
             strata.fold((0, 0), |(requests, failures), stratum| {
                 let arm = &stratum.arms.stable;
@@ -104,18 +109,9 @@ impl Look<'_> {
         let (controls, _) = stable(&mut compared(self.tick, None));
         let (requests, failures) = stable(&mut strata_of(self.tick, None));
         let is_shared = failures as f64 > limit * requests as f64;
-        if controls > 0 || is_shared {
-            return self.nothing_of_error_rate();
-        }
-        self.above_error_rate(limit)
-    }
-
-    /// Log e-values of a tick that says nothing about a fixed failure rate.
-    fn nothing_of_error_rate(&self) -> LogValues {
-        match self.settings.unit {
-            Unit::Request => zeros(self.tests.harm.len()),
-            Unit::Caller => zeros(self.settings.grids.stakes.len()),
-        }
+        self.above_error_rate(limit, |stratum| {
+            !is_shared && (controls == 0 || !stratum.has_control())
+        })
     }
 
     /// Canary's latencies against a fixed mean. A latency counts as the lower edge of its bucket,
@@ -154,10 +150,10 @@ impl Look<'_> {
             // Limits are for all callers together; a group is compared.
             Check::ErrorRateMax if self.group.is_none() => {
                 let uncompared = tolerated.uncompared_error_rate_max;
-                let everywhere = tolerated
-                    .error_rate_max
-                    .map(|limit| self.above_error_rate(limit));
-                everywhere.or_else(|| uncompared.map(|limit| self.above_alone(limit)))
+                let everywhere = tolerated.error_rate_max;
+                let everywhere = everywhere.map(|limit| self.above_error_rate(limit, |_| true));
+                everywhere
+                    .or_else(|| uncompared.map(|limit| self.above_uncompared_error_rate(limit)))
             }
             Check::MeanLatencyMax if self.group.is_none() => {
                 let limit = tolerated.mean_latency_ms_max;

@@ -42,7 +42,7 @@ impl SequentialJudge {
             seconds_per_tick: self.seconds_per_tick,
             totals: &known.in_stage.totals,
             harmlessness: &ruling.harmlessness,
-            log_harm: log_evidence,
+            log_harm: log_evidence.max(self.log_evidence_of_groups(&shares)),
             log_split,
             ratings: &known.ratings.canary,
         };
@@ -53,6 +53,19 @@ impl SequentialJudge {
         ruling.wait = closed.wait;
         ruling.undecided = closed.undecided;
         ruling
+    }
+
+    /// `ln` of the most evidence in any group for itself, as if as much were needed as of all together.
+    fn log_evidence_of_groups(&self, shares: &PerCheck<f64>) -> f64 {
+        let Some(needed) = self.settings.log_evidence_needed_of_group() else {
+            return f64::NEG_INFINITY;
+        };
+        let surplus = needed - self.settings.log_evidence_needed();
+        let each = self.evidence.groups.iter().map(|evidence| {
+            let parts = evidence.parts(shares);
+            log_sum_exp(Check::ALL.map(|check| parts[check])) - surplus
+        });
+        each.fold(f64::NEG_INFINITY, f64::max)
     }
 
     fn reason_to_roll_back(
@@ -87,7 +100,7 @@ impl SequentialJudge {
 }
 
 /// The first check with the most evidence.
-fn strongest(parts: &PerCheck<f64>) -> Check {
+pub(super) fn strongest(parts: &PerCheck<f64>) -> Check {
     let mut best = Check::Errors;
     for (check, part) in parts.iter() {
         if *part > parts[best] {

@@ -3,12 +3,16 @@
 //! A wrong split means that what is compared is not what was meant to be: callers lost on the way,
 //! answers that never end, counts of one arm alone. It holds and alerts, with an alpha of its own, and
 //! never rolls back.
+//!
+//! Where callers are the unit each counts when it is first seen. After a restart nobody is known to have been,
+//! and the same callers would count again with the same luck: so the product begins anew then, and the k-th
+//! has the share `1 / (k (k + 1))` of the alpha, the first all of it. Together that is at most half as much again.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::settings::Unit;
 use crate::domain::judge::sequential::tick::Tick;
-use crate::domain::stats::log_space::{self, log_mean_exp};
+use crate::domain::stats::log_space::{self, LogValue, log_mean_exp};
 use crate::domain::stats::odds_ratio::Grid;
 
 /// Evidence against the configured weights, over the whole rollout and in both directions.
@@ -16,6 +20,12 @@ use crate::domain::stats::odds_ratio::Grid;
 pub(super) struct SplitEvidence {
     #[serde(with = "log_space::stored")]
     log_e_values: Vec<f64>,
+    /// How often the callers seen were forgotten.
+    #[serde(default)]
+    forgotten: u32,
+    /// `ln` of the evidence when they were last.
+    #[serde(default)]
+    log_evidence_before: LogValue,
     /// What was counted: of canary, of both arms, and what the weights ask for of canary.
     pub(super) canary: f64,
     pub(super) all: f64,
@@ -26,6 +36,8 @@ impl SplitEvidence {
     pub(super) fn new(grid: &Grid) -> Self {
         Self {
             log_e_values: vec![0.0; grid.len()],
+            forgotten: 0,
+            log_evidence_before: LogValue::ZERO,
             canary: 0.0,
             all: 0.0,
             expected: 0.0,
@@ -50,8 +62,21 @@ impl SplitEvidence {
         }
     }
 
+    /// Callers seen before are not known any more.
+    pub(super) fn forget_callers(&mut self) {
+        self.log_evidence_before = LogValue(self.log_evidence());
+        self.forgotten += 1;
+        self.log_e_values.fill(0.0);
+        (self.canary, self.all, self.expected) = (0.0, 0.0, 0.0);
+    }
+
     pub(super) fn log_evidence(&self) -> f64 {
-        log_mean_exp(&self.log_e_values)
+        let share = match f64::from(self.forgotten) {
+            0.0 => 1.0,
+            k => 1.0 / ((k + 1.0) * (k + 2.0)),
+        };
+        let now = log_mean_exp(&self.log_e_values) + share.ln();
+        now.max(self.log_evidence_before.0)
     }
 
     pub(super) fn fits(&self, grid: &Grid) -> bool {

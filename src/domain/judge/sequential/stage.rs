@@ -40,6 +40,9 @@ pub struct StageTotals {
     pub canary_failures: f64,
     /// Callers who have been to canary.
     pub canary_callers: f64,
+    /// Requests of canary where there was no control, and those of them that failed.
+    #[serde(default)]
+    pub uncompared: (f64, f64),
     /// Canary's latencies in milliseconds, each as the middle of its bucket.
     pub canary_latency_ms: Moments,
     /// Whether some group has ever had a control.
@@ -56,9 +59,14 @@ pub struct StageTotals {
 }
 
 impl StageTotals {
-    /// Whether canary was compared with nothing so far.
-    pub fn is_uncompared(&self) -> bool {
-        !self.has_control || self.requests.stable_trials <= 0.0
+    /// Requests of canary that were compared with nothing, and those of them that failed: where there was
+    /// no control, or all of them while none has come to stable.
+    pub fn uncompared(&self) -> (f64, f64) {
+        if self.has_control && self.requests.stable_trials > 0.0 {
+            self.uncompared
+        } else {
+            (self.canary_requests, self.canary_failures)
+        }
     }
 
     /// Takes in canary's latencies of a tick.
@@ -82,6 +90,10 @@ impl StageTotals {
             self.canary_requests += canary.requests as f64;
             self.canary_failures += canary.failures as f64;
             self.canary_callers += canary.stage_callers as f64;
+            if !stratum.has_control() {
+                self.uncompared.0 += canary.requests as f64;
+                self.uncompared.1 += canary.failures as f64;
+            }
         }
         let counted = match settings.unit {
             Unit::Request => Some(Counted::Requests),

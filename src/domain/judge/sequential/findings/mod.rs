@@ -10,6 +10,7 @@ use crate::domain::judge::sequential::check::Check;
 use crate::domain::judge::sequential::findings::numbers::whole;
 use crate::domain::judge::sequential::findings::words::{Amount, Span};
 use crate::domain::judge::sequential::promotion::NonInferiority;
+use crate::domain::judge::sequential::rule;
 use crate::domain::judge::sequential::ruling::{Gate, Missing, Ruling};
 use crate::domain::judge::sequential::settings::Unit;
 use crate::domain::judge::sequential::stage::StageTotals;
@@ -70,22 +71,29 @@ pub struct More {
 
 /// What each check that is on and has seen anything finds, the harmful first.
 pub(super) fn all(judge: &SequentialJudge, ruling: &Ruling) -> Vec<Found> {
-    let writer = Writer {
+    let of = |group: Option<usize>| Writer {
         judge,
         ruling,
-        totals: totals_of(judge, ruling),
+        totals: totals_of(judge, group),
+    };
+    // Only the check that a group's harm shows in is told of that group.
+    let reason = ruling.reason;
+    let writer_of = |check: Check| {
+        let reason = reason.filter(|reason| reason.check == check);
+        of(reason.and_then(|reason| reason.group))
     };
     let is_on = |check: &Check| judge.settings.shares[*check] > 0.0;
     let checks = Check::ALL.into_iter().filter(is_on);
-    let mut found: Vec<Found> = checks.filter_map(|check| writer.check(check)).collect();
-    found.extend(writer.split());
+    let mut found: Vec<Found> = checks
+        .filter_map(|check| writer_of(check).check(check))
+        .collect();
+    found.extend(of(None).split());
     found.sort_by_key(|found| found.assessment != Assessment::Breach);
     found
 }
 
-/// What was seen where the harm is: in one group, or everywhere.
-fn totals_of<'a>(judge: &'a SequentialJudge, ruling: &Ruling) -> &'a StageTotals {
-    let group = ruling.reason.and_then(|reason| reason.group);
+/// What was seen in one group, or everywhere.
+fn totals_of(judge: &SequentialJudge, group: Option<usize>) -> &StageTotals {
     let of_group = group.and_then(|group| judge.group_totals(group));
     of_group.unwrap_or_else(|| judge.stage_totals())
 }
@@ -129,7 +137,11 @@ impl Writer<'_> {
                 count: missing.more,
                 seconds: missing.seconds,
             }),
-            reason: format!("{}; {evidence_words}{more}", numbers.words),
+            reason: format!(
+                "{}; {evidence_words}{}{more}",
+                numbers.words,
+                self.words_of_suspicion(check)
+            ),
         })
     }
 
@@ -158,7 +170,8 @@ impl Writer<'_> {
         if is_rated && self.judge.shares_in_force()[check] <= 0.0 {
             return (Assessment::NeedsData, None);
         }
-        let is_suspicious = ruling.parts[check].exp() >= self.judge.settings.promotion.suspicious;
+        let is_suspicious = ruling.parts[check].exp() >= self.judge.settings.promotion.suspicious
+            || self.stands_for_suspicion(check);
         if lacks(Gate::Requests) || lacks(Gate::Callers) {
             let data = ruling
                 .undecided
@@ -172,6 +185,25 @@ impl Writer<'_> {
         } else {
             (Assessment::Pass, None)
         }
+    }
+
+    /// Whether a stage does not pass for the evidence of all checks together, and this one has the most of it.
+    fn stands_for_suspicion(&self, check: Check) -> bool {
+        self.ruling.wait.contains(&Gate::Suspicious) && check == rule::strongest(&self.ruling.parts)
+    }
+
+    /// What is said of that.
+    fn words_of_suspicion(&self, check: Check) -> String {
+        if !self.stands_for_suspicion(check) {
+            return String::new();
+        }
+        let all = self.ruling.log_evidence.exp();
+        let suspicious = self.judge.settings.promotion.suspicious;
+        format!(
+            "; with all checks it is {}, or as much in one group alone, and a stage passes below {}",
+            Amount(all),
+            Amount(suspicious)
+        )
     }
 
     fn words_of_missing(&self, assessment: Assessment, missing: Option<Option<Missing>>) -> String {

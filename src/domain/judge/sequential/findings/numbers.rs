@@ -9,6 +9,9 @@ use crate::domain::judge::verdict::Percent;
 use crate::domain::stats::odds_ratio::Table;
 use crate::domain::variant::PerVariant;
 
+/// How the words begin about canary where it is compared with nothing.
+const NO_CONTROL: &str = "no control in this group: ";
+
 /// The numbers of a finding, and the words for them.
 pub(super) struct Numbers {
     pub(super) canary: f64,
@@ -161,14 +164,15 @@ impl Writer<'_> {
 
     fn error_rate_max(&self) -> Option<Numbers> {
         let tolerated = &self.judge.settings.tolerated;
-        let uncompared = tolerated.uncompared_error_rate_max;
-        let uncompared = uncompared.filter(|_| self.totals.is_uncompared());
-        let limit = tolerated.error_rate_max.or(uncompared)?;
-        let (requests, failures) = (self.totals.canary_requests, self.totals.canary_failures);
-        let prefix = if self.totals.has_control {
-            ""
-        } else {
-            "no control in this group: "
+        let everywhere = (self.totals.canary_requests, self.totals.canary_failures);
+        let (limit, (requests, failures), prefix) = match tolerated.error_rate_max {
+            Some(limit) if self.totals.has_control => (limit, everywhere, ""),
+            Some(limit) => (limit, everywhere, NO_CONTROL),
+            None => (
+                tolerated.uncompared_error_rate_max?,
+                self.totals.uncompared(),
+                NO_CONTROL,
+            ),
         };
         (requests > 0.0).then(|| Numbers {
             canary: failures / requests,
