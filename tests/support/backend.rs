@@ -27,6 +27,8 @@ pub(crate) enum Behaviour {
     Echo,
     /// Answers with a status.
     Status(u16),
+    /// Answers with the status of the first of these texts that is in the head; else with its name.
+    StatusWhere(Vec<(&'static str, u16)>),
     /// Answers with its name, but takes its time.
     Slow(Duration),
     /// Reads the body and answers with its length and whether it is the [`pattern`].
@@ -254,6 +256,10 @@ impl Shared {
             Behaviour::Name | Behaviour::AnswerThenClose => respond(stream, 200, name)?,
             Behaviour::Echo => respond(stream, 200, head.as_bytes())?,
             Behaviour::Status(status) => respond(stream, status, name)?,
+            Behaviour::StatusWhere(ref cases) => {
+                let case = cases.iter().find(|(text, _)| head.contains(text));
+                respond(stream, case.map_or(200, |(_, status)| *status), name)?;
+            }
             Behaviour::Slow(time) => {
                 sleep(time);
                 respond(stream, 200, name)?;

@@ -18,11 +18,13 @@
 )]
 
 pub(crate) mod backend;
+pub(crate) mod crowd;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod position;
 pub(crate) mod proxy;
+pub(crate) mod release;
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use serin::runtime::clock;
 
 pub(crate) use backend::{Behaviour, TestBackend};
+pub(crate) use crowd::{Crowd, Manner};
 pub(crate) use http::{Answer, Connection, Request};
 pub(crate) use load::Load;
 pub(crate) use metrics::Metrics;

@@ -200,16 +200,22 @@ fn a_cold_canary_is_not_judged_by_its_warm_up_and_stable_is_learnt_from() {
 
 #[test]
 fn too_few_requests_hold_and_say_how_many_are_missing() {
-    let arms = stratum(None, "10%", arm(1, 0, 50), arm(9, 0, 50));
-    let stage = stage("10%", "50%");
-    let verdict = judged(JudgeSettings::default(), &stage, [arms]);
-    assert_eq!(verdict.action, Action::Hold);
-    assert!(!verdict.is_undecided);
-    let found = finding(&verdict, CheckName::ErrorRate);
-    assert_eq!(found.assessment, Assessment::NeedsData);
-    let missing = "about 41 more canary requests, 41 seconds at this rate, to judge at all";
-    assert!(found.reason.ends_with(missing), "{}", found.reason);
-    assert_eq!(found.missing.unwrap().count, 41);
+    // A stage takes so many requests whether they are the unit or not.
+    for unit in [Unit::Request, Unit::Caller] {
+        let arms = stratum(None, "10%", arm(1, 0, 50), arm(9, 0, 50));
+        let settings = JudgeSettings {
+            unit,
+            ..JudgeSettings::default()
+        };
+        let verdict = judged(settings, &stage("10%", "50%"), [arms]);
+        assert_eq!(verdict.action, Action::Hold);
+        assert!(!verdict.is_undecided);
+        let found = finding(&verdict, CheckName::ErrorRate);
+        assert_eq!(found.assessment, Assessment::NeedsData);
+        let missing = "about 41 more canary requests, 41 seconds at this rate, to judge at all";
+        assert!(found.reason.ends_with(missing), "{}", found.reason);
+        assert_eq!(found.missing.unwrap().count, 41);
+    }
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl Finding {
 /// About how much more is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// Callers of canary, or requests to it where those are the unit.
+    /// Callers of canary, or requests to it where those are the unit, or what a stage takes at least.
     pub count: u64,
     /// Seconds in which they come, at the rate so far.
     pub seconds: u64,

@@ -63,7 +63,7 @@ pub struct Found {
 /// About how much more is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct More {
-    /// Callers of canary, or requests to it.
+    /// Callers of canary, or requests to it where those are the unit or are what is lacking.
     pub count: u64,
     /// Seconds in which they come, at the rate so far.
     pub seconds: u64,
@@ -207,9 +207,12 @@ impl Writer<'_> {
     }
 
     fn words_of_missing(&self, assessment: Assessment, missing: Option<Option<Missing>>) -> String {
+        // A stage lacks requests before it lacks callers, whatever is the unit.
+        let lacks_requests =
+            assessment == Assessment::NeedsData && self.ruling.wait.contains(&Gate::Requests);
         let unit = match self.judge.settings.unit {
-            Unit::Request => "requests",
-            Unit::Caller => "callers",
+            Unit::Caller if !lacks_requests => "callers",
+            Unit::Caller | Unit::Request => "requests",
         };
         let what = match assessment {
             Assessment::NeedsData => "to judge at all",
