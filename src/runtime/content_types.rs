@@ -24,6 +24,9 @@ impl ContentTypes {
         let Some(field) = field else {
             return ContentTypeIndex::NONE;
         };
+        if let Some(number) = self.number_as_written(field) {
+            return number;
+        }
         let end = field.iter().position(|byte| *byte == b';');
         let name = field[..end.unwrap_or(field.len())].trim_ascii();
         if name.is_empty() {
@@ -43,6 +46,16 @@ impl ContentTypes {
         place.map_or(ContentTypeIndex::OTHER, |place| {
             ContentTypeIndex::at(place + 1)
         })
+    }
+
+    /// The number of a type that is known and written as it is kept, which nearly all are.
+    fn number_as_written(&self, field: &[u8]) -> Option<ContentTypeIndex> {
+        let known = self.0.iter().map_while(OnceLock::get);
+        let place = known.enumerate().find_map(|(place, known)| {
+            let rest = field.strip_prefix(known.as_bytes())?;
+            matches!(rest, [] | [b';', ..]).then_some(place)
+        });
+        Some(ContentTypeIndex::at(place? + 1))
     }
 
     /// What a number stands for, to be shown.
@@ -71,6 +84,9 @@ mod tests {
         assert_eq!(types.number(Some(b"TEXT/HTML")), html);
         assert_eq!(types.number(Some(b" application/json ;v=1")), json);
         assert_eq!(types.name(json), "application/json");
+        assert_eq!(types.number(Some(b"application/json;v=2")), json);
+        assert_eq!(types.number(Some(b"application/json")), json);
+        assert_ne!(types.number(Some(b"application/json+x")), json);
         assert_eq!(types.number(None), ContentTypeIndex::NONE);
         assert_eq!(types.number(Some(b" ; charset=x")), ContentTypeIndex::NONE);
     }
