@@ -515,4 +515,36 @@ proptest! {
             prop_assert_eq!(one.harmlessness, other.harmlessness);
         }
     }
+
+    #[test]
+    fn without_evidence_of_canary_nothing_is_promoted(
+        ticks in prop::collection::vec((0..=10_u32, 0..500_u64, 0..50_u64), 1..60), by_caller: bool,
+    ) {
+        let unit = if by_caller { Unit::Caller } else { Unit::Request };
+        let mut judge = judge(SequentialSettings { unit, ..SequentialSettings::default() });
+        for (number, (tenths, stable, failures)) in (0..).zip(ticks) {
+            let weight = f64::from(tenths) / 10.0;
+            let stable = arm(stable, failures.min(stable));
+            let unseen = stratum(0, weight, ArmTick::default(), stable);
+            let ruling = judge.observe(&tick(number, vec![unseen]));
+            prop_assert_eq!(ruling.action, Action::Hold);
+            prop_assert!(!ruling.passes() && !ruling.is_undecided());
+        }
+    }
+
+    #[test]
+    fn weights_that_change_at_any_tick_are_no_evidence_of_harm(
+        ticks in prop::collection::vec((1..10_u64, 1..40_u64, 0..8_u64), 1..80),
+    ) {
+        let mut judge = judge(SequentialSettings::default());
+        for (number, (tenths, scale, failing)) in (0..).zip(ticks) {
+            // Both arms fail the very same share, whatever weight and load are.
+            let share = |parts: u64| arm(parts * scale * 10, parts * failing.min(scale));
+            let (canary, stable) = (share(tenths), share(10 - tenths));
+            let weight = tenths as f64 / 10.0;
+            let ruling = judge.observe(&tick(number, vec![stratum(0, weight, canary, stable)]));
+            prop_assert_ne!(ruling.action, Action::Rollback);
+            prop_assert!(ruling.parts[Check::Errors] < 0.0, "{:?}", ruling.parts);
+        }
+    }
 }
