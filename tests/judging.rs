@@ -12,14 +12,13 @@
 mod support;
 
 use std::process::Output;
-use std::time::Duration;
 
 use assert_cmd::Command;
 use serde_json::Value;
 use support::proxy::{SERIN, replace_file};
 use support::release::{
     FOUND_MAX, LONG, Release, answering_in, breach, config, crowd, finding, impatient_crowd,
-    passing, stalling,
+    passing, slow_by, stalling,
 };
 use support::{Behaviour, Crowd, Manner, Request, SOON, TestProxy, wait_for, wait_until};
 use tempfile::TempDir;
@@ -36,28 +35,25 @@ fn serin(proxy: &TestProxy, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-#[test]
-fn each_harm_is_found_by_its_check_and_told_in_words() {
+/// A release for each kind of harm, and the crowds that meet with it.
+fn harmful() -> (TestProxy, [Release; 7], Vec<Crowd>) {
     let in_groups =
         "stages: [{ groups: [beta], weight: 50% }, 50%], hold: 5s, min_requests: 1000000";
-    let releases = [
-        Release::new("refused"),
-        Release::new("empty"),
-        Release::new("typed"),
-        Release::new("slow"),
-        Release::new("stalled"),
-        Release::by("grouped", in_groups),
-    ];
-    let [refused, empty, typed, slow, stalled, grouped] = &releases;
+    let alike = ["refused", "empty", "typed", "slow"];
+    let [refused, empty, typed, slow] = alike.map(Release::new);
+    let (stalled, grouped) = (Release::new("stalled"), Release::by("grouped", in_groups));
     refused.canary.behave(Behaviour::Status(404));
     empty.canary.behave(Behaviour::Bytes(0));
     typed.stable.behave(answering_in("application/json"));
     typed.canary.behave(answering_in("text/html"));
-    slow.stable
-        .behave(Behaviour::Slow(Duration::from_millis(20)));
-    slow.canary
-        .behave(Behaviour::Slow(Duration::from_millis(50)));
+    slow.stable.behave(slow_by(20));
+    slow.canary.behave(slow_by(50));
     stalled.canary.behave(stalling());
+    // Half of its callers fail each time; all have been there within seconds.
+    let known = Release::new("known");
+    known
+        .canary
+        .behave(Behaviour::StatusWhere(vec![("poison", 500)]));
     // Some fail on both arms, and those in the group on canary.
     let (both, group) = (("poison", 500), ("x-beta", 500));
     grouped.stable.behave(Behaviour::StatusWhere(vec![both]));
@@ -65,22 +61,30 @@ fn each_harm_is_found_by_its_check_and_told_in_words() {
         .canary
         .behave(Behaviour::StatusWhere(vec![both, group]));
 
+    let releases = [refused, empty, typed, slow, stalled, known, grouped];
     let proxy = TestProxy::start(&config(&releases));
     let promoted = proxy.command("POST", "/api/v1/rollouts/grouped/promote", "");
     assert_eq!(promoted.json()["weights"]["default_percent"], 50.0);
-    let mut crowds: Vec<_> = ["refused", "empty", "typed", "slow"]
-        .map(|flag| crowd(&proxy, flag))
-        .into();
+    let mut crowds: Vec<_> = alike.map(|flag| crowd(&proxy, flag)).into();
     crowds.push(impatient_crowd(&proxy, "stalled"));
-    crowds.push(Crowd::start(
-        proxy.address(),
-        Manner::default(),
-        |number| match number / 3 % 5 {
-            0 => passing("/grouped", number).field("x-beta", "yes"),
-            1 => passing("/grouped/poison", number),
-            _ => passing("/grouped", number),
-        },
-    ));
+    let known = |number: u64| {
+        let caller = number % 300;
+        let path = ["/known", "/known/poison"][usize::from(caller.is_multiple_of(2))];
+        Request::get(path).field("x-user-id", &format!("k-{caller}"))
+    };
+    crowds.push(Crowd::start(proxy.address(), Manner::default(), known));
+    let of_groups = |number: u64| match number / 3 % 5 {
+        0 => passing("/grouped", number).field("x-beta", "yes"),
+        1 => passing("/grouped/poison", number),
+        _ => passing("/grouped", number),
+    };
+    crowds.push(Crowd::start(proxy.address(), Manner::default(), of_groups));
+    (proxy, releases, crowds)
+}
+
+#[test]
+fn each_harm_is_found_by_its_check_and_told_in_words() {
+    let (proxy, _releases, _crowds) = harmful();
     for (flag, check, words) in [
         ("refused", "client_errors", "are refused with 4xx"),
         (
@@ -95,6 +99,7 @@ fn each_harm_is_found_by_its_check_and_told_in_words() {
         ),
         ("slow", "latency_", "ms"),
         ("stalled", "latency_", "ms"),
+        ("known", "error_rate", "canary fails"),
         (
             "grouped",
             "error_rate",
@@ -104,21 +109,20 @@ fn each_harm_is_found_by_its_check_and_told_in_words() {
         let (found_by, found) = breach(&proxy, flag);
         assert!(found_by.starts_with(check), "{flag}: {found:#}");
         let reason = found["reason"].as_str().unwrap();
-        assert!(reason.contains(words), "{flag}: {reason}");
-        assert!(reason.contains("needed"), "{flag}: {reason}");
-        let group = if flag == "grouped" {
-            "beta".into()
-        } else {
-            Value::Null
-        };
-        assert_eq!(found["group"], group, "{flag}");
+        assert!(
+            reason.contains(words) && reason.contains("needed"),
+            "{flag}: {reason}"
+        );
+        let in_group = found["group"] == "beta";
+        assert_eq!(in_group, flag == "grouped", "{flag}: {found:#}");
     }
-    // Nobody waited for the time to be over: all that hung were left by their clients.
+    // Nobody waited for the time to be over: all that hung were left by their clients, and count for nothing.
     let metrics = proxy.metrics();
-    let timeouts = [("flag", "stalled"), ("failure", "timeout")];
-    assert_eq!(metrics.count("serin_backend_failures_total", &timeouts), 0);
-    let left = [("flag", "stalled"), ("code", "499")];
-    assert!(metrics.count("serin_requests_total", &left) > 100);
+    let of_stalled = |label| [("flag", "stalled"), ("variant", "canary"), label];
+    let left = metrics.count("serin_requests_total", &of_stalled(("code", "499")));
+    assert!(left > 100, "{left}");
+    let fault = of_stalled(("fault", "backend"));
+    assert_eq!(metrics.count("serin_outcomes_total", &fault), 0);
 }
 
 #[test]
@@ -126,12 +130,8 @@ fn what_befalls_both_arms_alike_takes_nobody_back() {
     let releases = ["refused", "empty", "typed", "slower", "stalled"].map(Release::new);
     let [refused, empty, typed, slower, stalled] = &releases;
     typed.behave(&answering_in("application/json"));
-    slower
-        .stable
-        .behave(Behaviour::Slow(Duration::from_millis(20)));
-    slower
-        .canary
-        .behave(Behaviour::Slow(Duration::from_millis(21)));
+    slower.stable.behave(slow_by(20));
+    slower.canary.behave(slow_by(21));
     let proxy = TestProxy::start(&config(&releases));
     let mut crowds: Vec<_> = ["refused", "empty", "typed", "slower"]
         .map(|flag| crowd(&proxy, flag))
@@ -295,7 +295,10 @@ fn what_was_recorded_of_a_rollback_is_replayed_to_it() {
     let releases = [Release::new("orders")];
     releases[0].canary.behave(Behaviour::Status(404));
     let proxy = TestProxy::start(&config(&releases));
-    let crowd = crowd(&proxy, "orders");
+    // All of whom come back: what the cap held back at first is replayed as well.
+    let crowd = Crowd::start(proxy.address(), Manner::default(), |number| {
+        Request::get("/orders").field("x-user-id", &format!("u-{}", number % 300))
+    });
     assert_eq!(breach(&proxy, "orders").0, "client_errors");
     drop(crowd);
     let labels = [("flag", "orders"), ("check", "client_errors")];

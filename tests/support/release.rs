@@ -91,6 +91,11 @@ pub(crate) fn impatient_crowd(proxy: &TestProxy, flag: &'static str) -> Crowd {
     })
 }
 
+/// Answers with its name, and takes so many milliseconds.
+pub(crate) fn slow_by(ms: u64) -> Behaviour {
+    Behaviour::Slow(Duration::from_millis(ms))
+}
+
 /// Takes requests and never answers.
 pub(crate) fn stalling() -> Behaviour {
     Behaviour::RawThenSilence(Vec::new())

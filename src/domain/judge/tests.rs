@@ -570,6 +570,35 @@ fn one_caller_who_fails_a_thousand_times_is_one_caller() {
 }
 
 #[test]
+fn harm_that_lasts_is_found_although_everyone_has_met_with_it_at_once() {
+    let mut callers = Callers::new(by_caller());
+    let half = |variant, caller: u32, _| {
+        let fails = variant == Variant::Canary && caller.is_multiple_of(2);
+        vec![outcome(fails, 50, u64::from(caller) / 2)]
+    };
+    let found = (0..30).any(|_| callers.second(400, half).action == Action::Rollback);
+    assert!(
+        found,
+        "all are asked each second, and half of canary's fail"
+    );
+}
+
+#[test]
+fn a_hiccup_that_meets_nearly_every_caller_decides_nothing() {
+    let mut callers = Callers::new(by_caller());
+    let hiccup = |variant, caller: u32, second: u64| {
+        let met = second == 5 && variant == Variant::Canary && !caller.is_multiple_of(5);
+        // And one in a hundred fails on either arm, all the time.
+        let fails = met || (u64::from(caller) * 7 + second).is_multiple_of(100);
+        vec![outcome(fails, 50, u64::from(caller))]
+    };
+    for _ in 0..200 {
+        let verdict = callers.second(400, hiccup);
+        assert_ne!(verdict.action, Action::Rollback, "{verdict:#?}");
+    }
+}
+
+#[test]
 fn a_service_that_never_fails_passes_where_callers_are_the_unit() {
     let mut callers = Callers::new(by_caller());
     let fine = |_, caller, _| vec![outcome(false, 50, u64::from(caller))];

@@ -24,6 +24,13 @@ pub struct StartMixture {
     /// `ln S` of each alternative.
     #[serde(with = "log_space::stored")]
     log_s: Vec<f64>,
+    /// The same without a cap; empty where what the cap holds back is lost.
+    #[serde(
+        with = "log_space::stored",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    log_uncapped: Vec<f64>,
     /// `ln` of the mean of `S`, as of the last step.
     log_evidence: LogValue,
 }
@@ -33,6 +40,7 @@ impl StartMixture {
     pub fn new(alternatives: usize) -> Self {
         Self {
             log_s: vec![f64::NEG_INFINITY; alternatives],
+            log_uncapped: Vec::new(),
             log_evidence: LogValue::ZERO,
         }
     }
@@ -44,13 +52,31 @@ impl StartMixture {
 
     /// Takes in a tick: the mass of "the change begins now", and a log e-value for each alternative.
     pub fn step(&mut self, mass: f64, log_e_values: &[f64], cap: f64) {
-        let log_mass = if mass > 0.0 {
-            mass.ln()
-        } else {
-            f64::NEG_INFINITY
-        };
+        let log_mass = log_mass(mass);
         for (log_s, log_e) in self.log_s.iter_mut().zip(log_e_values) {
             *log_s = log_add_exp(*log_s, log_mass) + log_e.min(cap);
+        }
+        self.log_evidence = LogValue(log_mean_exp(&self.log_s));
+    }
+
+    /// The same, and what the cap holds back is not lost: in ticks in which it `counts`, each alternative gains
+    /// what it was held back before, up to the cap again.
+    ///
+    /// Whichever those ticks are, no alternative is ever above what it would be without a cap, which is an
+    /// e-process; so the bound holds.
+    pub fn step_holding_back(&mut self, mass: f64, log_e_values: &[f64], cap: f64, counts: bool) {
+        if self.log_uncapped.len() != self.log_s.len() {
+            self.log_uncapped.clone_from(&self.log_s);
+        }
+        let log_mass = log_mass(mass);
+        let mixtures = self.log_s.iter_mut().zip(&mut self.log_uncapped);
+        for ((log_s, log_uncapped), log_e) in mixtures.zip(log_e_values) {
+            let grown = log_add_exp(*log_s, log_mass);
+            *log_uncapped = log_add_exp(*log_uncapped, log_mass) + log_e;
+            *log_s = match counts {
+                true => log_uncapped.min(grown + cap),
+                false => grown + log_e.min(cap),
+            };
         }
         self.log_evidence = LogValue(log_mean_exp(&self.log_s));
     }
@@ -58,6 +84,15 @@ impl StartMixture {
     /// The logarithm of the evidence so far; minus infinity before any mass was laid down.
     pub const fn log_evidence(&self) -> f64 {
         self.log_evidence.0
+    }
+}
+
+/// `ln` of a mass that may be nothing.
+fn log_mass(mass: f64) -> f64 {
+    if mass > 0.0 {
+        mass.ln()
+    } else {
+        f64::NEG_INFINITY
     }
 }
 
@@ -94,7 +129,40 @@ mod tests {
         assert!(mixture.log_evidence() > 0.0);
     }
 
+    #[test]
+    fn what_was_held_back_counts_later_where_it_may() {
+        let evidence_after = |counts: [bool; 4]| {
+            let mut mixture = StartMixture::new(1);
+            for (tick, counts) in (0..).zip(counts) {
+                let (mass, gain) = if tick == 0 { (1.0, 1.5) } else { (0.0, 0.0) };
+                mixture.step_holding_back(mass, &[gain], 0.6, counts);
+            }
+            mixture.log_evidence()
+        };
+        assert!((evidence_after([false; 4]) - 0.6).abs() < 1e-12);
+        assert!((evidence_after([false, true, false, false]) - 1.2).abs() < 1e-12);
+        assert!(
+            (evidence_after([true; 4]) - 1.5).abs() < 1e-12,
+            "no more than there was"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn nothing_held_back_counts_twice(
+            steps in prop::collection::vec((0.0..0.1_f64, -3.0..3.0_f64, any::<bool>()), 1..40),
+        ) {
+            let (mut held, mut uncapped) = (StartMixture::new(1), StartMixture::new(1));
+            let mut capped = StartMixture::new(1);
+            for (mass, x, counts) in steps {
+                held.step_holding_back(mass, &[x], 0.6, counts);
+                uncapped.step(mass, &[x], f64::INFINITY);
+                capped.step(mass, &[x], 0.6);
+                prop_assert!(held.log_evidence() <= uncapped.log_evidence() + 1e-9);
+                prop_assert!(held.log_evidence() >= capped.log_evidence() - 1e-9);
+            }
+        }
+
         /// A fair coin, all paths of eight ticks: the mean of the evidence is the mass laid down.
         #[test]
         fn the_mean_of_the_evidence_is_at_most_the_mass(gain in 0.01..0.95_f64, late in 0.0..0.06_f64) {

@@ -17,6 +17,7 @@
 //! | `settings`, `tolerances` | what is tolerated, and how sure it must be |
 //! | `cuts` | stable's past: what is slow, odd or unusual |
 //! | `rollback`, `promotion`, `split` | the evidence of each kind |
+//! | `held_back` | when what the cap holds back counts |
 //! | `gates`, `rule`, `ruling`, `findings` | what follows, in numbers and in words |
 //!
 //! What is exact: where requests are the unit, every factor has a conditional mean of at most 1 and the
@@ -31,6 +32,7 @@ mod cuts;
 mod evidence;
 mod findings;
 mod gates;
+mod held_back;
 mod promotion;
 mod rollback;
 mod rule;

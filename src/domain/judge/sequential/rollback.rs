@@ -11,12 +11,14 @@ use crate::domain::judge::sequential::comparison::{
     Counted, LogValues, Tests, compared, strata_of, table, zeros,
 };
 use crate::domain::judge::sequential::cuts::Cuts;
+use crate::domain::judge::sequential::held_back::HeldBack;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
 use crate::domain::judge::sequential::tick::{CallerStart, StratumTick, Tick, place};
 use crate::domain::stats::betting;
 use crate::domain::stats::bucket_counts::BucketCounts;
 use crate::domain::stats::e_process::StartMixture;
 use crate::domain::stats::log_space::{LogValue, log_add_exp, log_sum_exp};
+use crate::domain::stats::odds_ratio::Table;
 
 /// Ended starts that are kept one by one, in case a late tick still names one. Beyond, and in what is
 /// stored, only their sum is.
@@ -45,17 +47,32 @@ impl Look<'_> {
         self.settings.cap_per_second * self.seconds
     }
 
+    /// A check's tables, one for each stratum.
+    fn tables(&self, check: Check, counted: Counted) -> impl Iterator<Item = Table> {
+        let (cuts, tolerated) = (self.cuts, &self.settings.tolerated);
+        compared(self.tick, self.group)
+            .filter_map(move |stratum| table(check, stratum, counted, cuts, tolerated))
+    }
+
     /// The sum over strata of a check's log e-values.
     fn compare(&self, check: Check, counted: Counted) -> LogValues {
         let mut sums = zeros(self.tests.harm.len());
-        let odds = self.odds[check];
-        for stratum in compared(self.tick, self.group) {
-            let table = table(check, stratum, counted, self.cuts, &self.settings.tolerated);
-            if let Some(table) = table {
-                self.tests.harm.add(&table, odds, &mut sums);
-            }
+        for table in self.tables(check, counted) {
+            self.tests.harm.add(&table, self.odds[check], &mut sums);
         }
         sums
+    }
+
+    /// What befell requests, in all strata.
+    fn requests(&self, check: Check) -> Table {
+        let mut sum = Table::default();
+        for table in self.tables(check, Counted::Requests) {
+            sum.canary_trials += table.canary_trials;
+            sum.canary_events += table.canary_events;
+            sum.stable_trials += table.stable_trials;
+            sum.stable_events += table.stable_events;
+        }
+        sum
     }
 
     /// Bets that canary's mean rating is below the floor; ratings 1 to 5 are taken as 0 to 1.
@@ -198,6 +215,8 @@ struct StartEvidence {
     number: u64,
     ticks: u32,
     checks: [StartMixture; Check::COMPARED_COUNT],
+    #[serde(default)]
+    held_back: [HeldBack; Check::COMPARED_COUNT],
 }
 
 impl StartEvidence {
@@ -206,15 +225,24 @@ impl StartEvidence {
             number,
             ticks: 0,
             checks: std::array::from_fn(|_| StartMixture::new(alternatives)),
+            held_back: Default::default(),
         }
     }
 
     fn observe(&mut self, place_in_tick: usize, look: &Look<'_>) {
-        let mass = self.mass(look);
-        for (check, mixture) in Check::COMPARED.into_iter().zip(&mut self.checks) {
-            if look.settings.shares[check] > 0.0 {
-                let log_values = look.compare(check, Counted::CallersOf(place_in_tick));
-                mixture.step(mass, &log_values, look.cap());
+        let (mass, cap) = (self.mass(look), look.cap());
+        let checks = self.checks.iter_mut().zip(&mut self.held_back);
+        for (check, (mixture, held_back)) in Check::COMPARED.into_iter().zip(checks) {
+            if look.settings.shares[check] <= 0.0 {
+                continue;
+            }
+            let log_values = look.compare(check, Counted::CallersOf(place_in_tick));
+            if look.settings.counts_held_back {
+                let is_capped = log_values.iter().any(|log_e| *log_e > cap);
+                let counts = held_back.observe(&look.requests(check), is_capped);
+                mixture.step_holding_back(mass, &log_values, cap, counts);
+            } else {
+                mixture.step(mass, &log_values, cap);
             }
         }
         self.ticks += 1;

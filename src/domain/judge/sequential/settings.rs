@@ -49,6 +49,10 @@ pub struct SequentialSettings {
     /// The most log evidence that an alternative may gain per second of data. 0.6: a rollback then
     /// needs about eleven seconds of it, and one hiccup does not decide.
     pub cap_per_second: f64,
+    /// Callers: whether what the cap holds back counts later, tick by tick, for as long as the harm goes on.
+    /// Off by default, as the method was measured; on where users say how sensitive the judge is to be, for
+    /// where all callers are back within seconds, all have their first failure within as many ticks.
+    pub counts_held_back: bool,
 }
 
 /// Alternatives. They are spread over all harm worth finding, since the evidence is their mean.
@@ -273,6 +277,7 @@ impl Default for SequentialSettings {
             promotion: Promotion::default(),
             reference: Reference::default(),
             cap_per_second: 0.6,
+            counts_held_back: false,
         }
     }
 }

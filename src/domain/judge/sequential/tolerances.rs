@@ -85,6 +85,7 @@ impl Sensitivity {
         settings.tolerated.raters_min = settings.promotion.ratings_min;
         settings.tolerated.latency_slack_ms = LATENCY_SLACK_MS;
         settings.promotion.absolute_for_all = true;
+        settings.counts_held_back = true;
         let (alpha, beta, scale) = match self {
             Self::Cautious => (0.02, 0.025, 0.5),
             Self::Normal => return settings,

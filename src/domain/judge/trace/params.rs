@@ -28,6 +28,7 @@ pub(super) struct Params {
     start_life_s: Option<f64>,
     slots: Option<Vec<f64>>,
     cap_per_s: Option<f64>,
+    held_back: Option<bool>,
     err_rel: Option<f64>,
     err_abs: Option<f64>,
     c4_rel: Option<f64>,
@@ -102,6 +103,7 @@ impl Params {
         set(&mut settings.beta, self.beta);
         set(&mut settings.alpha_split, self.alpha_srm);
         set(&mut settings.cap_per_second, self.cap_per_s);
+        set(&mut settings.counts_held_back, self.held_back);
         set(&mut settings.reference.decay, self.decay);
         set(&mut settings.reference.samples_min, self.warm_n);
         set(&mut settings.reference.samples_kept, self.keep_n);
@@ -274,6 +276,7 @@ impl From<&SequentialSettings> for Params {
             start_first: Some(prior.start),
             start_life_s: Some(prior.start_seconds),
             cap_per_s: Some(settings.cap_per_second),
+            held_back: Some(settings.counts_held_back),
             err_rel: Some(tolerated.errors_relative),
             err_abs: Some(tolerated.errors_absolute),
             c4_rel: Some(tolerated.client_errors_relative),
