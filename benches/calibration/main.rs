@@ -1,8 +1,9 @@
 //! Measures the judge: how often it is wrong, and how soon it is right.
 //!
 //! `cargo bench --bench calibration -- [TABLE]... [--scale F]` prints a table in Markdown for each name, or
-//! all of them; `--scale` multiplies the number of runs. The judge's `FIGURES.md` holds what was
-//! measured last. It takes minutes, so it is no test: the tests run a few rollouts of the same worlds.
+//! all of them; `--scale` multiplies the number of runs; `--served` takes the settings of `serin serve` in
+//! place of the method's own. The judge's `FIGURES.md` holds what was measured last. It takes minutes, so it is
+//! no test: the tests run a few rollouts of the same worlds.
 
 #![allow(
     clippy::print_stdout,
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         match argument.as_str() {
             // What cargo passes to every benchmark.
             "--bench" => {}
+            "--served" => worlds::judge_as_served(),
             "--scale" => match arguments.next().map(|factor| factor.parse()) {
                 Some(Ok(factor)) => runs = Runs::scaled_by(factor),
                 _ => return refuse("--scale takes a number, for example 0.1"),

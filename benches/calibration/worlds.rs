@@ -1,5 +1,8 @@
 //! The worlds in which the judge is measured, and the courses through them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serin::domain::judge::JudgeSettings;
 use serin::domain::judge::sequential::SequentialSettings;
 use serin::domain::weight::Weight;
 use serin::simulator::course::{Course, Outcome, Pace};
@@ -79,7 +82,19 @@ pub(crate) fn constant(percent: f64, seconds: u64) -> Course {
     }
 }
 
-/// Runs a course with the settings that the method was measured with.
+/// Whether the settings are those of `serin serve`.
+static AS_SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Judges with the settings of `serin serve` from now on.
+pub(crate) fn judge_as_served() {
+    AS_SERVED.store(true, Ordering::Relaxed);
+}
+
+/// Runs a course, as a rule with the settings that the method was measured with.
 pub(crate) fn run(course: &Course, scene: &Scene, seed: u64) -> Outcome {
-    course.run(scene.clone(), SequentialSettings::default(), seed)
+    let settings = match AS_SERVED.load(Ordering::Relaxed) {
+        true => JudgeSettings::default().sequential(),
+        false => SequentialSettings::default(),
+    };
+    course.run(scene.clone(), settings, seed)
 }
