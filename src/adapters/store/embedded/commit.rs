@@ -37,6 +37,8 @@ pub(super) struct Batch {
     pub(super) messages: VecDeque<(u64, OutboxDraft)>,
     /// What became of messages, by number.
     pub(super) deliveries: BTreeMap<u64, Delivery>,
+    /// What is known of harm as rollouts move, the newest of each flag.
+    pub(super) evidence: Vec<KnownEvidence>,
 }
 
 /// What became of a message.
@@ -72,6 +74,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_records(&transaction, &mut meta, &batch.records)?;
         write_freeze(&transaction, batch.freeze.as_ref())?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
+        write_evidence(&transaction, &batch.evidence)?;
         write_outbox(&transaction, &mut meta, batch)?
     };
     transaction.commit()?;

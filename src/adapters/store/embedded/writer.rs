@@ -208,8 +208,11 @@ impl Scribe {
         (!is_last).then_some(order)
     }
 
-    fn carry_out(&mut self, order: Order) {
+    fn carry_out(&mut self, mut order: Order) {
         let moves_rollouts = !order.batch.records.is_empty() || order.batch.freeze.is_some();
+        if moves_rollouts && !self.shared.has_shortage() {
+            order.batch.evidence = self.shared.take_evidence();
+        }
         if order.has_work() {
             let error = match self.write(&order.batch) {
                 Ok(messages_dropped) => {
@@ -224,6 +227,10 @@ impl Scribe {
                 }
             };
             self.has_failed = error.is_some();
+            if self.has_failed {
+                let evidence = std::mem::take(&mut order.batch.evidence);
+                self.shared.put_back_evidence(evidence);
+            }
             self.tell(order, error);
         }
         self.follow_up(moves_rollouts && !self.has_failed);
