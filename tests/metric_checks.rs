@@ -203,6 +203,15 @@ fn a_real_prometheus_holds_while_it_cannot_say_and_takes_a_bad_canary_back() {
                 promql("no-promql", "sum("),
                 promql("no-sample", "nobody_has_this"),
                 promql("several", "up"),
+                promql(
+                    "fresh",
+                    "queue_length{version=\"{variant}\"} \
+                     and time() - timestamp(queue_length{version=\"{variant}\"}) < 90",
+                ),
+                promql(
+                    "stopped",
+                    "queue_length and time() - timestamp(queue_length) < 0",
+                ),
                 promql("no-number", "vector(0) / 0"),
             ],
         ),
@@ -215,12 +224,14 @@ fn a_real_prometheus_holds_while_it_cannot_say_and_takes_a_bad_canary_back() {
     for (check, reason) in [
         ("no-promql", "has no value: Prometheus answers bad_data: "),
         ("no-sample", "has no value: the query finds no sample"),
+        ("stopped", "has no value: the query finds no sample"),
         ("several", "the query finds 2 samples where one is needed"),
         ("no-number", "has no value: the answer is NaN"),
     ] {
         release.wait_for_finding(check, "needs_data", reason);
     }
     release.wait_for_finding("own-requests", "pass", "is 0, tolerated is at most 1,000");
+    release.wait_for_finding("fresh", "pass", "is 110, tolerated is at most 1,000");
     let good = release.wait_for_finding("queue", "pass", "1.1 times stable's 100");
     assert_eq!(
         (&good["canary"], &good["stable"]),
