@@ -88,6 +88,7 @@ struct ConfigArgument {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    end_quietly_without_readers();
     let done = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
@@ -112,3 +113,18 @@ pub fn main() -> ExitCode {
 
 /// What a command comes to.
 type Done = anyhow::Result<Exit>;
+
+/// Whoever reads our output may have seen enough, as `head` has. The library panics then; that is no defect to
+/// tell of, and the exit code is that of a program that the signal ends.
+fn end_quietly_without_readers() {
+    /// 128 and the number of SIGPIPE.
+    const BROKEN_PIPE: i32 = 141;
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to std") && said.contains("Broken pipe") {
+            std::process::exit(BROKEN_PIPE);
+        }
+        tell(panic);
+    }));
+}

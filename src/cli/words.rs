@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::status::{RolloutStatus, WeightsStatus};
+use crate::domain::judge::{Action, Assessment};
 use crate::domain::rollout::JournalEntry;
 use crate::runtime::clock;
 
@@ -79,6 +80,7 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
         parts.push(format!("would go on, but {blocked}"));
     } else if matches!(rollout.phase.as_str(), "progressing" | "watching") {
         parts.push(progress(rollout));
+        parts.extend(waits_for(rollout));
     }
     if rollout.phase == "waiting_for_approval" {
         let flag = &rollout.flag;
@@ -87,6 +89,26 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
         ));
     }
     parts.join("; ")
+}
+
+/// What a stage waits for that has lasted long enough and seen enough, or would do and just observes.
+fn waits_for(rollout: &RolloutStatus) -> Option<String> {
+    let of = |wanted: Assessment| {
+        let mut findings = rollout.findings.iter();
+        findings.find(|finding| finding.assessment == wanted)
+    };
+    let is_over = rollout.seconds_in_stage >= rollout.hold_seconds
+        && rollout.counted_requests.canary >= rollout.min_requests;
+    if let Some(breach) = of(Assessment::Breach) {
+        return Some(format!("would roll back, for {}", breach.reason));
+    }
+    if rollout.phase != "progressing" || !is_over || rollout.action != Action::Hold {
+        return None;
+    }
+    let open = of(Assessment::Unmet)
+        .or_else(|| of(Assessment::NeedsData))
+        .or_else(|| of(Assessment::Undecided))?;
+    Some(format!("waits for {}: {}", open.check, open.reason))
 }
 
 /// How far a stage or the watch is.

@@ -63,7 +63,7 @@ impl Story {
         let stories = trials.map(|trial| format!("`{}` {}", trial.flag, trial.story));
         say(&stories.collect::<Vec<_>>())?;
         say(&[
-            "10 % of callers get the new version first, then 50 %, then everyone, if the judge lets it"
+            "25 % of callers get the new version first, then 50 %, then everyone, if the judge lets it"
                 .to_owned(),
             String::new(),
         ])?;

@@ -3,13 +3,22 @@
 use crate::domain::ids::GroupName;
 use crate::domain::judge::sequential::{Check, Found, Ruling, StageTotals, Subject};
 use crate::domain::judge::stage::StageContext;
-use crate::domain::judge::verdict::{Action, Assessment, CheckName, Finding, Missing, Verdict};
+use crate::domain::judge::verdict::{
+    Action, Assessment, CheckName, Finding, Missing, Percent, Verdict,
+};
 
 /// Requests of stable that a comparison needs before it can pass, unless the stage asks for fewer of canary.
 ///
 /// 100: stable's own noise is part of every comparison; at the end of a rollout stable is only the one
 /// percent that is kept for it.
 const STABLE_REQUESTS_MIN: u64 = 100;
+
+/// The share of canary's requests in a stage from which on nothing goes on while so many fail, whatever stable
+/// does.
+///
+/// 0.2, from which on the tripwire does not call stable well either: that both are down shows nothing of
+/// how they differ when they are up.
+const FAILURES_MAX: f64 = 0.2;
 
 /// What a ruling comes to.
 pub(super) struct Report<'a> {
@@ -30,6 +39,7 @@ impl Report<'_> {
         // A control that nobody belongs to is none, and who is in no comparison does not stand in for those who
         // are.
         let lacking = self.lacking().filter(|_| self.stage.has_control());
+        let lacking = self.outage().or(lacking);
         if let Some(lacking) = &lacking {
             findings
                 .iter_mut()
@@ -45,6 +55,14 @@ impl Report<'_> {
             is_undecided: self.ruling.is_undecided() && lacking.is_none(),
             findings,
         }
+    }
+
+    /// Whether hardly anything can be seen of canary but failures, in words.
+    fn outage(&self) -> Option<String> {
+        let (failures, requests) = (self.totals.canary_failures, self.totals.canary_requests);
+        let most = Percent(FAILURES_MAX);
+        (failures > FAILURES_MAX * requests)
+            .then(|| format!("; nothing goes on while more than {most} fail, whatever stable does"))
     }
 
     /// What is lacking of the callers that are split between the arms, in words.

@@ -49,6 +49,9 @@ pub fn assess(counts: &TickCounts, endpoints: CanaryEndpoints) -> Option<Finding
         (Assessment::Undecided, "too little to compare with")
     } else if rates.stable > STABLE_FAILURES_MAX {
         (Assessment::Undecided, "so it may not be canary's doing")
+    } else if endpoints == CanaryEndpoints::AllRefuse {
+        let why = "canary is down, each of its endpoints refuses connections";
+        (Assessment::Breach, why)
     } else {
         (Assessment::Breach, "canary is down")
     };

@@ -43,24 +43,26 @@ impl Writer<'_> {
         }
         let tolerated = self.tolerated_share(Check::Errors, table);
         let (canary, stable) = shares(table);
+        let of_callers = &self.totals.compared[Check::Errors];
         let words = format!(
             "canary fails {} of requests ({} of {}{}), stable {} ({} of {}{}); tolerated up to {}",
             Percent(canary),
             table.canary_events,
             table.canary_trials,
-            self.words_of_callers(self.totals.callers.canary),
+            self.words_of_callers(self.totals.callers.canary, of_callers.canary_events),
             Percent(stable),
             table.stable_events,
             table.stable_trials,
-            self.words_of_callers(self.totals.callers.stable),
+            self.words_of_callers(self.totals.callers.stable, of_callers.stable_events),
             Percent(tolerated),
         );
         Some(of_table(table, tolerated, words))
     }
 
-    fn words_of_callers(&self, callers: f64) -> String {
+    /// From how many callers requests came, and how many of them have met with a failure.
+    fn words_of_callers(&self, callers: f64, affected: f64) -> String {
         match self.judge.settings.unit {
-            Unit::Caller => format!(" from {callers} callers"),
+            Unit::Caller => format!(" from {callers} callers, {affected} of whom met with one"),
             Unit::Request => String::new(),
         }
     }
