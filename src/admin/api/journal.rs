@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use tokio::task::spawn_blocking;
 
 use crate::admin::AdminState;
+use crate::admin::api::apart;
 use crate::admin::api::query::{Parameters, Written};
 use crate::admin::error::ApiError;
 use crate::admin::wire::{History, JournalPage};
@@ -34,12 +34,12 @@ pub(crate) async fn journal(
     let page = apart(move || {
         let lines = state.reader.journal(&query)?;
         let next = lines.last().map(|line| line.sequence);
-        Ok(JournalPage {
+        Ok::<_, StateError>(JournalPage {
             next: next.filter(|_| lines.len() == limit),
             lines: lines.into_iter().map(Into::into).collect(),
         })
     });
-    Ok(Json(page.await?))
+    Ok(Json(page.await??))
 }
 
 pub(crate) async fn history(
@@ -57,26 +57,16 @@ pub(crate) async fn history(
     let is_known = status.rollouts.iter().any(|rollout| rollout.flag == name);
     let history = apart(move || {
         let points = state.reader.history(&name, from, to)?;
-        Ok(History {
+        Ok::<_, StateError>(History {
             flag: name,
             points: points.into_iter().map(Into::into).collect(),
         })
     });
-    let history = history.await?;
+    let history = history.await??;
     if history.points.is_empty() && !is_known {
         return Err(unknown());
     }
     Ok(Json(history))
-}
-
-/// Reads on a thread of its own: a long read must not keep the controller, which shares the API's
-/// thread, from its tick. There are no more of them than there are connections.
-async fn apart<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, StateError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let read = spawn_blocking(read).await;
-    let read = read.map_err(|error| ApiError::Unavailable(error.to_string()))?;
-    Ok(read?)
 }
 
 fn now_unix_ms() -> u64 {

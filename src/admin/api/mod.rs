@@ -8,6 +8,18 @@ pub(crate) mod status;
 mod wish;
 
 use http::StatusCode;
+use tokio::task::spawn_blocking;
+
+use crate::admin::error::ApiError;
+
+/// Does what takes long on a thread of its own: it must not keep the controller, which shares the API's
+/// thread, from its tick. There are no more of them than there are connections.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = spawn_blocking(work).await;
+    done.map_err(|error| ApiError::Unavailable(error.to_string()))
+}
 
 /// The status of an order that was carried out: 202 while a restart would undo it, for what takes
 /// canary back is done before it is written where the disk keeps that waiting.

@@ -8,7 +8,7 @@ use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 
 use crate::admin::AdminState;
-use crate::admin::api::{wish, written};
+use crate::admin::api::{apart, wish, written};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::RolloutList;
@@ -52,9 +52,12 @@ pub(crate) async fn trace(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
-    let trace = state.recordings.trace(&flag);
-    let unknown = || ApiError::NotFound(format!("flag `{flag}` has no rollout"));
-    Ok((JSON_LINES, trace.ok_or_else(unknown)?))
+    let recorded = state.recordings.of(&flag);
+    let recorded = recorded.ok_or_else(|| {
+        ApiError::NotFound(format!("flag `{flag}` has no rollout, or none recorded"))
+    })?;
+    // Megabytes: see `apart`.
+    Ok((JSON_LINES, apart(move || recorded.trace()).await?))
 }
 
 /// What may be said, as an example.

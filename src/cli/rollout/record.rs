@@ -14,8 +14,10 @@ use crate::domain::ids::FlagName;
 
 /// What is in it, and what it is good for.
 const ABOUT: &str = "One line for each second since the rollout, or the process, began: some hours \
-                     of them, the oldest are dropped first. No caller's key is in it. \
-                     `serin replay` says what a judge makes of it.";
+                     of them, fewer where many flags are rolled out. The oldest are dropped, a quarter of \
+                     an hour at a time, and the first line says what the judge knew by then. No \
+                     caller's key is in it. `serin replay` says what a judge makes of it: what it made \
+                     of it here.";
 
 #[derive(Args)]
 #[command(after_help = ABOUT)]

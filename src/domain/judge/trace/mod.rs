@@ -4,6 +4,10 @@
 //! change settings, by names that `params` lists; fields that are not known here are left alone, since a
 //! recorder may have more to say. Reading is strict about what the judge needs, and says which line
 //! is wrong.
+//!
+//! A header may hold what the judge knew before the first tick: `evidence`. It comes from another
+//! process, and the stage begins anew, unless `goes_on` says that ticks of this one were left out before
+//! the first; then a replay goes on from there to the rulings that the whole would get.
 
 mod line;
 mod params;
@@ -32,10 +36,20 @@ pub struct Trace {
     pub settings: SequentialSettings,
     /// What the header says should come out.
     pub expected: Option<Expected>,
-    /// What the judge knew before the first tick; nothing, but after a restart.
-    pub evidence: Option<Evidence>,
+    /// What the judge knew before the first tick; nothing where it was the first of all.
+    pub known: Option<Known>,
     /// The ticks, in order.
     pub ticks: Vec<Tick>,
+}
+
+/// What the judge knew before the first tick of a trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Everything that it knew.
+    pub evidence: Evidence,
+    /// Whether the ticks just before the first are only left out. Else another process saw them, and what
+    /// does not outlive a process begins anew: the stage, the starts and the content types.
+    pub goes_on: bool,
 }
 
 /// What a trace should come to.
@@ -87,6 +101,9 @@ struct Header {
     /// What the judge knew before the first tick: a recorder's own addition to the format.
     #[serde(default)]
     evidence: Option<Evidence>,
+    /// See [`Known::goes_on`]: likewise.
+    #[serde(default)]
+    goes_on: bool,
 }
 
 /// The first line as it is written.
@@ -100,6 +117,8 @@ struct WrittenHeader<'a> {
     params: params::Params,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a Evidence>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    goes_on: bool,
 }
 
 impl Trace {
@@ -146,7 +165,7 @@ impl Trace {
         name: &str,
         settings: &SequentialSettings,
         seconds_per_tick: f64,
-        evidence: Option<&Evidence>,
+        known: Option<&Known>,
     ) -> Result<String, serde_json::Error> {
         serde_json::to_string(&WrittenHeader {
             format: FORMAT,
@@ -155,7 +174,8 @@ impl Trace {
             sub: 16,
             sub_z: 4,
             params: params::Params::from(settings),
-            evidence,
+            evidence: known.map(|known| &known.evidence),
+            goes_on: known.is_some_and(|known| known.goes_on),
         })
     }
 
@@ -186,9 +206,12 @@ impl Trace {
     /// A judge for the trace, that knows what the header says.
     pub fn judge(&self) -> SequentialJudge {
         let (settings, seconds) = (self.settings.clone(), self.seconds_per_tick);
-        let restored = self.evidence.clone().and_then(|evidence| {
+        let restored = self.known.clone().and_then(|known| {
+            let Known { evidence, goes_on } = known;
             let mut judge = SequentialJudge::restore(settings.clone(), seconds, evidence).ok()?;
-            judge.begin_process_anew();
+            if !goes_on {
+                judge.begin_process_anew();
+            }
             Some(judge)
         });
         restored.unwrap_or_else(|| SequentialJudge::new(settings, seconds))
@@ -225,13 +248,16 @@ fn header(line: &str) -> Result<Trace, String> {
     if let Some(evidence) = header.evidence.clone() {
         let restored = SequentialJudge::restore(settings.clone(), header.tick_s, evidence);
         restored.map_err(|error| format!("evidence: {error}"))?;
+    } else if header.goes_on {
+        return Err("goes_on without evidence, expected what the ticks before amount to".into());
     }
+    let goes_on = header.goes_on;
     Ok(Trace {
         name: header.name,
         seconds_per_tick: header.tick_s,
         settings,
         expected: header.expect,
-        evidence: header.evidence,
+        known: header.evidence.map(|evidence| Known { evidence, goes_on }),
         ticks: Vec::new(),
     })
 }

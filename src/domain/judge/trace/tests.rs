@@ -96,6 +96,10 @@ fn a_wrong_header_is_told_with_what_would_be_right() {
             "line 1: params.comp.err is -1, expected a share of 0 or more",
         ),
         (
+            r#"{"format":"canary-trace/2","tick_s":1,"goes_on":true}"#,
+            "line 1: goes_on without evidence, expected what the ticks before amount to",
+        ),
+        (
             REQUESTS,
             "line 1: no tick follows the header, expected one line for each",
         ),
@@ -187,4 +191,61 @@ fn what_is_recorded_is_read_back() {
     assert_eq!(read.ticks, original.ticks);
     assert_eq!(read.settings, settings);
     assert!((read.seconds_per_tick - 2.5).abs() < 1e-12);
+}
+
+/// Recorded rollouts: by request and by caller, with groups, promotions, rollbacks and gaps.
+const RECORDED: [&str; 7] = [
+    include_str!("../../../../tests/vectors/traces/aa_healthy.jsonl"),
+    include_str!("../../../../tests/vectors/traces/sticky_late_leak.jsonl"),
+    include_str!("../../../../tests/vectors/traces/two_groups.jsonl"),
+    include_str!("../../../../tests/vectors/traces/feedback_drop.jsonl"),
+    include_str!("../../../../tests/vectors/rulings/caller_promote.trace.jsonl"),
+    include_str!("../../../../tests/vectors/rulings/caller_rollback.trace.jsonl"),
+    include_str!("../../../../tests/vectors/rulings/request_promote.trace.jsonl"),
+];
+
+/// Every ruling up to the end or the first rollback.
+fn rulings(trace: &Trace) -> Vec<Ruling> {
+    let mut rulings = Vec::new();
+    trace.replay(|_, ruling| rulings.push(ruling.clone()));
+    rulings
+}
+
+/// The trace without its first ticks, as a recorder writes it.
+fn cut(whole: &Trace, kept_from: usize) -> Trace {
+    let mut judge = whole.judge();
+    for tick in &whole.ticks[..kept_from] {
+        judge.observe(tick);
+    }
+    let known = Known {
+        evidence: judge.evidence(),
+        goes_on: true,
+    };
+    let (settings, seconds) = (&whole.settings, whole.seconds_per_tick);
+    let header = Trace::header_line("cut", settings, seconds, Some(&known));
+    let ticks = whole.ticks[kept_from..].iter().map(Trace::tick_line);
+    let lines: Result<Vec<_>, _> = std::iter::once(header).chain(ticks).collect();
+    Trace::parse(&lines.unwrap().join("\n")).unwrap()
+}
+
+#[test]
+fn a_recording_without_its_first_ticks_replays_to_the_same_rulings() {
+    for text in RECORDED {
+        let whole = Trace::parse(text).unwrap();
+        let name = whole.name.clone();
+        let expected = rulings(&whole);
+        for part in [1, 3, 5, 7] {
+            let kept_from = expected.len() * part / 8;
+            let found = rulings(&cut(&whole, kept_from));
+            assert_eq!(found.len(), expected.len() - kept_from, "{name:?}");
+            for (found, expected) in found.iter().zip(&expected[kept_from..]) {
+                let at = (&name, kept_from, expected.tick);
+                assert_eq!(found.action, expected.action, "{at:?}");
+                assert_eq!(found.wait, expected.wait, "{at:?}");
+                let (found, expected) = (found.log_evidence, expected.log_evidence);
+                let is_same = (found - expected).abs() < 1e-9 || found.total_cmp(&expected).is_eq();
+                assert!(is_same, "{at:?}: {found} is not {expected}");
+            }
+        }
+    }
 }
