@@ -6,7 +6,7 @@
 //! to that bit brings back a state that was left. The seal is set when the writer has its answer
 //! already, and costs it nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
@@ -275,8 +275,42 @@ fn write_evidence(transaction: &WriteTransaction, known: &[KnownEvidence]) -> Re
         let bytes = serde_json::to_vec(evidence)?;
         table.insert(evidence.flag.as_str(), bytes.as_slice())?;
     }
-    while table.len()? > HISTORY_FLAGS_MAX as u64 {
-        table.pop_first()?;
+    let excess = table.len()?.saturating_sub(HISTORY_FLAGS_MAX as u64);
+    if excess > 0 {
+        let stored = table.iter()?.map(|entry| Ok(entry?.0.value().to_owned()));
+        let flags = stored.collect::<Result<Vec<_>, Fault>>()?;
+        let mut ranked = rank(flags, &last_moves(transaction)?, known);
+        ranked.truncate(usize::try_from(excess).unwrap_or(usize::MAX));
+        for flag in ranked {
+            table.remove(flag.as_str())?;
+        }
     }
     Ok(())
+}
+
+/// When each flag's rollout last moved, as a number that grows.
+fn last_moves(transaction: &WriteTransaction) -> Result<BTreeMap<String, u64>, Fault> {
+    let mut moves = BTreeMap::new();
+    for entry in transaction.open_table(RECORDS)?.iter()? {
+        let (key, value) = entry?;
+        let last = moves.entry(key.value().0.to_owned()).or_default();
+        *last = value.value().0.max(*last);
+    }
+    Ok(moves)
+}
+
+/// Flags whose evidence may be forgotten, the dispensable first: what was just written is of a rollout under
+/// way, what has no record of none any more, and of the others that is first which moved longest ago.
+fn rank(
+    mut flags: Vec<String>,
+    last_moves: &BTreeMap<String, u64>,
+    just_written: &[KnownEvidence],
+) -> Vec<String> {
+    let just_written = just_written.iter().map(|known| known.flag.as_str());
+    let just_written: BTreeSet<_> = just_written.collect();
+    flags.sort_by_cached_key(|flag| {
+        let is_under_way = just_written.contains(flag.as_str());
+        (is_under_way, last_moves.get(flag).copied())
+    });
+    flags
 }

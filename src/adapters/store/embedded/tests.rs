@@ -17,8 +17,8 @@ use super::writer::Pace;
 use super::*;
 use crate::adapters::store::UnusableStore;
 use crate::adapters::store::limits::{
-    JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX, RELEASES_MAX,
-    millis,
+    HISTORY_FLAGS_MAX, JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX,
+    RELEASES_MAX, millis,
 };
 use crate::adapters::store::samples::{busy_point, evidence, line, message, record, transition};
 use crate::adapters::store::volatile::MemoryState;
@@ -110,6 +110,57 @@ fn evidence_is_there_again_the_newest_of_each_flag_and_what_is_not_understood_is
     let store = open(folder.path());
     assert_eq!(store.saved.evidence, [evidence("orders", 2)]);
     assert_eq!(steps(&store.saved.records), [1]);
+}
+
+#[test]
+fn of_too_much_evidence_that_is_forgotten_first_whose_rollout_is_gone() {
+    let folder = TempDir::new().unwrap();
+    drop(open(folder.path()));
+    let database = redb::Database::open(folder.path().join(FILE)).unwrap();
+    let write = |flags: &[String]| {
+        let known: Vec<_> = flags.iter().map(|flag| evidence(flag, 1)).collect();
+        let points = commit::Points {
+            evidence: &known,
+            ..commit::Points::default()
+        };
+        commit::seal(&database, points).unwrap();
+    };
+    // All but two have a record; the first in the alphabet moved longest ago, the last is the newest.
+    let many: Vec<_> = (0..HISTORY_FLAGS_MAX).map(|n| format!("f{n:03}")).collect();
+    let records = many
+        .iter()
+        .filter(|flag| !["f100", "f200"].contains(&flag.as_str()));
+    let batch = Batch {
+        records: records.map(|flag| record(flag, "1", 1)).collect(),
+        ..Batch::default()
+    };
+    commit::write(&database, &batch, 0).unwrap();
+    write(&many);
+    let kept = || -> Vec<String> {
+        let transaction = database.begin_read().unwrap();
+        let saved = schema::read_through(&transaction).unwrap();
+        saved
+            .evidence
+            .into_iter()
+            .map(|known| known.flag.to_string())
+            .collect()
+    };
+    assert_eq!(kept(), many);
+    let new = [
+        "a".to_owned(),
+        "b".to_owned(),
+        "f000".to_owned(),
+        "z".to_owned(),
+    ];
+    write(&new);
+    let kept = kept();
+    assert_eq!(kept.len(), HISTORY_FLAGS_MAX);
+    assert!(new.iter().all(|flag| kept.contains(flag)), "just written");
+    let mut gone = many.iter().filter(|flag| !kept.contains(flag));
+    assert!(
+        gone.by_ref().eq(["f001", "f100", "f200"].iter()),
+        "{gone:?}"
+    );
 }
 
 #[test]
