@@ -87,7 +87,7 @@ impl Waiting {
             return false;
         };
         let bucket = LatencyHistogram::bucket_of(waited);
-        let slow = watch.sight.slow(decision.variant, bucket);
+        let slow = watch.sight.cuts(decision.variant).slow(bucket);
         if !slow.is_some_and(|slow| slow.p50 && slow.p90 && slow.p99) {
             return false;
         }

@@ -6,9 +6,8 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use crate::domain::evidence::cells::{Now, SLOTS, Slow};
-use crate::domain::evidence::{ContentTypeIndex, LatencyHistogram, SizeCounts};
-use crate::domain::judge::SightCuts;
+use crate::domain::evidence::cells::{Now, SLOTS};
+use crate::domain::judge::{ArmCuts, SightCuts};
 use crate::domain::variant::{PerVariant, Variant};
 
 /// Stands for a cut that is not known yet.
@@ -87,49 +86,21 @@ impl Sight {
         known(self.slow_above.get(variant)[2].load(Ordering::Relaxed))
     }
 
-    /// Which cuts a latency, by its bucket, is slower than; `None` while they are not known.
-    pub fn slow(&self, variant: Variant, latency_bucket: usize) -> Option<Slow> {
-        let bucket = from_1_ms(latency_bucket);
-        let [p50, p90, p99] = self
-            .slow_above
-            .get(variant)
-            .each_ref()
-            .map(|cut| known(cut.load(Ordering::Relaxed)));
-        Some(Slow {
-            p50: bucket > p50?,
-            p90: bucket > p90?,
-            p99: bucket > p99?,
-        })
-    }
-
-    /// Whether a size is odd; `None` while that is not known.
-    pub fn is_odd_size(&self, bytes: u64) -> Option<bool> {
-        let [low, high] = self
-            .usual_sizes
-            .each_ref()
-            .map(|size| known(size.load(Ordering::Relaxed)));
-        let bucket = i32::try_from(SizeCounts::bucket_of(bytes)).unwrap_or(i32::MAX);
-        Some(!(low?..=high?).contains(&bucket))
-    }
-
-    /// Whether a content type is unusual; `None` while that is not known.
-    pub fn is_unusual(&self, content_type: ContentTypeIndex) -> Option<bool> {
+    /// The cuts of an arm.
+    pub fn cuts(&self, variant: Variant) -> ArmCuts {
+        let load = |cut: &AtomicI32| known(cut.load(Ordering::Relaxed));
+        let [low, high] = self.usual_sizes.each_ref().map(load);
         let types = self.usual_types.load(Ordering::Relaxed);
-        let is_known = types & TYPES_KNOWN != 0;
-        is_known.then_some(types >> content_type.place() & 1 == 0)
+        ArmCuts {
+            slow_above: self.slow_above.get(variant).each_ref().map(load),
+            usual_sizes: low.zip(high),
+            usual_types: (types & TYPES_KNOWN != 0).then_some(types & !TYPES_KNOWN),
+        }
     }
 }
 
 const fn known(cut: i32) -> Option<i32> {
     if cut == UNKNOWN { None } else { Some(cut) }
-}
-
-/// The judge counts buckets of latency from one millisecond on, in both directions.
-fn from_1_ms(bucket: usize) -> i32 {
-    let offset = i32::try_from(LatencyHistogram::BUCKET_OF_1_MS).unwrap_or(i32::MAX);
-    i32::try_from(bucket)
-        .unwrap_or(i32::MAX)
-        .saturating_sub(offset)
 }
 
 fn pack(now: Now) -> u64 {
@@ -150,44 +121,35 @@ fn unpack(packed: u64) -> Now {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn what_the_controller_says_is_what_a_worker_sees() {
         let sight = Sight::default();
-        let bucket = |ms| LatencyHistogram::bucket_of(Duration::from_millis(ms));
         assert_eq!(sight.now(0), None);
-        assert_eq!(sight.slow(Variant::Stable, bucket(5)), None);
-        assert_eq!(sight.is_odd_size(1), None);
-        assert_eq!(sight.is_unusual(ContentTypeIndex::NONE), None);
+        assert_eq!(sight.cuts(Variant::Stable), ArmCuts::default());
 
         let now = Now {
             stamp: 65_535,
             generations: [255, 0, 7],
         };
         sight.count_callers(4, Some(now));
-        sight.cut_at(&SightCuts {
+        let cuts = SightCuts {
             slow_above: PerVariant {
-                stable: [Some(0), Some(16), Some(32)],
+                stable: [Some(0), Some(16), None],
                 canary: [Some(1), Some(17), Some(33)],
             },
             usual_sizes: Some((4, 40)),
             usual_types: Some(0b10),
-        });
+        };
+        sight.cut_at(&cuts);
         assert_eq!((sight.now(4), sight.now(3)), (Some(now), None));
         assert_eq!(sight.stamp(), Some(65_535));
-        // Buckets 16 to 31 hold 2 ms up to 4 ms.
-        let slow = |variant| sight.slow(variant, bucket(3)).unwrap();
-        let (stable, canary) = (slow(Variant::Stable), slow(Variant::Canary));
-        assert_eq!((stable.p50, stable.p90, stable.p99), (true, true, false));
-        assert_eq!((canary.p50, canary.p90, canary.p99), (true, true, false));
+        for variant in Variant::ALL {
+            assert_eq!(sight.cuts(variant), cuts.of(variant));
+        }
         assert_eq!(sight.slowest_cut(Variant::Canary), Some(33));
-        assert_eq!(sight.is_odd_size(0), Some(true));
-        assert_eq!(sight.is_odd_size(100), Some(false));
-        assert_eq!(sight.is_unusual(ContentTypeIndex::at(1)), Some(false));
-        assert_eq!(sight.is_unusual(ContentTypeIndex::at(2)), Some(true));
+        assert_eq!(sight.slowest_cut(Variant::Stable), None);
         sight.count_callers(5, None);
         assert_eq!((sight.now(5), sight.stamp()), (None, None));
     }

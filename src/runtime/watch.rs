@@ -1,8 +1,9 @@
 //! What a rollout's judgement needs at the data plane: how to look at answers, and the callers seen.
 
 use crate::domain::decision::Decision;
+use crate::domain::evidence::Outcome;
 use crate::domain::evidence::cells::{Answer, Cell, Slow, Step};
-use crate::domain::evidence::{LatencyHistogram, Outcome, OutcomeClass};
+use crate::domain::judge::ArmCuts;
 use crate::runtime::callers_seen::{CallerCells, CellCounters, Parity};
 use crate::runtime::sight::Sight;
 
@@ -30,7 +31,8 @@ impl RolloutWatch {
     /// Counts how a request ended, in callers. The outcome says its true latency, whether that is
     /// counted elsewhere or not.
     pub fn count_end(&self, request: &Watched, outcome: &Outcome, counters: &CellCounters) {
-        if let Some(mut answer) = self.answer(request.decision, outcome) {
+        let cuts = || self.sight.cuts(request.decision.variant);
+        if let Some(mut answer) = ArmCuts::answer(outcome, cuts) {
             // A caller of its own is slow once; one that is known again is by its cell.
             if let Answer::Good { slow, .. } = &mut answer
                 && request.was_waiting
@@ -79,26 +81,6 @@ impl RolloutWatch {
         };
         counters.add(now.stamp, &step);
     }
-
-    /// What an outcome is to the callers' count, by the cuts of its arm; `None` where it is no evidence.
-    fn answer(&self, decision: Decision, outcome: &Outcome) -> Option<Answer> {
-        let sight = &self.sight;
-        match outcome.class {
-            OutcomeClass::ClientAborted | OutcomeClass::ProxyFault => None,
-            OutcomeClass::BackendFailure(_) => Some(Answer::Failed),
-            OutcomeClass::ClientError => Some(Answer::ClientError),
-            OutcomeClass::TooManyRequests => Some(Answer::TooManyRequests),
-            OutcomeClass::Success => Some(Answer::Good {
-                slow: outcome.head_latency.and_then(|latency| {
-                    sight.slow(decision.variant, LatencyHistogram::bucket_of(latency))
-                }),
-                odd_size: outcome.bytes.and_then(|bytes| sight.is_odd_size(bytes)),
-                unusual_type: outcome
-                    .content_type
-                    .and_then(|content_type| sight.is_unusual(content_type)),
-            }),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -107,8 +89,8 @@ mod tests {
 
     use super::*;
     use crate::domain::decision::{Reason, StratumIndex};
-    use crate::domain::evidence::Failure;
     use crate::domain::evidence::cells::{CellClock, CellCounts, Event};
+    use crate::domain::evidence::{Failure, OutcomeClass};
     use crate::domain::ids::GroupIndex;
     use crate::domain::judge::SightCuts;
     use crate::domain::testing::percent;

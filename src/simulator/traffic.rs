@@ -11,7 +11,7 @@ use crate::domain::bucket::{Bucket, murmur3_x86_32};
 use crate::domain::evidence::cells::{Cell, CellTable, Now};
 use crate::domain::evidence::{Stratum, TickCounts};
 use crate::domain::ids::FlagName;
-use crate::domain::judge::{CallersTick, SightCuts};
+use crate::domain::judge::{ArmCuts, CallersTick, SightCuts};
 use crate::domain::rollout::StageWeights;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::crowd::Crowd;
@@ -97,7 +97,7 @@ impl Traffic {
             let arm = stratum.arms.get_mut(variant);
             arm.record(&outcome, caller.into());
             if let Some(now) = &callers.now
-                && let Some(answer) = callers.cuts.answer(variant, &outcome)
+                && let Some(answer) = ArmCuts::answer(&outcome, || callers.cuts.of(variant))
             {
                 let cell = Cell::of_hash(place.hash);
                 callers.table.record(cell, now, &answer, &mut arm.cells);

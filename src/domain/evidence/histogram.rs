@@ -92,6 +92,14 @@ impl LatencyHistogram {
         octave * Self::BUCKETS_PER_OCTAVE + guess + usize::from(mantissa >= EDGES[guess + 1])
     }
 
+    /// A bucket as the judge numbers it, from one millisecond on in both directions.
+    pub fn from_1_ms(bucket: usize) -> i32 {
+        let offset = i32::try_from(Self::BUCKET_OF_1_MS).unwrap_or(i32::MAX);
+        i32::try_from(bucket)
+            .unwrap_or(i32::MAX)
+            .saturating_sub(offset)
+    }
+
     /// The lower edge of a bucket, in milliseconds.
     pub fn bucket_lower_ms(bucket: usize) -> f64 {
         let steps = bucket as f64 - Self::BUCKET_OF_1_MS as f64;

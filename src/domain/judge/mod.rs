@@ -36,7 +36,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 
 pub use settings::JudgeSettings;
-pub use sight::{CallersTick, SightCuts};
+pub use sight::{ArmCuts, CallersTick, SightCuts};
 pub use stage::StageContext;
 pub use verdict::{Action, Assessment, CheckName, Finding, Missing, Verdict};
 

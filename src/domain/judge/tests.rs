@@ -447,8 +447,8 @@ impl Callers {
             let counts = stratum.arms.get_mut(variant);
             for outcome in answers(variant, caller, self.second) {
                 counts.record(&outcome, caller.into());
-                if let (Some(now), Some(answer)) = (&self.count.now, cuts.answer(variant, &outcome))
-                {
+                let answer = ArmCuts::answer(&outcome, || cuts.of(variant));
+                if let (Some(now), Some(answer)) = (&self.count.now, answer) {
                     let cell = Cell::of_hash(hash);
                     self.table.record(cell, now, &answer, &mut counts.cells);
                 }

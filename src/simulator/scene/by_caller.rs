@@ -5,7 +5,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::domain::evidence::SizeCounts;
 use crate::domain::evidence::cells::Answer;
-use crate::domain::judge::SightCuts;
+use crate::domain::judge::ArmCuts;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::draw;
 use crate::simulator::scene::conduct::{Conduct, Service, latency_bucket};
@@ -48,8 +48,7 @@ pub(super) fn draw(
             person,
             service: &scene.service,
             conduct: conduct.get(variant),
-            cuts: &look.cuts,
-            variant,
+            cuts: look.cuts.of(variant),
         };
         let answer = request.answer(arm, random);
         if let Some(now) = &look.now {
@@ -63,8 +62,7 @@ struct Request<'a> {
     person: &'a Person,
     service: &'a Service,
     conduct: &'a Conduct,
-    cuts: &'a SightCuts,
-    variant: Variant,
+    cuts: ArmCuts,
 }
 
 impl Request<'_> {
@@ -90,7 +88,7 @@ impl Request<'_> {
             self.cuts.is_odd_size(size)
         });
         Answer::Good {
-            slow: self.cuts.slow(self.variant, bucket),
+            slow: self.cuts.slow(bucket),
             odd_size,
             unusual_type: None,
         }

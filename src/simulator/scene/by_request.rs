@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::domain::evidence::cells::{CellCounts, Event, EventCounts, Now, SlotCounts};
-use crate::domain::judge::SightCuts;
+use crate::domain::judge::ArmCuts;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::simulator::draw;
 use crate::simulator::scene::by_caller::{SIZE_SIGMA, size_at, size_bucket};
@@ -48,7 +48,7 @@ pub(super) fn draw(
             arm.requests = draw::poisson(mean, random);
             arm.answer(&scene.service, conduct.get(variant), random);
             if let Some(now) = look.now {
-                arm.count_cells(variant, &look.cuts, now);
+                arm.count_cells(&look.cuts.of(variant), now);
             }
         }
     }
@@ -124,8 +124,8 @@ fn spread(
 
 impl Arm {
     /// The same counts in the way callers are counted: each request is one who was never seen before.
-    fn count_cells(&mut self, variant: Variant, cuts: &SightCuts, now: Now) {
-        let counts = self.events(variant, cuts);
+    fn count_cells(&mut self, cuts: &ArmCuts, now: Now) {
+        let counts = self.events(cuts);
         let slots = now.generations.map(|generation| match generation {
             0 => SlotCounts::default(),
             _ => SlotCounts::from_counts(counts),
@@ -139,7 +139,7 @@ impl Arm {
     }
 
     /// In the order of [`Event::ALL`].
-    fn events(&self, variant: Variant, cuts: &SightCuts) -> [EventCounts; Event::COUNT] {
+    fn events(&self, cuts: &ArmCuts) -> [EventCounts; Event::COUNT] {
         let mut counts = [EventCounts::default(); Event::COUNT];
         let mut count = |event: Event, trials: u64, events: u64| {
             let own = &mut counts[event as usize];
@@ -150,7 +150,7 @@ impl Arm {
         let answered = self.requests - self.failures;
         count(Event::ClientError, answered, self.client_errors);
         for (bucket, n) in filled(&self.latency) {
-            if let Some(slow) = cuts.slow(variant, bucket) {
+            if let Some(slow) = cuts.slow(bucket) {
                 count(Event::SlowP50, n, n * u64::from(slow.p50));
                 count(Event::SlowP90, n, n * u64::from(slow.p90));
                 count(Event::SlowP99, n, n * u64::from(slow.p99));

@@ -24,7 +24,9 @@ impl From<&ArmCounts> for ArmTick {
             requests: counts.requests,
             failures: counts.failures.total(),
             client_errors: counts.client_errors,
-            latency: latency.map(|(bucket, n)| (from_1_ms(bucket), n)).collect(),
+            latency: latency
+                .map(|(bucket, n)| (LatencyHistogram::from_1_ms(bucket), n))
+                .collect(),
             sizes: numbered(counts.sizes.filled()),
             content_types: numbered(counts.content_types.filled()),
             ratings: counts.ratings,
@@ -70,14 +72,6 @@ impl From<cells::Start> for CallerStart {
 fn numbered(counts: impl Iterator<Item = (usize, u64)>) -> Vec<(i32, u64)> {
     let number = |place| i32::try_from(place).unwrap_or(i32::MAX);
     counts.map(|(place, n)| (number(place), n)).collect()
-}
-
-/// The judge counts buckets from one millisecond on, in both directions.
-fn from_1_ms(bucket: usize) -> i32 {
-    let offset = i32::try_from(LatencyHistogram::BUCKET_OF_1_MS).unwrap_or(i32::MAX);
-    i32::try_from(bucket)
-        .unwrap_or(i32::MAX)
-        .saturating_sub(offset)
 }
 
 #[cfg(test)]
