@@ -65,8 +65,9 @@ pub const DEADLINE: Duration = Duration::from_secs(24 * 3_600);
 /// The most endpoints that may be asked of stable: more than any pool has is a slip of the pen.
 pub const ENDPOINTS_MAX: u64 = 10_000;
 
-/// How often a custom check asks: as often as most Prometheus servers look, give or take.
-pub const CUSTOM_EVERY: Duration = Duration::from_secs(10);
+/// How often a custom check asks. Most sources are scraped every 15 to 60 seconds: three samples in a row
+/// span a minute then, and so never come of a single scrape.
+pub const CUSTOM_EVERY: Duration = Duration::from_secs(30);
 
 /// The shortest interval: a tick, between two of which nothing is decided.
 pub const CUSTOM_EVERY_MIN: Duration = Duration::from_secs(1);
@@ -78,8 +79,8 @@ pub const CUSTOM_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that it may be given: heavier queries are for recording rules.
 pub const CUSTOM_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// How old a sample may be: a few questions may fail, and after a minute things may have changed.
-pub const CUSTOM_MAX_AGE: Duration = Duration::from_secs(60);
+/// How old a sample may be: a few questions may fail, and after two minutes things may have changed.
+pub const CUSTOM_MAX_AGE: Duration = Duration::from_secs(120);
 
 /// The most custom checks of a rollout: each is a question every few seconds and a line of findings.
 pub const CUSTOM_CHECKS_MAX: usize = 32;

@@ -97,15 +97,15 @@ impl<'a> FurtherReader<'a> {
         }
         let compare = document.compare.as_ref();
         let comparison = compare.and_then(|compare| self.comparison(compare, source.as_ref()));
-        let (every, timeout, max_age) = self.times(document);
+        let every = self.every(document);
         Some(CustomCheck {
             name: document.name.value.clone(),
             source: source?,
             limits,
             comparison,
             every,
-            timeout,
-            max_age,
+            timeout: self.timeout(document),
+            max_age: self.max_age(document, every),
         })
     }
 
@@ -161,7 +161,7 @@ impl<'a> FurtherReader<'a> {
             self.add(place, "a comparison needs a limit", hint);
         }
         let is_own = document.promql.is_none() && document.http_json.is_none();
-        let baseline = if is_own {
+        let stable = if is_own {
             let own = own?;
             if !asks_of_variant(own) && !self.report.has_problem_within(place) {
                 let problem = "stable would be asked the same as canary";
@@ -173,7 +173,7 @@ impl<'a> FurtherReader<'a> {
         } else {
             self.source(document.promql.as_ref(), document.http_json.as_ref())?
         };
-        Some(Comparison { baseline, ratio })
+        Some(Comparison { stable, ratio })
     }
 
     fn limits(&self, min: Option<&Placed<Number>>, max: Option<&Placed<Number>>) -> Limits {
@@ -190,32 +190,37 @@ impl<'a> FurtherReader<'a> {
         }
     }
 
-    /// How often to ask, how long to wait, and how old a sample may be.
-    fn times(&self, document: &CustomCheckDocument) -> (Duration, Duration, Duration) {
-        let time = |written: &Option<Written<Span>>, default: Duration| {
-            written.as_ref().map_or(default, |span| span.value.0)
-        };
-        let every = time(&document.every, CUSTOM_EVERY);
-        if let Some(written) = document.every.as_ref().filter(|_| every < CUSTOM_EVERY_MIN) {
+    /// How often to ask.
+    fn every(&self, document: &CustomCheckDocument) -> Duration {
+        let written = document.every.as_ref();
+        let every = time(written, CUSTOM_EVERY);
+        if let Some(written) = written.filter(|_| every < CUSTOM_EVERY_MIN) {
             self.add(
                 written.place,
                 "that often is more than sources like",
                 "write `1s` or more",
             );
         }
-        let timeout = time(&document.timeout, CUSTOM_TIMEOUT);
-        if let Some(written) = document
-            .timeout
-            .as_ref()
-            .filter(|_| timeout > CUSTOM_TIMEOUT_MAX)
-        {
+        every
+    }
+
+    /// How long to wait.
+    fn timeout(&self, document: &CustomCheckDocument) -> Duration {
+        let written = document.timeout.as_ref();
+        let timeout = time(written, CUSTOM_TIMEOUT);
+        if let Some(written) = written.filter(|_| timeout > CUSTOM_TIMEOUT_MAX) {
             self.add(
                 written.place,
                 "that is longer than a minute",
                 "write `1m` or less",
             );
         }
-        let max_age = time(&document.max_age, CUSTOM_MAX_AGE);
+        timeout
+    }
+
+    /// How old a sample may be.
+    fn max_age(&self, document: &CustomCheckDocument, every: Duration) -> Duration {
+        let max_age = time(document.max_age.as_ref(), CUSTOM_MAX_AGE);
         if max_age < every {
             let place = document.max_age.as_ref().or(document.every.as_ref());
             let problem = "a sample would be too old before the next one is asked for";
@@ -224,12 +229,17 @@ impl<'a> FurtherReader<'a> {
                 .iter()
                 .for_each(|written| self.add(written.place, problem, hint));
         }
-        (every, timeout, max_age)
+        max_age
     }
 
     fn add(&self, place: Place, problem: &str, hint: &str) {
         self.report.add(place, Problem::new(problem).hint(hint));
     }
+}
+
+/// A time, where one is written.
+fn time(written: Option<&Written<Span>>, default: Duration) -> Duration {
+    written.map_or(default, |span| span.value.0)
 }
 
 /// Whether a question is another one for each arm.

@@ -125,6 +125,10 @@ const WRONG: &[(&str, &str)] = &[
         "every: that often is more than sources like",
     ),
     (
+        "{ name: a, promql: 'up{v=`{revision}`}', min: 1 }",
+        "promql: `{revision}` in backticks, where nothing can be escaped; write \"{revision}\"",
+    ),
+    (
         "{ name: a, promql: up, min: 1, timeout: 2m }",
         "timeout: that is longer than a minute",
     ),
@@ -133,7 +137,7 @@ const WRONG: &[(&str, &str)] = &[
         "max_age: a sample would be too old before the next",
     ),
     (
-        "{ name: a, promql: up, min: 1, every: 2m }",
+        "{ name: a, promql: up, min: 1, every: 3m }",
         "every: a sample would be too old before the next",
     ),
     (

@@ -32,7 +32,13 @@ impl FromText for Query {
             let hint = "let Prometheus record it under a name (a recording rule)";
             return Err(format!("is longer than {PROMQL_BYTES_MAX} bytes; {hint}"));
         }
-        template(text).map(Self)
+        let template = template(text)?;
+        match template.raw_place() {
+            None => Ok(Self(template)),
+            Some(word) => Err(format!(
+                "`{{{word}}}` in backticks, where nothing can be escaped; write \"{{{word}}}\""
+            )),
+        }
     }
 }
 

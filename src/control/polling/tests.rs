@@ -176,7 +176,7 @@ async fn both_arms_are_asked_about_where_they_are_compared() {
     let own = check();
     let compared = CustomCheck {
         comparison: Some(Comparison {
-            baseline: own.source.clone(),
+            stable: own.source.clone(),
             ratio: Limits {
                 min: Some(0.9),
                 max: None,

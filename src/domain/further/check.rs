@@ -35,7 +35,7 @@ pub struct CustomCheck {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// What is asked of stable.
-    pub baseline: Source,
+    pub stable: Source,
     /// Canary's value over stable's.
     pub ratio: Limits,
 }
@@ -125,7 +125,7 @@ impl CustomCheck {
         PerVariant::from_fn(|variant| {
             let source = match variant {
                 Variant::Canary => &self.source,
-                Variant::Stable => &self.comparison.as_ref()?.baseline,
+                Variant::Stable => &self.comparison.as_ref()?.stable,
             };
             source.question(
                 &Filling {
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(url_of(asked.canary), "http://a/canary/f");
         let compared = CustomCheck {
             comparison: Some(Comparison {
-                baseline: alone.source.clone(),
+                stable: alone.source.clone(),
                 ratio: Limits::default(),
             }),
             ..alone

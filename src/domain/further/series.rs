@@ -1,9 +1,11 @@
 //! What the samples of a custom check amount to.
 //!
-//! One odd sample is no reason to take canary back: [`BREACH_SAMPLES`] bad ones in a row are. A
-//! source that says nothing says nothing *good* either: the stage holds, for as long as the latest
-//! answer is none, is too old, or is no number, and the finding tells why. Such an answer neither
-//! adds to a row of bad samples nor breaks it.
+//! One odd sample is no reason to take canary back: [`BREACH_SAMPLES`] bad ones in a row are, each asked
+//! for at least [`CustomCheck::every`] after the one before. What is asked for sooner may be the same number
+//! once more: an instant query answers with the moment of the question, whenever the last scrape was, so
+//! how old a sample says it is does not tell two of them apart. A source that says nothing says nothing
+//! *good* either: the stage holds, for as long as the latest answer is none, is too old, or is no number,
+//! and the finding tells why. Such an answer neither adds to a row of bad samples nor breaks it.
 //!
 //! What was asked before the stage began, or while canary warmed up, counts for nothing.
 
@@ -19,8 +21,13 @@ use crate::domain::variant::PerVariant;
 /// Bad samples in a row that are a breach.
 ///
 /// Three: a scrape that was missed or a batch that was late makes one odd sample, and with it perhaps
-/// the next; what three in a row show is how things are. By default that takes half a minute.
+/// the next; what three in a row show is how things are. They take twice the time between two questions, so
+/// a minute by default: at least two scrapes, where a source is scraped once a minute, and as many as there
+/// are samples where it is more often.
 pub const BREACH_SAMPLES: usize = 3;
+
+/// Samples that are remembered: a row of bad ones, were some of them asked for too soon to count.
+const JUDGED_MAX: usize = 4 * BREACH_SAMPLES;
 
 /// A number, and how old it was when it came.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +89,7 @@ impl Series {
         if !matches!(outcome, Outcome::Silent { .. }) {
             let is_bad = matches!(outcome, Outcome::Bad { .. });
             self.judged.push_back((answer.asked, is_bad));
-            if self.judged.len() > BREACH_SAMPLES {
+            if self.judged.len() > JUDGED_MAX {
                 self.judged.pop_front();
             }
         }
@@ -158,19 +165,23 @@ impl Series {
         finding(check, assessment, evidence(row), reason)
     }
 
-    /// Bad samples since the last good one, or since a gap in which nobody knows what was.
+    /// Bad samples since the last good one, or since a gap in which nobody knows what was: as many as lie
+    /// far enough apart, at most [`BREACH_SAMPLES`].
     fn bad_row(&self, check: &CustomCheck, counted_from: Timestamp) -> usize {
         let mut row = 0;
-        let mut after: Option<Timestamp> = None;
+        let (mut after, mut counted) = (None::<Timestamp>, None::<Timestamp>);
         for (asked, is_bad) in self.judged.iter().rev() {
             let is_near = after.is_none_or(|after| after - *asked <= check.max_age);
             if !is_bad || !is_near || *asked < counted_from {
                 break;
             }
-            row += 1;
+            if counted.is_none_or(|counted| counted - *asked >= check.every) {
+                row += 1;
+                counted = Some(*asked);
+            }
             after = Some(*asked);
         }
-        row
+        row.min(BREACH_SAMPLES)
     }
 }
 
@@ -284,7 +295,7 @@ mod tests {
         CustomCheck {
             name: "score".parse().unwrap(),
             comparison: ratio_min.map(|min| Comparison {
-                baseline: source.clone(),
+                stable: source.clone(),
                 ratio: Limits {
                     min: Some(min),
                     max: None,
@@ -419,6 +430,31 @@ mod tests {
         series.add(&check, &answer(at(300), 1.0));
         let found = assess(&series, 200, 300);
         assert!(found.reason.contains("1 of 3"), "{}", found.reason);
+    }
+
+    #[test]
+    fn one_scrape_that_is_read_three_times_is_one_bad_sample() {
+        let check = check(Some(4.0), None);
+        let mut series = Series::default();
+        let mut tell = |asked: u64, value| {
+            series.add(
+                &check,
+                &Answer {
+                    asked: at(asked),
+                    canary: sample(value),
+                    stable: None,
+                },
+            );
+            series.assess(&check, at(0), at(asked))
+        };
+        for asked in [100, 103, 106, 109] {
+            let found = tell(asked, 3.0);
+            assert_eq!(found.assessment, Assessment::Undecided);
+            assert!(found.reason.contains("1 of 3"), "{}", found.reason);
+        }
+        assert!(tell(112, 3.0).reason.contains("2 of 3"));
+        assert_eq!(tell(119, 3.0).assessment, Assessment::Undecided);
+        assert_eq!(tell(122, 3.0).assessment, Assessment::Breach);
     }
 
     #[test]

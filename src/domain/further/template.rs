@@ -5,8 +5,9 @@
 //! stands in braces in PromQL, nor any brace in a URL, so nothing that is meant otherwise is taken
 //! for one; whatever else has the look of a placeholder is refused as a slip.
 //!
-//! What is filled in cannot get out of its place: it is escaped, for a quoted text of PromQL or for
-//! a URL.
+//! What is filled in cannot get out of its place: it is escaped, for a text of PromQL in single or double
+//! quotes, or for a URL. PromQL's third kind of text, in backticks, is raw and knows no escapes, so a place
+//! in one is to be refused: see [`Template::raw_place`].
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -39,6 +40,13 @@ impl Placeholder {
         Self::WORDS.iter().map(|(_, word)| *word)
     }
 
+    fn word(self) -> &'static str {
+        let mut words = Self::WORDS.iter();
+        words
+            .find(|(known, _)| *known == self)
+            .map_or("", |(_, word)| word)
+    }
+
     fn read(word: &str) -> Option<Self> {
         let mut words = Self::WORDS.iter();
         words.find(|(_, known)| *known == word).map(|(own, _)| *own)
@@ -61,7 +69,7 @@ pub struct Filling<'a> {
 /// What a text is part of, and so how that which is filled in is escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
-    /// PromQL, in quotes of either kind: `\x22`, which both kinds understand.
+    /// PromQL, in single or double quotes: `\x22`, which both understand. Not in backticks.
     PromQl,
     /// A path or query of a URL: `%22`.
     Url,
@@ -141,6 +149,19 @@ impl Template {
         self.0.contains(&Part::Placeholder(placeholder))
     }
 
+    /// The first place that stands in a raw text of PromQL, where nothing can be escaped.
+    pub fn raw_place(&self) -> Option<&'static str> {
+        let mut around = PromQl::Open;
+        self.0.iter().find_map(|part| {
+            match part {
+                Part::Text(plain) => plain.chars().for_each(|c| around = around.after(c)),
+                Part::Placeholder(own) if around == PromQl::Raw => return Some(own.word()),
+                Part::Placeholder(_) => {}
+            }
+            None
+        })
+    }
+
     /// The text with everything filled in.
     pub fn fill(&self, filling: &Filling<'_>, escape: Escape) -> String {
         let mut text = String::new();
@@ -158,6 +179,34 @@ impl Template {
             value.bytes().for_each(|byte| escape.push(&mut text, byte));
         }
         text
+    }
+}
+
+/// What a character of PromQL stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PromQl {
+    Open,
+    Comment,
+    /// A text in these quotes.
+    Quoted(char),
+    /// The same, behind a backslash.
+    Escaped(char),
+    Raw,
+}
+
+impl PromQl {
+    /// What the next character stands in.
+    const fn after(self, c: char) -> Self {
+        match (self, c) {
+            (Self::Open, '"' | '\'') => Self::Quoted(c),
+            (Self::Open, '`') => Self::Raw,
+            (Self::Open, '#') => Self::Comment,
+            (Self::Comment, '\n') | (Self::Raw, '`') => Self::Open,
+            (Self::Quoted(quote), '\\') => Self::Escaped(quote),
+            (Self::Quoted(quote), _) if quote == c => Self::Open,
+            (Self::Escaped(quote), _) => Self::Quoted(quote),
+            (same, _) => same,
+        }
     }
 }
 
@@ -198,6 +247,27 @@ mod tests {
             fill("http://a/{flag}?r={revision}", Escape::Url),
             "http://a/orders?r=2.4%20%22b%22%5C%0A"
         );
+    }
+
+    #[test]
+    fn a_place_in_backticks_is_found() {
+        for (text, expected) in [
+            ("x{v=`{revision}`}", Some("revision")),
+            ("x{v=~`2\\.{stage}`}", Some("stage")),
+            ("x{a=\"`\", v=\"{revision}\"}", None),
+            ("x{a=`\"`, v='{revision}'}", None),
+            (
+                "x{a=\"\\\"`\", v='{flag}'} # `{stage}\n + y{v=`{variant}`}",
+                Some("variant"),
+            ),
+            ("x * {stage}", None),
+        ] {
+            assert_eq!(
+                Template::read(text).unwrap().raw_place(),
+                expected,
+                "{text}"
+            );
+        }
     }
 
     #[test]
