@@ -182,40 +182,37 @@ fn queues(stable: u32, canary: u32) -> Behaviour {
     ))
 }
 
+/// A query and a limit for what it finds.
+fn promql(name: &str, query: &str) -> String {
+    check(name, &format!("promql: '{query}', max: 1000"))
+}
+
+/// What a real Prometheus is asked: of the exporter, of Serin itself, and what it has no answer to.
+fn questions() -> [String; 8] {
+    let queue =
+        "promql: 'queue_length{version=\"{variant}\"}', max: 500, compare: { max_ratio: 2 }";
+    let own = "sum(serin_requests_total{flag=\"{flag}\"}) * 0";
+    let fresh = "queue_length{version=\"{variant}\"} \
+                 and time() - timestamp(queue_length{version=\"{variant}\"}) < 90";
+    let stopped = "queue_length and time() - timestamp(queue_length) < 0";
+    [
+        check("queue", queue),
+        promql("own-requests", own),
+        promql("fresh", fresh),
+        promql("stopped", stopped),
+        promql("no-promql", "sum("),
+        promql("no-sample", "nobody_has_this"),
+        promql("several", "up"),
+        promql("no-number", "vector(0) / 0"),
+    ]
+}
+
 #[test]
 fn a_real_prometheus_holds_while_it_cannot_say_and_takes_a_bad_canary_back() {
     let exporter = TestBackend::with("exporter", queues(100, 110));
     let address = Prometheus::free_address();
     let top = format!("metrics: {{ prometheus: {{ url: \"http://{address}\" }} }}\n");
-    let promql = |name: &str, query: &str| check(name, &format!("promql: '{query}', max: 1000"));
-    let queue =
-        "promql: 'queue_length{version=\"{variant}\"}', max: 500, compare: { max_ratio: 2 }";
-    let release = Release::with(
-        &top,
-        &rollout(
-            LONG,
-            &[
-                check("queue", queue),
-                promql(
-                    "own-requests",
-                    "sum(serin_requests_total{flag=\"{flag}\"}) * 0",
-                ),
-                promql("no-promql", "sum("),
-                promql("no-sample", "nobody_has_this"),
-                promql("several", "up"),
-                promql(
-                    "fresh",
-                    "queue_length{version=\"{variant}\"} \
-                     and time() - timestamp(queue_length{version=\"{variant}\"}) < 90",
-                ),
-                promql(
-                    "stopped",
-                    "queue_length and time() - timestamp(queue_length) < 0",
-                ),
-                promql("no-number", "vector(0) / 0"),
-            ],
-        ),
-    );
+    let release = Release::with(&top, &rollout(LONG, &questions()));
     let _load = Load::start(release.proxy.address());
     // Nobody listens there yet.
     let refused = format!("`{address}` refuses the connection");

@@ -82,9 +82,34 @@ fn a_healthy_plan_is_promoted_and_the_answer_says_how_long_it_takes() {
     let setting = &answer["setting"];
     assert_eq!(setting["callers"], 2_000);
     assert_eq!(setting["stages"][0], "beta 50%");
-    assert_eq!(setting["not_simulated"][0], "release_when");
+    let not_simulated: Vec<_> = setting["not_simulated"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
+    assert_eq!(not_simulated, ["ratings", "content types"]);
+    // Three holds, four times, the watch and a minute.
+    assert_eq!(setting["seconds_max"], 30 * 3 * 4 + 30 + 60);
+    assert_eq!(answer["open"]["runs"], 0);
     let waits = answer["waited_for"].as_array().unwrap();
     assert!(waits.iter().any(|wait| wait["for"] == "the hold"));
+}
+
+#[test]
+fn a_plan_that_waits_for_what_never_comes_is_not_followed_for_ever() {
+    let few = ["--flag", "orders", "--rate", "60/s", "--runs", "4"];
+    let never = CONFIG.replace("latency_mean_ms < 1000", "latency_mean_ms < 1");
+    let output = simulate(&never, &[&few[..], &["--for", "3m"]].concat());
+    let said = str::from_utf8(&output.stdout).unwrap();
+    for part in ["not ended in 3 min", "4 of 4", "what release_when asks for"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let rated = CONFIG.replace("latency_mean_ms < 1000", "feedback_mean > 4");
+    let output = simulate(&rated, &few);
+    let said = str::from_utf8(&output.stdout).unwrap();
+    let left_out = "taken for met: release_when, which asks for ratings, ratings, content types";
+    assert!(said.contains(left_out), "{said}");
+    assert!(!said.contains("not ended"), "{said}");
 }
 
 #[test]

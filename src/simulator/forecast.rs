@@ -130,8 +130,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::judge::JudgeSettings;
     use crate::domain::judge::sequential::Unit;
+    use crate::domain::judge::{CheckName, JudgeSettings};
     use crate::domain::rollout::{
         Mode, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape, StartMode,
     };
@@ -179,6 +179,8 @@ mod tests {
                 unit: Unit::Caller,
                 ..JudgeSettings::default()
             },
+            release_when: None,
+            longest: Duration::from_secs(3_600),
         }
     }
 
@@ -221,6 +223,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_condition_that_is_never_met_holds_for_as_long_as_somebody_looks() {
+        let mut trial = trial(&[]);
+        trial.release_when = Some("requests > 1000000".parse().unwrap());
+        trial.longest = Duration::from_secs(100);
+        let ending = trial.run(7);
+        assert_eq!(
+            (ending.came, ending.second, ending.stage),
+            (Came::Open, 100, 0)
+        );
+        let unmet = Waited::Condition(CheckName::ReleaseWhen);
+        assert!(ending.waits[&unmet] > 60, "{:?}", ending.waits);
+        trial.release_when = Some("requests > 10 and latency_mean_ms > 1".parse().unwrap());
+        trial.longest = Trial::usual_length(&trial.plan);
+        assert_eq!(trial.longest, Duration::from_secs(40 * 4 + 20 + 60));
+        assert_eq!(trial.run(7).came, Came::Succeeded);
+        trial.longest = Duration::MAX;
+        assert_eq!(trial.seconds_max(), 3_600 + 20 + 60, "the deadline");
     }
 
     #[test]

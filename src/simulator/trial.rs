@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::evidence::TickCounts;
+use crate::domain::further::{Condition, StageValues};
 use crate::domain::judge::{
     Action, Assessment, CallersTick, CheckName, Finding, Judge, JudgeSettings, Verdict,
 };
@@ -27,6 +28,10 @@ pub struct Trial {
     pub plan: RolloutPlan,
     /// What canary is judged by.
     pub judge: JudgeSettings,
+    /// What must be so besides before a stage passes.
+    pub release_when: Option<Condition>,
+    /// How long it is followed at most.
+    pub longest: Duration,
 }
 
 /// How a rollout ended.
@@ -59,7 +64,7 @@ pub enum Came {
     RolledBack(CheckName),
     /// It was taken back for another reason: too little was seen, or the deadline passed.
     TakenBack,
-    /// It neither came to its end nor was taken back within the deadline and the watch.
+    /// It neither came to its end nor was taken back in the time that it was followed.
     Open,
 }
 
@@ -79,10 +84,25 @@ pub enum Waited {
 }
 
 impl Trial {
-    /// Runs it to its end, or for as long as the deadline and the watch allow.
+    /// How long a plan takes in which every stage takes as long as it may: a hold more than its patience,
+    /// for warming up. What goes on for longer waits for something that may never come.
+    pub fn usual_length(plan: &RolloutPlan) -> Duration {
+        let holds = plan.stages().iter().map(|stage| stage.hold);
+        let holds = holds.fold(Duration::ZERO, Duration::saturating_add);
+        let holds = holds.saturating_mul(plan.policy().patience.saturating_add(1));
+        holds.saturating_add(plan.watch()).saturating_add(GRACE)
+    }
+
+    /// How long it is followed: not beyond the plan's deadline and watch, whatever is asked for.
+    pub fn seconds_max(&self) -> u64 {
+        let deadline = self.plan.policy().deadline;
+        let allowed = deadline.saturating_add(self.plan.watch());
+        self.longest.min(allowed.saturating_add(GRACE)).as_secs()
+    }
+
+    /// Runs it to its end, or for as long as it is followed.
     pub fn run(&self, seed: u64) -> Ending {
-        let policy = self.plan.policy();
-        let seconds_max = (policy.deadline + self.plan.watch()).as_secs() + GRACE_SECONDS;
+        let seconds_max = self.seconds_max();
         let mut rollout = Rollout::start(self, seed);
         while rollout.came().is_none() && rollout.second < seconds_max {
             rollout.tick();
@@ -92,11 +112,12 @@ impl Trial {
 }
 
 /// What a rollout gets beyond its deadline and its watch to come to an end.
-const GRACE_SECONDS: u64 = 60;
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A rollout under way.
 struct Rollout<'a> {
     plan: &'a RolloutPlan,
+    release_when: Option<&'a Condition>,
     tally: Tally,
     callers: CallersTick,
     judge: Judge,
@@ -117,6 +138,7 @@ impl<'a> Rollout<'a> {
         let first = start(plan, 0, true, &Moment::at(Timestamp::default()));
         let mut rollout = Self {
             plan,
+            release_when: trial.release_when.as_ref(),
             tally: Tally::new(trial.scene.clone(), seed),
             callers: CallersTick::default(),
             judge: Judge::new(trial.judge.clone()),
@@ -144,13 +166,22 @@ impl<'a> Rollout<'a> {
             let stage = self.plan.stage_context(&self.state, self.judged_since);
             self.callers = self.judge.next_tick(&stage, now);
             self.tally.clear(self.callers.clearing);
-            self.verdict = self.judge.observe(&counts, &stage, now);
+            let verdict = self.judge.observe(&counts, &stage, now);
+            self.verdict = verdict.joined(self.further_finding().into_iter().collect());
         }
         self.note_waits();
         let requests = self.judge.stage_requests();
         let verdict = self.verdict.clone();
         self.step(Event::Tick { verdict, requests });
         self.agree();
+    }
+
+    /// Whether what must be so besides is so.
+    fn further_finding(&self) -> Option<Finding> {
+        let (totals, ticks) = self.judge.seen_in_stage();
+        let span = Duration::from_secs(u64::try_from(ticks).unwrap_or(u64::MAX));
+        let condition = self.release_when?;
+        Some(condition.assess(&StageValues::of(totals, span)))
     }
 
     /// What is counted in the second that begins now.

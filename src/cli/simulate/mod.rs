@@ -17,7 +17,8 @@ use crate::cli::simulate::report::{Report, Setting};
 use crate::cli::simulate::written::{Before, Regression};
 use crate::cli::{ConfigArgument, Done};
 use crate::config::{Config, FlagConfig, RolloutConfig};
-use crate::domain::further::FurtherChecks;
+use crate::domain::further::values::ValueName;
+use crate::domain::further::{Condition, FurtherChecks};
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Unit;
@@ -36,7 +37,9 @@ const RUNS: (u64, u64) = (100, 500);
 
 /// What the help says at its end.
 const HELP: &str = "Runs the plan with its judge many times in a world drawn from a seed, in simulated time. \
-    Equal seeds give equal answers. Approvals are given at once, and a plan that just observes acts.\n\n\
+    Equal seeds give equal answers. Approvals are given at once, and a plan that just observes acts. Nobody \
+    rates, every answer has the content type of all others, and custom checks are met; `release_when` is \
+    asked, unless it is about ratings.\n\n\
     Exit codes: 0 simulated, 2 usage or configuration.";
 
 #[derive(Args)]
@@ -80,6 +83,10 @@ pub(crate) struct Simulate {
     /// The seed of everything that is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How long a rollout is followed at most; where nothing is said, a hold more than the patience for each
+    /// stage, and the watch. Never beyond the plan's deadline and watch.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    longest: Option<Duration>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -121,6 +128,10 @@ impl Simulate {
                 unit: self.unit(rollout),
                 ..rollout.judge.clone()
             },
+            release_when: rollout.further.release_when.clone().filter(is_simulated),
+            longest: self
+                .longest
+                .unwrap_or_else(|| Trial::usual_length(&rollout.plan)),
         };
         let (few, many) = RUNS;
         let runs = self.runs.unwrap_or(if self.aa { many } else { few });
@@ -268,6 +279,7 @@ impl Simulate {
                 .map(|regression| regression.text.clone())
                 .collect(),
             not_simulated: left_out(further),
+            seconds_max: trial.seconds_max(),
             runs,
             seed: self.seed,
         }
@@ -290,14 +302,19 @@ fn tell_of(runs: u64) -> impl Fn(usize) + Sync {
     }
 }
 
-/// The checks that others answer.
+/// Whether a condition is about what is simulated: nobody rates.
+fn is_simulated(condition: &Condition) -> bool {
+    !condition.values().into_iter().any(ValueName::is_rating)
+}
+
+/// What is asked of others, and what the drawn answers and callers have none of.
 fn left_out(further: &FurtherChecks) -> Vec<String> {
     let custom = further.custom.iter().map(|check| check.name.to_string());
-    let condition = further
-        .release_when
-        .as_ref()
-        .map(|_| "release_when".to_owned());
-    custom.chain(condition).collect()
+    let condition = further.release_when.as_ref();
+    let condition = condition.filter(|condition| !is_simulated(condition));
+    let condition = condition.map(|_| "release_when, which asks for ratings".to_owned());
+    let always = ["ratings", "content types"].map(str::to_owned);
+    custom.chain(condition).chain(always).collect()
 }
 
 /// `25%`, or `beta 100%`.

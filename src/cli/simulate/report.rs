@@ -29,6 +29,8 @@ pub(super) struct Setting {
     pub(super) regressions: Vec<String>,
     /// What the plan asks for beside its judge: nobody knows what others would have answered.
     pub(super) not_simulated: Vec<String>,
+    /// How long a rollout was followed at most.
+    pub(super) seconds_max: u64,
     pub(super) runs: u64,
     pub(super) seed: u64,
 }
@@ -41,7 +43,7 @@ pub(super) struct Report {
     promoted: Estimate,
     /// Taken back for what a check found, or for another reason.
     rolled_back: Estimate,
-    /// Neither of the two within the plan's deadline and watch.
+    /// Neither of the two in the time that they were followed.
     open: Estimate,
     /// From the first stage to the end of the watch, where it came to that.
     seconds_to_success: Option<Numbers>,
@@ -255,7 +257,8 @@ impl Report {
             row("rolled back", &self.rolled_back),
         ];
         if self.open.runs > 0 {
-            rows.push(row("neither in time", &self.open));
+            let followed = seconds(self.setting.seconds_max);
+            rows.push(row(&format!("not ended in {followed}"), &self.open));
         }
         rows.extend(numbers("time to success", self.seconds_to_success, seconds));
         if let Some(found) = &self.found {

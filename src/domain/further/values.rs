@@ -93,6 +93,11 @@ impl ValueName {
         })
     }
 
+    /// Whether it comes of what people say, and not of the requests alone.
+    pub const fn is_rating(self) -> bool {
+        matches!(self.value, ArmValue::FeedbackMean)
+    }
+
     /// All words that name a value, those of canary first.
     pub fn all() -> impl Iterator<Item = &'static str> + Clone {
         let names = ArmValue::NAMES.iter();

@@ -50,6 +50,13 @@ impl Condition {
         self.truth.evaluate(values)
     }
 
+    /// The values that it names, each once.
+    pub fn values(&self) -> Vec<ValueName> {
+        let mut named = Vec::new();
+        self.truth.name_values(&mut named);
+        named
+    }
+
     /// What is found of it: met or not, and by which values.
     pub fn assess(&self, values: &StageValues) -> Finding {
         let is_met = self.is_met(values);
@@ -58,9 +65,7 @@ impl Condition {
             Some(false) => (Assessment::Unmet, "is not met"),
             None => (Assessment::NeedsData, "is not met yet"),
         };
-        let mut named = Vec::new();
-        self.truth.name_values(&mut named);
-        let told = named.into_iter().map(|name| told(name, values));
+        let told = self.values().into_iter().map(|name| told(name, values));
         let told = told.collect::<Vec<_>>().join(", ");
         let told = if told.is_empty() {
             "it is constant"
