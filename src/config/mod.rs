@@ -57,6 +57,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod tls;
 mod tree;
 mod variables;
 mod written;
@@ -228,7 +229,7 @@ fn understand(
     );
     let flag_names = Names::new("flag", &document.flags, FlagName::as_str, root.get("flags"));
 
-    let listeners = listener::listeners(document.listeners.as_ref(), report);
+    let listeners = listener::listeners(document.listeners.as_ref(), read_file, report);
     let trusted_proxies = root.get("trusted_proxies");
     let trusts_peers = !document.trusted_proxies.is_empty()
         || trusted_proxies.is_some_and(|written| report.has_problem_within(written.place));

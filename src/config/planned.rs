@@ -7,8 +7,9 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "apps", "access_log", "tracing"]),
     (
         "ListenerDocument",
-        &["tls", "http3", "proxy_protocol", "limits", "feedback"],
+        &["http3", "proxy_protocol", "limits", "feedback"],
     ),
+    ("TlsDocument", &["client_ca"]),
     ("AdminDocument", &["tls"]),
     (
         "IdentityDocument",

@@ -5,10 +5,9 @@
 //! problems, each with a suggestion: see [`super::reader`], which reads them all.
 
 mod further;
+mod listening;
 mod operating;
 mod rollout;
-
-use std::net::SocketAddr;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -27,6 +26,7 @@ use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
+pub(in crate::config) use listening::{CertificateDocument, ListenerDocument, TlsDocument};
 pub(in crate::config) use operating::{
     AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
     TokenDocument,
@@ -94,18 +94,6 @@ pub(in crate::config) struct Document {
     pub(in crate::config) metrics: MetricsDocument,
     /// Who is told of changes by a message.
     pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
-}
-
-/// Where requests come in.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a listener such as `{ address: 0.0.0.0:8080 }`"
-)]
-pub(in crate::config) struct ListenerDocument {
-    /// An IP address with a port. `0.0.0.0` is all IPv4 addresses of this machine, `[::]` all of its
-    /// addresses.
-    pub(in crate::config) address: Written<SocketAddr>,
 }
 
 /// Where a caller's key comes from.
