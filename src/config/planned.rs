@@ -9,12 +9,8 @@ const PLANNED: &[(&str, &[&str])] = &[
         "ListenerDocument",
         &["http3", "proxy_protocol", "limits", "feedback"],
     ),
-    ("TlsDocument", &["client_ca"]),
     ("AdminDocument", &["tls"]),
-    (
-        "IdentityDocument",
-        &["api_key", "jwt", "certificate", "link"],
-    ),
+    ("IdentityDocument", &["api_key", "jwt", "link"]),
     (
         "MembershipDocument",
         &[

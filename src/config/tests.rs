@@ -131,7 +131,7 @@ fn the_reference_means_what_it_says() {
         name: "serin".into(),
         max_age: Duration::from_secs(30 * 86_400),
     });
-    assert_eq!(config.identity[2], cookie);
+    assert_eq!(config.identity[5], cookie);
 
     assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
@@ -1046,7 +1046,6 @@ fn each_key_of_the_design_is_named_once() {
         "apps",
         "api_key",
         "jwt",
-        "certificate",
         "app",
         "segment",
         "discover",

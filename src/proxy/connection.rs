@@ -4,7 +4,7 @@
 //! says what is to become of it ([`Client::due`]), and a look costs nothing on the way of a
 //! request.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::proxy::identity::Peer;
+use crate::proxy::identity::certificate::ClientCertificate;
 use crate::proxy::service;
 use crate::proxy::stream::ClientStream;
 use crate::proxy::tls::{HandshakeError, TlsTerms, shake_hands};
@@ -74,6 +76,8 @@ pub(crate) struct Client {
     pub(crate) ip_value: HeaderValue,
     /// What it is spoken on.
     pub(crate) scheme: Scheme,
+    /// What the client has shown of itself in the handshake.
+    certificate: OnceCell<Box<ClientCertificate>>,
     /// The last `Forwarded` value made for this client, with the host it was made for.
     pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// Requests that are not answered to their end.
@@ -102,6 +106,7 @@ impl Client {
             ip,
             ip_value,
             scheme,
+            certificate: OnceCell::new(),
             forwarded: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
@@ -118,6 +123,14 @@ impl Client {
     fn begin(&self, now: Instant) {
         self.began.set(Some(now));
         self.last_used.set(now);
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer {
+            ip: self.ip,
+            certificate: self.certificate.get().map(|shown| &**shown),
+        }
     }
 
     pub(crate) fn begin_request(&self) {
@@ -241,6 +254,11 @@ pub(crate) async fn serve_tls(
     match result {
         Ok(stream) => {
             counters.completed.add(1);
+            if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
+                client
+                    .certificate
+                    .get_or_init(|| Box::new(ClientCertificate::read(own)));
+            }
             client.begin(clock::monotonic());
             exchange(stream, client, worker).await;
         }

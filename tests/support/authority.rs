@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
@@ -61,6 +61,14 @@ impl Authority {
         let mut params = params(subject, names);
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(params)
+    }
+
+    /// One for a client, with a URI beside other names.
+    pub(crate) fn issue_to_client(&self, subject: &str, uri: &str) -> Issued {
+        let mut params = params(subject, &["client.test"]);
+        let uri = SanType::URI(uri.try_into().unwrap());
+        params.subject_alt_names.push(uri);
         self.sign(params)
     }
 

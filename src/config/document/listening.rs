@@ -36,8 +36,23 @@ pub(in crate::config) struct TlsDocument {
     pub(in crate::config) certificates: Placed<Vec<Placed<CertificateDocument>>>,
     /// The oldest version of TLS that is spoken.
     pub(in crate::config) min_version: Option<Written<TlsVersion>>,
+    /// A PEM file with the authorities that clients' certificates must be issued by. It makes
+    /// `certificate` an identity source. Without it, clients are asked for none.
+    pub(in crate::config) client_ca: Option<Written<NonEmpty>>,
+    /// Whether a client must show a certificate. Beside `client_ca` only.
+    pub(in crate::config) client_certificate: Option<Placed<DemandDocument>>,
     /// How long a client may take from its connection to the end of the handshake.
     pub(in crate::config) handshake_timeout: Option<Written<Span>>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum DemandDocument {
+    /// Who shows none is not served.
+    Required,
+    /// Who shows none is served all the same. One that is shown must be good.
+    Optional,
 }
 
 /// A certificate and its key.

@@ -26,7 +26,9 @@ use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
-pub(in crate::config) use listening::{CertificateDocument, ListenerDocument, TlsDocument};
+pub(in crate::config) use listening::{
+    CertificateDocument, DemandDocument, ListenerDocument, TlsDocument,
+};
 pub(in crate::config) use operating::{
     AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
     TokenDocument,
@@ -104,10 +106,25 @@ pub(in crate::config) enum IdentityDocument {
     Header(Written<OwnHeader>),
     /// This cookie, set by your application.
     Cookie(Written<CookieName>),
+    /// This name in the certificate that the client has shown, which a listener with `client_ca` asks
+    /// for.
+    Certificate(CertificateNameDocument),
     /// A cookie given by Serin to browsers that have no key yet.
     AssignedCookie(AssignedCookieDocument),
     /// The client's address, which is always there: nothing can come after it.
     ClientIp,
+}
+
+/// A name in a certificate; of several the first.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum CertificateNameDocument {
+    /// The subject alternative name that is a URI, such as a SPIFFE ID.
+    SanUri,
+    /// The subject alternative name that is a DNS name.
+    SanDns,
+    /// The subject's common name.
+    SubjectCn,
 }
 
 /// A cookie that Serin gives.

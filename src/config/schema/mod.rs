@@ -268,10 +268,11 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// The same for TLS of a listener.
-fn default_values_of_tls() -> [(&'static str, &'static str, Value); 2] {
+fn default_values_of_tls() -> [(&'static str, &'static str, Value); 3] {
     let timeout = as_written(defaults::TLS_HANDSHAKE_TIMEOUT);
     [
         ("TlsDocument", "min_version", json!("1.2")),
+        ("TlsDocument", "client_certificate", json!("required")),
         ("TlsDocument", "handshake_timeout", json!(timeout)),
     ]
 }

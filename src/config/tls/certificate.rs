@@ -1,7 +1,6 @@
 //! One certificate with its key: read from files, and found to belong together.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use crate::config::document::CertificateDocument;
-use crate::config::group::ReadFile;
-use crate::config::report::{AS_WRITTEN, Problem, Report};
-use crate::config::secret::unreadable;
-use crate::config::text::NonEmpty;
+use crate::config::report::AS_WRITTEN;
 use crate::config::tls::key::public_key;
-use crate::config::written::Written;
+use crate::config::tls::pem::{CERT_HINT, Objection, PemFiles, certificates};
 
 /// A certificate and its private key.
 #[derive(Clone)]
@@ -73,39 +69,18 @@ impl fmt::Debug for Certificate {
 }
 
 /// Reads a certificate and its key; `None` where one of them is of no use, which is reported.
-pub(super) fn read(
-    document: &CertificateDocument,
-    read_file: ReadFile<'_>,
-    report: &Report,
-) -> Option<Certificate> {
-    let refuse = |written: &Written<NonEmpty>, (problem, hint): Objection| {
-        report.add(
-            written.place,
-            Problem::new(problem).hint(hint).without_value(),
-        );
-    };
-    let text = |written: &Written<NonEmpty>| {
-        let text = read_file(Path::new(&written.value.0)).map_err(|error| {
-            let problem = format!("cannot read `{AS_WRITTEN}`: {}", unreadable(&error));
-            (problem, PATH_HINT)
-        });
-        text.map_err(|objection| refuse(written, objection)).ok()
-    };
-    let chain = text(&document.cert).and_then(|text| {
-        let found = chain(&text).and_then(|chain| Ok((facts(&chain)?, chain)));
-        found
-            .map_err(|objection| refuse(&document.cert, objection))
-            .ok()
+pub(super) fn read(document: &CertificateDocument, files: PemFiles<'_>) -> Option<Certificate> {
+    let chain = files.read(&document.cert, |text| {
+        let chain = certificates(text)?;
+        Ok((facts(&chain)?, chain))
     });
-    let key = text(&document.key).and_then(|text| {
-        let found = key(&text).and_then(|key| Ok((usable(&key)?, key)));
-        found
-            .map_err(|objection| refuse(&document.key, objection))
-            .ok()
+    let key = files.read(&document.key, |text| {
+        let key = key(text)?;
+        Ok((usable(&key)?, key))
     });
     let ((facts, chain), (public, key)) = (chain?, key?);
     if facts.public_key != public {
-        refuse(&document.key, misfit(&chain, &public));
+        files.refuse(&document.key, misfit(&chain, &public));
         return None;
     }
     Some(Certificate {
@@ -116,27 +91,7 @@ pub(super) fn read(
     })
 }
 
-/// A problem and a hint.
-type Objection = (String, &'static str);
-
-const PATH_HINT: &str = "write a path that is absolute or starts at this file";
-const CERT_HINT: &str = "give a PEM file that begins with `-----BEGIN CERTIFICATE-----`";
 const KEY_HINT: &str = "give a PEM file that begins with `-----BEGIN PRIVATE KEY-----`";
-
-fn chain(text: &str) -> Result<Vec<CertificateDer<'static>>, Objection> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match read {
-        // The library tells broken parts as lists of numbers.
-        Err(_) => Err((
-            format!("`{AS_WRITTEN}` is not PEM, or not all of it"),
-            CERT_HINT,
-        )),
-        Ok(none) if none.is_empty() => {
-            Err((format!("`{AS_WRITTEN}` has no certificate"), CERT_HINT))
-        }
-        Ok(found) => Ok(found),
-    }
-}
 
 fn key(text: &str) -> Result<PrivateKeyDer<'static>, Objection> {
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| match error {
@@ -163,14 +118,15 @@ fn usable(key: &PrivateKeyDer<'_>) -> Result<Vec<u8>, Objection> {
     })
 }
 
-/// What the server's own certificate says.
-struct Facts {
+/// What a certificate says.
+pub(super) struct Facts {
     names: Vec<String>,
     validity: Validity,
     public_key: Vec<u8>,
 }
 
-fn facts(chain: &[CertificateDer<'_>]) -> Result<Facts, Objection> {
+/// What the first of some certificates says.
+pub(super) fn facts(chain: &[CertificateDer<'_>]) -> Result<Facts, Objection> {
     let found = chain
         .iter()
         .map(|der| facts_of(der))

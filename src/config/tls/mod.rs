@@ -4,7 +4,9 @@
 //! said twice, and a renewed one may hold others.
 
 mod certificate;
+mod clients;
 mod key;
+mod pem;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,10 @@ use crate::config::schema::Shape;
 use crate::config::text::Span;
 use crate::config::written::{FromText, Written};
 
+use self::pem::PemFiles;
+
 pub use self::certificate::{Certificate, Validity};
+pub use self::clients::{ClientAuthorities, Demand};
 
 /// TLS of a listener.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct ListenerTls {
     pub certificates: Vec<Certificate>,
     /// The oldest version that is spoken.
     pub min_version: TlsVersion,
+    /// Whose certificates clients are known by; none where they are asked for none.
+    pub clients: Option<ClientAuthorities>,
     /// How long a client may take until the handshake is done.
     pub handshake_timeout: Duration,
 }
@@ -65,7 +72,22 @@ pub(super) fn tls(
     read_file: ReadFile<'_>,
     report: &Report,
 ) -> Option<ListenerTls> {
-    let section = &document.certificates;
+    let files = PemFiles { read_file, report };
+    let clients = clients::clients(document, files);
+    let certificates = certificates(document, files);
+    let handshake_timeout = handshake_timeout(document.handshake_timeout.as_ref(), report);
+    let min_version = document.min_version.as_ref();
+    (!certificates.is_empty()).then(|| ListenerTls {
+        certificates,
+        min_version: min_version.map_or(TLS_MIN_VERSION, |written| written.value),
+        clients,
+        handshake_timeout,
+    })
+}
+
+/// Understands `certificates`: at least one, each of use.
+fn certificates(document: &TlsDocument, files: PemFiles<'_>) -> Vec<Certificate> {
+    let (section, report) = (&document.certificates, files.report);
     if section.value.is_empty() && !report.has_problem_within(section.place) {
         let problem = Problem::new("there must be at least one certificate");
         report.add(
@@ -76,7 +98,7 @@ pub(super) fn tls(
     let written = section.value.iter().map(|entry| &entry.value);
     let read: Vec<_> = written
         .clone()
-        .map(|entry| certificate::read(entry, read_file, report))
+        .map(|entry| certificate::read(entry, files))
         .collect();
     let mut holders = HashMap::new();
     for (index, (entry, certificate)) in written.zip(&read).enumerate() {
@@ -99,16 +121,7 @@ pub(super) fn tls(
             }
         }
     }
-    let certificates: Vec<_> = read.into_iter().flatten().collect();
-    let handshake_timeout = handshake_timeout(document.handshake_timeout.as_ref(), report);
-    (!certificates.is_empty()).then(|| ListenerTls {
-        certificates,
-        min_version: document
-            .min_version
-            .as_ref()
-            .map_or(TLS_MIN_VERSION, |written| written.value),
-        handshake_timeout,
-    })
+    read.into_iter().flatten().collect()
 }
 
 fn handshake_timeout(written: Option<&Written<Span>>, report: &Report) -> Duration {

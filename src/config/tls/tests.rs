@@ -239,8 +239,16 @@ fn versions_and_times_are_held_to_what_makes_sense() {
             "`2m` is longer than `1m`; a client that takes longer",
         ),
         (
-            "client_ca: ca.pem",
-            "`client_ca` is not in this version; remove it",
+            "client_ca: gone.pem",
+            "tls.client_ca: cannot read `gone.pem`: entity not found; write a path",
+        ),
+        (
+            "client_ca: a.key",
+            "tls.client_ca: `a.key` has no certificate; give a PEM file",
+        ),
+        (
+            "client_certificate: optional",
+            "tls.client_certificate: `client_certificate` without `client_ca`; add `client_ca:`",
         ),
     ] {
         let written = format!("{{ certificates: [{{ cert: a.pem, key: a.key }}], {more} }}");
@@ -248,6 +256,21 @@ fn versions_and_times_are_held_to_what_makes_sense() {
         assert!(found.contains(problem), "{found}");
         assert_eq!(found.lines().count(), 1, "{found}");
     }
+}
+
+#[test]
+fn clients_may_be_asked_for_a_certificate() {
+    let clients = |more: &str| {
+        let certificates = "certificates: [{ cert: a.pem, key: a.key }]";
+        tls(&format!("{{ {certificates}, {more} }}"))
+            .clients
+            .unwrap()
+    };
+    let required = clients("client_ca: chained.pem");
+    assert_eq!(required.authorities.len(), 2);
+    assert_eq!(required.demand, Demand::Required);
+    let optional = clients("client_ca: b.pem, client_certificate: optional");
+    assert_eq!(optional.demand, Demand::Optional);
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! it for each of its listeners ([`TlsAcceptor`]), so that connections of different cores count
 //! no references in common. Only the keys of session tickets are shared: a client that comes back
 //! may meet another worker. They change every six hours and stay through a reload.
+//!
+//! Clients that are asked for a certificate get no tickets. With one they would be known again by a
+//! certificate that has expired since, or whose authority is no longer trusted.
 
 mod certificates;
 
@@ -11,15 +14,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::tls::{ListenerTls, TlsVersion};
+use crate::config::tls::{ClientAuthorities, Demand, ListenerTls, TlsVersion};
 use crate::proxy::tls::certificates::CertificatesByName;
 use crate::runtime::snapshot::SnapshotReader;
 
@@ -38,13 +44,21 @@ fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] 
 
 /// What TLS needs cannot be made from a configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve TLS with these certificates")]
-pub struct TlsError(#[from] rustls::Error);
+pub enum TlsError {
+    /// A certificate, a key or the system's random numbers are of no use.
+    #[error("cannot serve TLS with these certificates")]
+    Server(#[from] rustls::Error),
+    /// The authorities of clients are of no use.
+    #[error("cannot verify certificates of clients by these authorities")]
+    Clients(#[from] VerifierBuilderError),
+}
 
 /// How a listener serves TLS.
 #[derive(Debug)]
 pub struct TlsServer {
     config: ServerConfig,
+    /// Kept where they are not used, for a later configuration.
+    tickets: Arc<dyn ProducesTickets>,
     handshake_timeout: Duration,
 }
 
@@ -63,26 +77,35 @@ impl TlsServer {
     /// # Errors
     /// When the library refuses a key.
     pub fn renewed(&self, tls: &ListenerTls) -> Result<Self, TlsError> {
-        Self::with_tickets(tls, Arc::clone(&self.config.ticketer))
+        Self::with_tickets(tls, Arc::clone(&self.tickets))
     }
 
     fn with_tickets(
         tls: &ListenerTls,
-        ticketer: Arc<dyn ProducesTickets>,
+        tickets: Arc<dyn ProducesTickets>,
     ) -> Result<Self, TlsError> {
         // Its first key exchange is the hybrid of ML-KEM-768 and X25519.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certificates = CertificatesByName::new(&tls.certificates, &provider)?;
+        let verifier = match &tls.clients {
+            Some(clients) => verifier(clients, &provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions(tls.min_version))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = ticketer;
+        if tls.clients.is_some() {
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Arc::clone(&tickets);
+        }
         Ok(Self {
             config,
+            tickets,
             handshake_timeout: tls.handshake_timeout,
         })
     }
@@ -93,6 +116,24 @@ impl TlsServer {
             handshake_timeout: self.handshake_timeout,
         }
     }
+}
+
+/// Who looks at clients' certificates.
+fn verifier(
+    clients: &ClientAuthorities,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in &clients.authorities {
+        roots.add(authority.clone())?;
+    }
+    let provider = Arc::clone(provider);
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = match clients.demand {
+        Demand::Required => builder,
+        Demand::Optional => builder.allow_unauthenticated(),
+    };
+    Ok(builder.build()?)
 }
 
 /// What a connection is accepted on.
