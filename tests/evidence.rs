@@ -19,7 +19,7 @@ use serin::domain::evidence::{ArmCounts, ContentTypeIndex, SizeCounts, TickCount
 use serin::domain::ids::FlagName;
 use serin::domain::judge::SightCuts;
 use serin::domain::variant::{PerVariant, Variant};
-use serin::proxy::{WorkerContext, bind, run_worker};
+use serin::proxy::{Socket, WorkerContext, bind, run_worker};
 use serin::runtime::assignments::CallerAssignments;
 use serin::runtime::clock::Clock;
 use serin::runtime::inbox::{self, Inbox};
@@ -76,10 +76,11 @@ impl DataPlane {
         let contexts = bound.sockets.into_iter().enumerate();
         let contexts = contexts.map(|(index, socket)| WorkerContext {
             index,
-            sockets: vec![socket],
+            sockets: vec![Socket { socket, tls: None }],
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),
             clock: Clock::start(),
+            handshakes: Arc::default(),
             inbox: sender.clone(),
             shutdown: stop.listener(),
         });

@@ -10,6 +10,7 @@ mod samples;
 mod state;
 mod telling;
 mod threads;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -24,9 +25,10 @@ use crate::adapters::http_client::HttpClients;
 use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
-use crate::app::reload::{Fixed, Reloader, objection};
+use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
 use crate::app::threads::Threads;
+use crate::app::tls::TlsListeners;
 use crate::config::{self, Config};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::reload::{self as reloading, ReloadSender};
@@ -34,10 +36,11 @@ use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::{BoundListener, WorkerContext, bind};
+use crate::proxy::{BoundListener, Socket, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::delivery::DeliveryStatus;
+use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -62,6 +65,8 @@ struct Shared {
     clock: Clock,
     inbox: InboxSender,
     gate: Arc<Gate>,
+    /// Where handshakes are counted, one for each worker.
+    handshakes: Vec<Arc<HandshakeCounters>>,
     /// How the delivery of messages goes.
     deliveries: SnapshotReader<DeliveryStatus>,
     /// Tells the data plane to stop.
@@ -86,6 +91,7 @@ impl Shared {
             clock,
             inbox,
             gate,
+            handshakes: (0..workers).map(|_| Arc::default()).collect(),
             deliveries,
             stop: ShutdownTrigger::new(),
         };
@@ -128,8 +134,10 @@ impl App {
         .map_err(|refusals| refused(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
-        let told = (tokens, recipients);
-        let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, told));
+        let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
+        let contexts = contexts(&shared, claimed.bound, &claimed.tls);
+        let others = Replaceable::new(tokens, recipients, claimed.tls);
+        let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
         let status = controller.status();
         let state = AdminState {
             status: status.clone(),
@@ -145,7 +153,6 @@ impl App {
             clock: shared.clock,
             shutdown: shared.stop.listener(),
         };
-        let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
         let control = threads::Control {
             controller,
             reloader,
@@ -153,7 +160,6 @@ impl App {
             admin: claimed.admin,
             state,
         };
-        let contexts = contexts(&shared, claimed.bound, claimed.workers);
         Ok(Self {
             listeners,
             admin,
@@ -204,6 +210,7 @@ impl App {
 struct Claimed {
     workers: usize,
     bound: Vec<BoundListener>,
+    tls: TlsListeners,
     admin: AdminServer,
 }
 
@@ -223,9 +230,12 @@ impl Claimed {
             .map(|listener| bind(listener.address, workers));
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
+        let tls = TlsListeners::start(&config.listeners)?;
+        tls::warn_of_lapsed(&config.listeners, clock::wall());
         Ok(Self {
             workers,
             bound,
+            tls,
             admin,
         })
     }
@@ -300,19 +310,21 @@ fn exporter(
         inbox: shared.inbox.clone(),
         gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
+        handshakes: shared.handshakes.clone(),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)
 }
 
 /// Deals the sockets out: each worker gets one of each listener.
-fn contexts(shared: &Shared, bound: Vec<BoundListener>, workers: usize) -> Vec<WorkerContext> {
+fn contexts(shared: &Shared, bound: Vec<BoundListener>, tls: &TlsListeners) -> Vec<WorkerContext> {
+    let workers = shared.handshakes.len();
     let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in bound {
-        sockets
-            .iter_mut()
-            .zip(listener.sockets)
-            .for_each(|(own, socket)| own.push(socket));
+    for (listener, tls) in bound.into_iter().zip(tls.readers()) {
+        for (own, socket) in sockets.iter_mut().zip(listener.sockets) {
+            let tls = tls.clone();
+            own.push(Socket { socket, tls });
+        }
     }
     let context = |(index, sockets)| WorkerContext {
         index,
@@ -320,6 +332,7 @@ fn contexts(shared: &Shared, bound: Vec<BoundListener>, workers: usize) -> Vec<W
         subscriber: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
         clock: shared.clock,
+        handshakes: Arc::clone(&shared.handshakes[index]),
         inbox: shared.inbox.clone(),
         shutdown: shared.stop.listener(),
     };

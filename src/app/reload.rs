@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 
 use tokio::sync::mpsc;
 
-use crate::adapters::config_file::{self, ConfigFileError, ConfigWatch, Pace, Source};
+use crate::adapters::config_file::{self, ConfigWatch, Pace, Source};
 use crate::admin::Tokens;
 use crate::app::routing;
 use crate::app::telling::Recipients;
+use crate::app::tls::{self, TlsListeners};
 use crate::config::{self, Config, Objection};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
@@ -21,16 +22,19 @@ use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fixed {
     workers: Option<NonZeroUsize>,
-    listeners: Vec<config::Listener>,
+    /// Addresses, and whether TLS is spoken there. Certificates and the like may change.
+    listeners: Vec<(SocketAddr, bool)>,
     admin: SocketAddr,
     state: config::state::StateConfig,
 }
 
 impl Fixed {
     pub(crate) fn of(config: &Config) -> Self {
+        let listeners = config.listeners.iter();
+        let listeners = listeners.map(|listener| (listener.address, listener.tls.is_some()));
         Self {
             workers: config.workers,
-            listeners: config.listeners.clone(),
+            listeners: listeners.collect(),
             admin: config.admin.address,
             state: config.state.clone(),
         }
@@ -54,6 +58,30 @@ impl Fixed {
     }
 }
 
+/// What is replaced as a whole by another configuration, beside what the control plane has.
+pub(crate) struct Replaceable {
+    /// Who is let into the admin API.
+    tokens: SnapshotWriter<Tokens>,
+    /// Who is told of changes.
+    recipients: Recipients,
+    /// Certificates and the like.
+    tls: TlsListeners,
+}
+
+impl Replaceable {
+    pub(crate) const fn new(
+        tokens: SnapshotWriter<Tokens>,
+        recipients: Recipients,
+        tls: TlsListeners,
+    ) -> Self {
+        Self {
+            tokens,
+            recipients,
+            tls,
+        }
+    }
+}
+
 /// Reads the configuration again whenever somebody asks or its file changes.
 pub(crate) struct Reloader {
     /// What is running.
@@ -63,9 +91,8 @@ pub(crate) struct Reloader {
     fixed: Fixed,
     commands: CommandSender,
     requests: ReloadReceiver,
-    recipients: Recipients,
+    replaceable: Replaceable,
     status: SnapshotWriter<ReloadStatus>,
-    tokens: SnapshotWriter<Tokens>,
 }
 
 impl Reloader {
@@ -74,7 +101,7 @@ impl Reloader {
         (source, fixed): (Source, Fixed),
         commands: &CommandSender,
         requests: ReloadReceiver,
-        (tokens, recipients): (SnapshotWriter<Tokens>, Recipients),
+        replaceable: Replaceable,
     ) -> Self {
         Self {
             watch: watch(&source),
@@ -82,9 +109,8 @@ impl Reloader {
             fixed,
             commands: commands.clone(),
             requests,
-            recipients,
+            replaceable,
             status: SnapshotWriter::new(ReloadStatus::of_start(clock::wall())),
-            tokens,
         }
     }
 
@@ -176,12 +202,18 @@ impl Reloader {
             return Err(refuse(&objections));
         }
         let tokens = Tokens::new(&config.admin.tokens);
-        let webhooks = self.recipients.prepare(&config.notify);
-        let webhooks = webhooks.map_err(|error| ReloadError::Refused(vec![error.to_string()]))?;
+        let unusable = |error: &dyn std::error::Error| ReloadError::Refused(lines_of(error));
+        let webhooks = self.replaceable.recipients.prepare(&config.notify);
+        let webhooks = webhooks.map_err(|error| unusable(&error))?;
+        let listeners = config.listeners.clone();
+        let tls = self.replaceable.tls.prepare(&listeners);
+        let tls = tls.map_err(|error| unusable(&error))?;
         match self.commands.install(routing(config)).await {
             Ok(()) => {
-                self.recipients.replace(webhooks);
-                self.tokens.publish(tokens);
+                self.replaceable.recipients.replace(webhooks);
+                self.replaceable.tokens.publish(tokens);
+                self.replaceable.tls.replace(tls);
+                tls::warn_of_lapsed(&listeners, clock::wall());
                 let diff = source.diff_from(&self.source);
                 self.source = source;
                 Ok(diff.to_string().lines().map(ToOwned::to_owned).collect())
@@ -224,9 +256,9 @@ pub(crate) fn objection(refusal: &FlagRefusal) -> Objection {
     }
 }
 
-fn lines_of(error: &ConfigFileError) -> Vec<String> {
+fn lines_of(error: &dyn std::error::Error) -> Vec<String> {
     let mut text = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
+    if let Some(source) = error.source() {
         text.push_str(&format!(": {source}"));
     }
     text.lines().map(ToOwned::to_owned).collect()

@@ -12,6 +12,7 @@ use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
+use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
@@ -33,6 +34,8 @@ pub(crate) struct Sources {
     pub(crate) inbox: InboxSender,
     pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
+    /// One for each worker.
+    pub(crate) handshakes: Vec<Arc<HandshakeCounters>>,
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -90,6 +93,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         },
         is_frozen: status.freeze.is_some(),
         notifications: notifications(&sources.deliveries.load()),
+        handshakes: handshakes(&sources.handshakes),
     }
 }
 
@@ -191,4 +195,15 @@ fn notifications(deliveries: &DeliveryStatus) -> Vec<NotificationSample> {
         pending: status.pending,
     };
     targets.map(sample).collect()
+}
+
+/// The sums of all workers.
+fn handshakes(workers: &[Arc<HandshakeCounters>]) -> Vec<(&'static str, u64)> {
+    let readings = workers.iter().map(|counters| counters.read());
+    let sum = readings.reduce(|mut sum, reading| {
+        let pairs = sum.iter_mut().zip(reading);
+        pairs.for_each(|((_, sum), (_, more))| *sum += more);
+        sum
+    });
+    sum.map(Vec::from).unwrap_or_default()
 }

@@ -3,9 +3,11 @@
 use clap::Args;
 
 use crate::adapters::config_file;
+use crate::app::tls;
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
 use crate::config::Role;
+use crate::runtime::clock;
 
 #[derive(Args)]
 pub(crate) struct Check {
@@ -30,6 +32,9 @@ impl Check {
             println!(
                 "note: no `identity`, so callers are not known again and each request is drawn anew"
             );
+        }
+        for lapsed in tls::lapsed(&config.listeners, clock::wall()) {
+            println!("note: {lapsed}");
         }
         let tokens = &config.admin.tokens;
         if !tokens.is_empty() && tokens.iter().all(|token| token.role != Role::Operator) {

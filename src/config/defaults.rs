@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::domain::backend::Timeouts;
 use crate::domain::weight::Weight;
 
+use crate::config::tls::TlsVersion;
+
 /// Where operators come in: this machine only, so that no token is needed; the port
 /// is where users of Envoy look first.
 pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -21,6 +23,16 @@ pub const ASSIGNED_COOKIE_NAME: &str = "serin";
 
 /// How long a browser keeps it: longer than most rollouts take, short enough to be forgotten.
 pub const ASSIGNED_COOKIE_MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
+
+/// The oldest version of TLS: what came before is broken, and some clients know nothing newer.
+pub const TLS_MIN_VERSION: TlsVersion = TlsVersion::Tls12;
+
+/// How long a handshake may take: two or three round trips, of which even the slowest line needs no
+/// more than a second each, and room for packets that are lost.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that it may be given: less than an unused connection is kept.
+pub const TLS_HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// The limits of time of a backend.
 ///

@@ -1,17 +1,46 @@
 //! Where a caller's key comes from.
 
-use crate::domain::identity::{AssignedCookie, IdentitySource};
+use crate::domain::identity::{AssignedCookie, CertificateName, IdentitySource};
 
 use crate::config::defaults;
-use crate::config::document::{AssignedCookieDocument, IdentityDocument};
+use crate::config::document::{
+    AssignedCookieDocument, CertificateNameDocument, Document, IdentityDocument, ListenerDocument,
+};
 use crate::config::report::{Problem, Report};
-use crate::config::tree::Place;
+use crate::config::tree::{Node, Place};
 use crate::config::written::Placed;
 
-/// Understands `identity`; `trusts_peers` says whether there are trusted proxies.
+/// Who may say who a client is.
+pub(super) struct Vouching {
+    /// Whether there are trusted proxies.
+    pub(super) trusts_peers: bool,
+    /// Whether a listener asks clients for certificates.
+    pub(super) asks_for_certificates: bool,
+}
+
+impl Vouching {
+    /// What is written of it. Where that has a problem, it is not known, and not missed either.
+    pub(super) fn of(document: &Document, root: &Node, report: &Report) -> Self {
+        let is_unknown = |key: &str| {
+            let written = root.get(key);
+            written.is_some_and(|written| report.has_problem_within(written.place))
+        };
+        let mut listeners = document.listeners.iter().flat_map(|section| &section.value);
+        let asks = |listener: &ListenerDocument| {
+            let tls = listener.tls.as_ref();
+            tls.is_some_and(|tls| tls.client_ca.is_some())
+        };
+        Self {
+            trusts_peers: !document.trusted_proxies.is_empty() || is_unknown("trusted_proxies"),
+            asks_for_certificates: listeners.any(asks) || is_unknown("listeners"),
+        }
+    }
+}
+
+/// Understands `identity`.
 pub(super) fn identity(
     section: &[Placed<IdentityDocument>],
-    trusts_peers: bool,
+    vouching: &Vouching,
     report: &Report,
 ) -> Vec<IdentitySource> {
     let mut sources = Vec::new();
@@ -21,13 +50,20 @@ pub(super) fn identity(
             report.add(*place, problem.hint("move `client_ip` to the end"));
         }
         let source = source(value);
-        if let (IdentityDocument::Header(name), false) = (value, trusts_peers) {
+        if let (IdentityDocument::Header(name), false) = (value, vouching.trusts_peers) {
             let problem = format!(
                 "header `{}` is believed from trusted proxies only, and there are none",
                 name.value.0
             );
             let hint = "name your load balancers under `trusted_proxies`";
             report.add(name.place, Problem::new(problem).hint(hint));
+        }
+        if let (IdentityDocument::Certificate(_), false) = (value, vouching.asks_for_certificates) {
+            let problem = Problem::new("no listener asks clients for a certificate");
+            report.add(
+                *place,
+                problem.hint("add `client_ca:` to `tls` of a listener"),
+            );
         }
         reject_twice(*place, &source, &sources, report);
         sources.push(source);
@@ -54,6 +90,11 @@ fn reject_twice(
 fn source(document: &IdentityDocument) -> IdentitySource {
     match document {
         IdentityDocument::Header(name) => IdentitySource::Header(name.value.0.clone()),
+        IdentityDocument::Certificate(name) => IdentitySource::Certificate(match name {
+            CertificateNameDocument::SanUri => CertificateName::SanUri,
+            CertificateNameDocument::SanDns => CertificateName::SanDns,
+            CertificateNameDocument::SubjectCn => CertificateName::SubjectCn,
+        }),
         IdentityDocument::Cookie(name) => IdentitySource::Cookie(name.value.0.clone()),
         IdentityDocument::AssignedCookie(AssignedCookieDocument { name, max_age }) => {
             let name = name.as_ref().map(|name| name.value.0.clone());

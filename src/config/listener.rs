@@ -3,19 +3,24 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::document::ListenerDocument;
+use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
+use crate::config::tls::{self, ListenerTls};
 use crate::config::written::Placed;
 
 /// Where requests come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// The address to listen on; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// TLS for all who connect there; none for plain HTTP.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Understands `listeners`: at least one, no two in each other's way.
 pub(super) fn listeners(
     section: Option<&Placed<Vec<ListenerDocument>>>,
+    read_file: ReadFile<'_>,
     report: &Report,
 ) -> Vec<Listener> {
     let Some(section) = section else {
@@ -36,6 +41,10 @@ pub(super) fn listeners(
         }
         listeners.push(Listener {
             address: address.value,
+            tls: document
+                .tls
+                .as_ref()
+                .and_then(|document| tls::tls(document, read_file, report)),
         });
     }
     listeners

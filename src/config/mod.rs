@@ -57,6 +57,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod tls;
 mod tree;
 mod variables;
 mod written;
@@ -89,6 +90,7 @@ use self::document::Document;
 use self::flag::FlagReader;
 use self::further::FurtherReader;
 use self::group::{GroupReader, ReadFile};
+use self::identity::Vouching;
 use self::names::Names;
 use self::notify::NotifyReader;
 use self::report::Report;
@@ -228,10 +230,8 @@ fn understand(
     );
     let flag_names = Names::new("flag", &document.flags, FlagName::as_str, root.get("flags"));
 
-    let listeners = listener::listeners(document.listeners.as_ref(), report);
-    let trusted_proxies = root.get("trusted_proxies");
-    let trusts_peers = !document.trusted_proxies.is_empty()
-        || trusted_proxies.is_some_and(|written| report.has_problem_within(written.place));
+    let listeners = listener::listeners(document.listeners.as_ref(), read_file, report);
+    let vouching = Vouching::of(document, root, report);
     let networks = document.trusted_proxies.iter().map(|network| network.value);
     let group_reader = GroupReader {
         names: &group_names,
@@ -264,7 +264,7 @@ fn understand(
         admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
         state: state::state(&document.state),
-        identity: identity::identity(&document.identity, trusts_peers, report),
+        identity: identity::identity(&document.identity, &vouching, report),
         trusted: AddressMatcher {
             networks: networks.collect(),
         },

@@ -7,13 +7,10 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "apps", "access_log", "tracing"]),
     (
         "ListenerDocument",
-        &["tls", "http3", "proxy_protocol", "limits", "feedback"],
+        &["http3", "proxy_protocol", "limits", "feedback"],
     ),
     ("AdminDocument", &["tls"]),
-    (
-        "IdentityDocument",
-        &["api_key", "jwt", "certificate", "link"],
-    ),
+    ("IdentityDocument", &["api_key", "jwt", "link"]),
     (
         "MembershipDocument",
         &[

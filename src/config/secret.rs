@@ -117,7 +117,7 @@ fn secret_of(mut text: String) -> Result<Secret, String> {
 }
 
 /// An error without what it may quote.
-fn unreadable(error: &io::Error) -> String {
+pub(super) fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
         _ => error.to_string(),

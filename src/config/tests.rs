@@ -17,6 +17,10 @@ use crate::domain::weight::Weight;
 const SMALLEST: &str = include_str!("../../config/serin.yaml");
 const REFERENCE: &str = include_str!("../../config/reference.yaml");
 const BETA: &str = include_str!("../../config/beta.txt");
+const EDGE: [&str; 2] = [
+    include_str!("../../config/edge.pem"),
+    include_str!("../../config/edge.key"),
+];
 const AUTHORITY: &str = include_str!("../../config/internal.pem");
 
 /// There are three files that are right, and two that are not what their names say.
@@ -25,6 +29,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("beta.txt") => Ok(BETA.to_owned()),
         Some("ci.token") => Ok("a-secret-of-24-bytes-abc\r\n".to_owned()),
         Some("short.token") => Ok("hunter2\n".to_owned()),
+        Some("edge.pem") => Ok(EDGE[0].to_owned()),
+        Some("edge.key") => Ok(EDGE[1].to_owned()),
         Some("internal.pem") => Ok(AUTHORITY.to_owned()),
         Some("torn.pem") => Ok(AUTHORITY[..200].to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
@@ -125,7 +131,7 @@ fn the_reference_means_what_it_says() {
         name: "serin".into(),
         max_age: Duration::from_secs(30 * 86_400),
     });
-    assert_eq!(config.identity[2], cookie);
+    assert_eq!(config.identity[5], cookie);
 
     assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
@@ -423,7 +429,7 @@ routes:
          found the number `8080`; write `0.0.0.0:8080`",
         "f:4:16: listeners[1].address: `localhost:81` is not an IP address with a port; \
          write `127.0.0.1:81`",
-        "f:4:32: listeners[1].tls: `tls` is not in this version; remove it",
+        "f:4:37: listeners[1].tls: `certificates` is missing; add `certificates:`",
         "f:5:10: workers: expected a whole number from 1 to 1024, found the number `0`",
         "f:7:6: backends.a: https is not in this version; use `http://a`",
         "f:8:20: backends.b.endpoints[0]: `http://b/x` has more than host and port (`/x`); \
@@ -1040,7 +1046,6 @@ fn each_key_of_the_design_is_named_once() {
         "apps",
         "api_key",
         "jwt",
-        "certificate",
         "app",
         "segment",
         "discover",

@@ -11,12 +11,25 @@ use http::HeaderName;
 pub enum IdentitySource {
     /// A header that a trusted peer has set; removed when anyone else sends it.
     Header(HeaderName),
+    /// A name in the certificate that the client has shown in the handshake.
+    Certificate(CertificateName),
     /// A cookie that the application sets.
     Cookie(Box<str>),
     /// A cookie that Serin gives to a browser that has none.
     AssignedCookie(AssignedCookie),
     /// The client's address; of an IPv6 address the /64 network, which is what one site gets.
     ClientIp,
+}
+
+/// A name in a certificate; of several the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The subject alternative name that is a URI.
+    SanUri,
+    /// The subject alternative name that is a DNS name.
+    SanDns,
+    /// The subject's common name.
+    SubjectCn,
 }
 
 /// A cookie that makes an anonymous browser a caller from its second request on.

@@ -4,24 +4,28 @@
 //! says what is to become of it ([`Client::due`]), and a look costs nothing on the way of a
 //! request.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::proxy::identity::Peer;
+use crate::proxy::identity::certificate::ClientCertificate;
 use crate::proxy::service;
 use crate::proxy::stream::ClientStream;
+use crate::proxy::tls::{HandshakeError, TlsTerms, shake_hands};
 use crate::proxy::worker::{HOUSEKEEPING, Worker};
 use crate::runtime::clock;
 
@@ -45,12 +49,35 @@ pub(crate) enum Order {
     Cut,
 }
 
+/// What a client's connection is spoken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// The bare socket.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The word for it, as in a URL.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// A client's connection.
 pub(crate) struct Client {
     /// The address at the other end, an IPv4 one as such.
     pub(crate) ip: IpAddr,
     /// The same as header value.
     pub(crate) ip_value: HeaderValue,
+    /// What it is spoken on.
+    pub(crate) scheme: Scheme,
+    /// What the client has shown of itself in the handshake.
+    certificate: OnceCell<Box<ClientCertificate>>,
     /// The last `Forwarded` value made for this client, with the host it was made for.
     pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// Requests that are not answered to their end.
@@ -70,7 +97,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(peer: SocketAddr, now: Instant) -> Self {
+    pub(crate) fn new(peer: SocketAddr, scheme: Scheme, now: Instant) -> Self {
         let ip = peer.ip().to_canonical();
         // An address in digits is always a header value.
         let ip_value = HeaderValue::from_str(&ip.to_string())
@@ -78,6 +105,8 @@ impl Client {
         Self {
             ip,
             ip_value,
+            scheme,
+            certificate: OnceCell::new(),
             forwarded: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
@@ -87,6 +116,20 @@ impl Client {
             order: Cell::new(Order::Serve),
             closing_since: Cell::new(None),
             waker: RefCell::default(),
+        }
+    }
+
+    /// Says that the connection is served from `now` on.
+    fn begin(&self, now: Instant) {
+        self.began.set(Some(now));
+        self.last_used.set(now);
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer {
+            ip: self.ip,
+            certificate: self.certificate.get().map(|shown| &**shown),
         }
     }
 
@@ -163,12 +206,77 @@ impl Client {
             waker.wake();
         }
     }
+
+    /// Has whoever works with the connection woken when it is told something.
+    fn wake_when_told(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        let is_known = |known: &Waker| known.will_wake(cx.waker());
+        if !waker.as_ref().is_some_and(is_known) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Waits until the connection is told to close.
+    async fn told_to_close(&self) {
+        let told = |cx: &mut Context<'_>| {
+            if self.order.get() >= Order::Close {
+                return Poll::Ready(());
+            }
+            self.wake_when_told(cx);
+            Poll::Pending
+        };
+        poll_fn(told).await;
+    }
 }
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) {
-    client.began.set(Some(clock::monotonic()));
+    client.begin(clock::monotonic());
     let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
+    exchange(stream, client, worker).await;
+}
+
+/// The same for one that begins with a handshake. Until that is done, nothing is known of the
+/// client, and nothing that goes wrong is counted as anybody's but in the metric of handshakes.
+pub(crate) async fn serve_tls(
+    socket: TcpStream,
+    terms: TlsTerms,
+    client: Rc<Client>,
+    worker: Rc<Worker>,
+) {
+    client.begin(clock::monotonic());
+    let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
+    let result = tokio::select! {
+        result = shake_hands(stream, terms) => result,
+        () = client.told_to_close() => return,
+    };
+    let counters = worker.handshakes();
+    match result {
+        Ok(stream) => {
+            counters.completed.add(1);
+            if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
+                client
+                    .certificate
+                    .get_or_init(|| Box::new(ClientCertificate::read(own)));
+            }
+            client.begin(clock::monotonic());
+            exchange(stream, client, worker).await;
+        }
+        Err(error) => {
+            match &error {
+                HandshakeError::TimedOut(_) => counters.timed_out.add(1),
+                HandshakeError::Failed(_) => counters.failed.add(1),
+            }
+            tracing::debug!(client = %client.ip, %error, "handshake failed");
+        }
+    }
+}
+
+/// Answers the requests that come by a stream until it ends.
+async fn exchange<S>(stream: S, client: Rc<Client>, worker: Rc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let handle = service_fn(|request| {
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
@@ -191,13 +299,7 @@ pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Work
         }
         let polled = connection.as_mut().poll(cx);
         if polled.is_pending() {
-            let mut waker = client.waker.borrow_mut();
-            if !waker
-                .as_ref()
-                .is_some_and(|known| known.will_wake(cx.waker()))
-            {
-                *waker = Some(cx.waker().clone());
-            }
+            client.wake_when_told(cx);
         }
         polled
     });

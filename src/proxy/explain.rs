@@ -12,6 +12,7 @@ use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::identity::Peer;
 use crate::proxy::resolve::{self, Surroundings};
 
 /// Where a request would go, and why.
@@ -41,7 +42,7 @@ pub struct NotRouted {
     pub status: u16,
 }
 
-/// Explains a request that comes from `peer`.
+/// Explains a request that comes from `peer` without a certificate.
 ///
 /// # Errors
 /// When no route fits or the request names no host.
@@ -54,6 +55,10 @@ pub fn explain<B>(
         reason: error.to_string(),
         status: error.status().as_u16(),
     })?;
+    let peer = Peer {
+        ip: peer,
+        certificate: None,
+    };
     let (client_ip, identity) = resolve::identity(routing, peer, &request, &Alone);
     let caller = identity.caller();
     let facts = resolve::facts(&request, &located, client_ip, caller, &[]);

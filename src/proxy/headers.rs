@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use smallvec::SmallVec;
 
 use crate::domain::matcher::address::AddressMatcher;
-use crate::proxy::connection::Client;
+use crate::proxy::connection::{Client, Scheme};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -192,7 +192,7 @@ pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &He
         .or_insert_with(|| host.clone());
     headers
         .entry(X_FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static("http"));
+        .or_insert(HeaderValue::from_static(client.scheme.as_str()));
 }
 
 /// All values of a field as one list.
@@ -208,19 +208,19 @@ fn append(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
     HeaderValue::try_from(bytes).unwrap_or_else(|_| value.clone())
 }
 
-/// `for=…;host=…;proto=http` (RFC 7239), kept for the next request of the same client.
+/// `for=…;host=…;proto=…` (RFC 7239), kept for the next request of the same client.
 fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     if let Some((known, element)) = &*client.forwarded.borrow()
         && known == host
     {
         return element.clone();
     }
-    let element = make_forwarded_element(client.ip, host);
+    let element = make_forwarded_element(client.ip, client.scheme, host);
     *client.forwarded.borrow_mut() = Some((host.clone(), element.clone()));
     element
 }
 
-fn make_forwarded_element(ip: IpAddr, host: &HeaderValue) -> HeaderValue {
+fn make_forwarded_element(ip: IpAddr, scheme: Scheme, host: &HeaderValue) -> HeaderValue {
     let mut text = match ip {
         IpAddr::V4(ip) => format!("for={ip}"),
         IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
@@ -232,7 +232,8 @@ fn make_forwarded_element(ip: IpAddr, host: &HeaderValue) -> HeaderValue {
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
     let quote = if is_token { "" } else { "\"" };
     // Writing to a string cannot fail.
-    let _ = write!(text, ";host={quote}{host}{quote};proto=http");
+    let proto = scheme.as_str();
+    let _ = write!(text, ";host={quote}{host}{quote};proto={proto}");
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
 }
 
@@ -340,7 +341,8 @@ mod tests {
     #[test]
     fn the_way_of_a_request_is_told_and_added_to() {
         let now = crate::runtime::clock::monotonic();
-        let client = Client::new("[::ffff:192.0.2.1]:7".parse().unwrap(), now);
+        let peer = "[::ffff:192.0.2.1]:7".parse().unwrap();
+        let client = Client::new(peer, Scheme::Http, now);
         let host = HeaderValue::from_static("example.com:8080");
         let mut headers = HeaderMap::new();
         set_forwarding(&mut headers, &client, &host);

@@ -22,6 +22,7 @@ mod resolve;
 mod respond;
 mod service;
 mod stream;
+mod tls;
 mod trace;
 mod upload;
 mod upstream;
@@ -30,4 +31,5 @@ mod waiting;
 mod worker;
 
 pub use listener::{BoundListener, bind};
-pub use worker::{WorkerContext, run_worker};
+pub use tls::{TlsError, TlsServer};
+pub use worker::{Socket, WorkerContext, run_worker};

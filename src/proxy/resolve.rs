@@ -15,7 +15,7 @@ use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
 use crate::proxy::headers;
-use crate::proxy::identity::{Identity, identify};
+use crate::proxy::identity::{Identity, Peer, identify};
 
 /// What a decision needs besides the request and the snapshot.
 pub(crate) trait Surroundings {
@@ -101,7 +101,8 @@ pub(crate) fn facts<'a, B>(
 fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
         IdentitySource::Header(source) => source == name,
-        IdentitySource::Cookie(_)
+        IdentitySource::Certificate(_)
+        | IdentitySource::Cookie(_)
         | IdentitySource::AssignedCookie(_)
         | IdentitySource::ClientIp => false,
     };
@@ -111,22 +112,23 @@ fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
 /// Finds out who sent a request.
 pub(crate) fn identity<'a, B>(
     routing: &RoutingSnapshot,
-    peer: IpAddr,
+    peer: Peer<'a>,
     request: &'a Request<B>,
     surroundings: &impl Surroundings,
 ) -> (IpAddr, Identity<'a>) {
-    let client_ip = headers::client_ip(request.headers(), peer, &routing.trusted);
+    let ip = headers::client_ip(request.headers(), peer.ip, &routing.trusted);
+    let client = Peer { ip, ..peer };
     let new_caller = || surroundings.new_caller();
     (
-        client_ip,
-        identify(&routing.identity, request.headers(), client_ip, new_caller),
+        ip,
+        identify(&routing.identity, request.headers(), client, new_caller),
     )
 }
 
 /// Decides which backend serves a request.
 pub(crate) fn decide<B>(
     routing: &RoutingSnapshot,
-    peer: IpAddr,
+    peer: Peer<'_>,
     request: &Request<B>,
     located: &Located,
     surroundings: &impl Surroundings,

@@ -51,7 +51,7 @@ pub(crate) async fn handle(
         }
     };
     observation.routed(located.route);
-    let destination = decide(routing, client.ip, &request, &located, &*worker);
+    let destination = decide(routing, client.peer(), &request, &located, &*worker);
     if let Some((flag, decision)) = destination.flag {
         observation.decided(flag, decision);
     }

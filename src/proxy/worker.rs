@@ -19,15 +19,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::connection::{self, Client, Order};
+use crate::proxy::connection::{self, Client, Order, Scheme};
 use crate::proxy::resolve::Surroundings;
+use crate::proxy::tls::{TlsAcceptor, TlsServer, TlsTerms};
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::{InboxSender, Message};
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
+use crate::runtime::snapshot::SnapshotReader;
 
 /// How often a worker looks after its connections.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -44,18 +47,29 @@ const DRAIN_GRACE: Duration = Duration::from_millis(500);
 /// How long requests under way have to end once it is time to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
+/// A listener's socket of one worker.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where connections come from.
+    pub socket: TcpListener,
+    /// How TLS is served there; none where HTTP is spoken plainly.
+    pub tls: Option<SnapshotReader<TlsServer>>,
+}
+
 /// What a worker is given to work with.
 pub struct WorkerContext {
     /// Its place among the workers, from 0.
     pub index: usize,
     /// Its own sockets, one for each listener.
-    pub sockets: Vec<TcpListener>,
+    pub sockets: Vec<Socket>,
     /// What it decides by.
     pub subscriber: Subscriber,
     /// Who was put into a group at run time.
     pub assignments: Arc<CallerAssignments>,
     /// The clock that assignments expire by.
     pub clock: Clock,
+    /// Where it counts handshakes.
+    pub handshakes: Arc<HandshakeCounters>,
     /// Where it leaves messages.
     pub inbox: InboxSender,
     /// Tells it to stop.
@@ -71,6 +85,7 @@ pub(crate) struct Worker {
     random: RefCell<SmallRng>,
     assignments: Arc<CallerAssignments>,
     clock: Clock,
+    handshakes: Arc<HandshakeCounters>,
     inbox: InboxSender,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     next_client: Cell<u64>,
@@ -97,7 +112,10 @@ pub fn run_worker(context: WorkerContext) -> io::Result<()> {
 async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
     let sockets = context.sockets.into_iter();
-    let sockets = sockets.map(tokio::net::TcpListener::from_std);
+    let sockets = sockets.map(|Socket { socket, tls }| {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        Ok((socket, tls.map(TlsAcceptor::new)))
+    });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let mut pools = Pools::default();
     let view = View::new(context.subscriber.load(), context.index, &mut pools);
@@ -109,6 +127,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         random: RefCell::new(rand::make_rng()),
         assignments: context.assignments,
         clock: context.clock,
+        handshakes: context.handshakes,
         inbox: context.inbox,
         clients: RefCell::default(),
         next_client: Cell::default(),
@@ -119,9 +138,9 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     });
     let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
     let mut accepting = JoinSet::new();
-    for socket in sockets {
+    for (socket, tls) in sockets {
         let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
-        accepting.spawn_local(accept(worker, socket, shutdown));
+        accepting.spawn_local(accept(worker, socket, tls, shutdown));
     }
     tokio::select! {
         () = shutdown.requested() => {}
@@ -138,13 +157,22 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
 
 /// Accepts connections until it is time to stop, and then those that wait already: whoever has
 /// connected is served.
-async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, mut shutdown: Shutdown) {
+async fn accept(
+    worker: Rc<Worker>,
+    socket: tokio::net::TcpListener,
+    mut tls: Option<TlsAcceptor>,
+    mut shutdown: Shutdown,
+) {
+    let mut welcome = |stream, peer| {
+        let terms = tls.as_mut().map(TlsAcceptor::terms);
+        worker.welcome(stream, peer, terms);
+    };
     loop {
         tokio::select! {
             biased;
             () = shutdown.requested() => break,
             accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => worker.welcome(stream, peer),
+                Ok((stream, peer)) => welcome(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -161,7 +189,7 @@ async fn accept(worker: Rc<Worker>, socket: tokio::net::TcpListener, mut shutdow
             Ok((TcpStream::from_std(stream)?, peer))
         });
         match accepted {
-            Ok((stream, peer)) => worker.welcome(stream, peer),
+            Ok((stream, peer)) => welcome(stream, peer),
             Err(error) if is_of_one(&error) => {}
             Err(_) => return,
         }
@@ -215,18 +243,28 @@ impl Worker {
         with(&mut self.random.borrow_mut())
     }
 
+    /// Where handshakes are counted.
+    pub(crate) fn handshakes(&self) -> &HandshakeCounters {
+        &self.handshakes
+    }
+
     /// Leaves a message for the control plane.
     pub(crate) fn tell(&self, message: Message) {
         self.inbox.send(message);
     }
 
     /// Serves a new connection, unless there are as many as there may be.
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsTerms>) {
         if self.clients.borrow().len() >= CLIENTS_MAX {
             self.turned_away.set(self.turned_away.get() + 1);
             return;
         }
-        let client = Rc::new(Client::new(peer, self.coarse_now()));
+        let scheme = if tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        let client = Rc::new(Client::new(peer, scheme, self.coarse_now()));
         let id = self.next_client.get();
         self.next_client.set(id + 1);
         self.clients.borrow_mut().insert(id, Rc::clone(&client));
@@ -235,10 +273,17 @@ impl Worker {
             worker: Rc::clone(self),
             id,
         };
-        spawn_local(async move {
-            connection::serve(stream, client, worker).await;
-            drop(welcomed);
-        });
+        // Two kinds of tasks, so that a plain connection takes no room for the state of TLS.
+        match tls {
+            None => spawn_local(async move {
+                connection::serve(stream, client, worker).await;
+                drop(welcomed);
+            }),
+            Some(terms) => spawn_local(async move {
+                connection::serve_tls(stream, terms, client, worker).await;
+                drop(welcomed);
+            }),
+        };
     }
 
     async fn keep_house(self: Rc<Self>) {

@@ -9,7 +9,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
 use crate::telemetry::{
-    control_metrics, notification_metrics, process, request_metrics, rollout_metrics,
+    control_metrics, notification_metrics, process, request_metrics, rollout_metrics, tls_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -53,6 +53,7 @@ impl SampleCollector {
         families.extend(control_metrics::config(samples.config.as_ref()));
         families.extend(control_metrics::store(&samples.store, samples.is_frozen));
         families.extend(notification_metrics::notifications(&samples.notifications));
+        families.push(tls_metrics::handshakes(&samples.handshakes));
         families.extend(process::families(self.started));
         families
     }
@@ -162,6 +163,7 @@ mod tests {
                 results: vec![("delivered", 3), ("given_up", 0)],
                 pending: 2,
             }],
+            handshakes: vec![("completed", 5), ("timed_out", 0)],
             ..Samples::default()
         }
     }
@@ -189,6 +191,8 @@ mod tests {
             r#"serin_notifications_total{target="chat",result="delivered"} 3"#,
             r#"serin_notifications_total{target="chat",result="given_up"} 0"#,
             r#"serin_notifications_pending{target="chat"} 2"#,
+            r#"serin_tls_handshakes_total{result="completed"} 5"#,
+            r#"serin_tls_handshakes_total{result="timed_out"} 0"#,
             "process_start_time_seconds 7",
         ] {
             assert!(

@@ -12,5 +12,6 @@ mod process;
 mod request_metrics;
 mod rollout_metrics;
 pub mod samples;
+mod tls_metrics;
 
 pub use exporter::Exporter;

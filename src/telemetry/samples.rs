@@ -29,6 +29,8 @@ pub struct Samples {
     pub is_frozen: bool,
     /// Notifications, by whom they are for.
     pub notifications: Vec<NotificationSample>,
+    /// Handshakes of TLS with clients, by result.
+    pub handshakes: Vec<(&'static str, u64)>,
 }
 
 /// What came of reading the configuration again.

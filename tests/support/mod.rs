@@ -17,6 +17,7 @@
     reason = "every test file takes what it needs"
 )]
 
+pub(crate) mod authority;
 pub(crate) mod backend;
 pub(crate) mod crowd;
 pub(crate) mod http;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use serin::runtime::clock;
 
+pub(crate) use authority::Authority;
 pub(crate) use backend::{Behaviour, TestBackend};
 pub(crate) use crowd::{Crowd, Manner};
 pub(crate) use http::{Answer, Connection, Request};

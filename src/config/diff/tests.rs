@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
     (
         "  - header: x-user-id ",
         "  - header: x-caller ",
-        &["identity[0].header: x-user-id -> x-caller"],
+        &["identity[3].header: x-user-id -> x-caller"],
     ),
     (
         "  - header: x-user-id             # set by a trusted proxy; removed when anyone else sends it\n  - cookie: uid ",

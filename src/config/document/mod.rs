@@ -5,10 +5,9 @@
 //! problems, each with a suggestion: see [`super::reader`], which reads them all.
 
 mod further;
+mod listening;
 mod operating;
 mod rollout;
-
-use std::net::SocketAddr;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -26,6 +25,9 @@ use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
+};
+pub(in crate::config) use listening::{
+    CertificateDocument, DemandDocument, ListenerDocument, TlsDocument,
 };
 pub(in crate::config) use operating::{
     AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
@@ -96,18 +98,6 @@ pub(in crate::config) struct Document {
     pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
 }
 
-/// Where requests come in.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a listener such as `{ address: 0.0.0.0:8080 }`"
-)]
-pub(in crate::config) struct ListenerDocument {
-    /// An IP address with a port. `0.0.0.0` is all IPv4 addresses of this machine, `[::]` all of its
-    /// addresses.
-    pub(in crate::config) address: Written<SocketAddr>,
-}
-
 /// Where a caller's key comes from.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -116,10 +106,25 @@ pub(in crate::config) enum IdentityDocument {
     Header(Written<OwnHeader>),
     /// This cookie, set by your application.
     Cookie(Written<CookieName>),
+    /// This name in the certificate that the client has shown, which a listener with `client_ca` asks
+    /// for.
+    Certificate(CertificateNameDocument),
     /// A cookie given by Serin to browsers that have no key yet.
     AssignedCookie(AssignedCookieDocument),
     /// The client's address, which is always there: nothing can come after it.
     ClientIp,
+}
+
+/// A name in a certificate; of several the first.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum CertificateNameDocument {
+    /// The subject alternative name that is a URI, such as a SPIFFE ID.
+    SanUri,
+    /// The subject alternative name that is a DNS name.
+    SanDns,
+    /// The subject's common name.
+    SubjectCn,
 }
 
 /// A cookie that Serin gives.

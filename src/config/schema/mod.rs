@@ -262,8 +262,19 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("RouteDocument", "path", json!("/")),
     ];
+    found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
     found
+}
+
+/// The same for TLS of a listener.
+fn default_values_of_tls() -> [(&'static str, &'static str, Value); 3] {
+    let timeout = as_written(defaults::TLS_HANDSHAKE_TIMEOUT);
+    [
+        ("TlsDocument", "min_version", json!("1.2")),
+        ("TlsDocument", "client_certificate", json!("required")),
+        ("TlsDocument", "handshake_timeout", json!(timeout)),
+    ]
 }
 
 /// The same for what is checked.

@@ -3,6 +3,7 @@
 //! Sources are asked in the file's order, and the first that yields a key wins. Each is one file.
 
 pub(crate) mod assigned_cookie;
+pub(crate) mod certificate;
 pub(crate) mod client_ip;
 pub(crate) mod cookie;
 pub(crate) mod header;
@@ -14,6 +15,15 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::domain::caller::{CALLER_KEY_BYTES_MAX, Caller};
 use crate::domain::identity::IdentitySource;
+use crate::proxy::identity::certificate::ClientCertificate;
+
+/// Who is at the other end of a connection, or behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer<'a> {
+    pub(crate) ip: IpAddr,
+    /// What was shown in the handshake and found to be good.
+    pub(crate) certificate: Option<&'a ClientCertificate>,
+}
 
 /// Who sent a request.
 #[derive(Debug, Default)]
@@ -34,7 +44,7 @@ impl Identity<'_> {
 pub(crate) fn identify<'a>(
     sources: &[IdentitySource],
     headers: &'a HeaderMap,
-    client_ip: IpAddr,
+    client: Peer<'a>,
     draw: impl FnOnce() -> u128,
 ) -> Identity<'a> {
     let mut draw = Some(draw);
@@ -42,7 +52,11 @@ pub(crate) fn identify<'a>(
         let key = match source {
             IdentitySource::Header(name) => header::key(headers, name).map(Cow::Borrowed),
             IdentitySource::Cookie(name) => cookie::key(headers, name).map(Cow::Borrowed),
-            IdentitySource::ClientIp => Some(Cow::Owned(client_ip::key(client_ip))),
+            IdentitySource::ClientIp => Some(Cow::Owned(client_ip::key(client.ip))),
+            IdentitySource::Certificate(name) => {
+                let key = client.certificate.and_then(|shown| shown.key(*name));
+                key.map(Cow::Borrowed)
+            }
             IdentitySource::AssignedCookie(cookie) => {
                 if let Some(key) = assigned_cookie::key(headers, cookie) {
                     Some(Cow::Borrowed(key))
@@ -93,10 +107,16 @@ mod tests {
         fields.iter().map(pair).collect()
     }
 
+    fn peer() -> Peer<'static> {
+        Peer {
+            ip: "192.0.2.9".parse().unwrap(),
+            certificate: None,
+        }
+    }
+
     fn key(sources: &[IdentitySource], fields: &[(&'static str, &str)]) -> Option<String> {
         let headers = headers(fields);
-        let ip = "192.0.2.9".parse().unwrap();
-        identify(sources, &headers, ip, || 7)
+        identify(sources, &headers, peer(), || 7)
             .key
             .map(Cow::into_owned)
     }
@@ -130,8 +150,8 @@ mod tests {
             max_age: Duration::from_secs(60),
         };
         let sources = [IdentitySource::AssignedCookie(cookie)];
-        let (none, ip) = (HeaderMap::new(), "192.0.2.9".parse().unwrap());
-        let first = identify(&sources, &none, ip, || 0xabc);
+        let none = HeaderMap::new();
+        let first = identify(&sources, &none, peer(), || 0xabc);
         let given = first.set_cookie.unwrap();
         assert_eq!(
             given,
@@ -145,11 +165,17 @@ mod tests {
             .unwrap()
             .to_owned();
         let returning = headers(&[("cookie", &value)]);
-        let second = identify(&sources, &returning, ip, || unreachable!("it has a cookie"));
+        let second = identify(&sources, &returning, peer(), || {
+            unreachable!("it has a cookie")
+        });
         assert_eq!(second.key, first.key);
         assert!(second.set_cookie.is_none());
 
         let forged = headers(&[("cookie", "serin=admin")]);
-        assert!(identify(&sources, &forged, ip, || 1).set_cookie.is_some());
+        assert!(
+            identify(&sources, &forged, peer(), || 1)
+                .set_cookie
+                .is_some()
+        );
     }
 }
