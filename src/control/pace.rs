@@ -33,6 +33,8 @@ struct GroupPace {
     answered: f64,
     failed: f64,
     latency: ReferenceWindow,
+    /// The latencies of this tick: a group may be in several strata, and its past fades once a tick.
+    tick: BucketCounts,
 }
 
 impl Pace {
@@ -44,6 +46,7 @@ impl Pace {
             let pace = self.groups.entry(stratum.group.clone()).or_default();
             pace.add(stratum);
         }
+        self.groups.values_mut().for_each(GroupPace::end_tick);
         self.groups.retain(|_, pace| pace.requests > 1e-3);
     }
 
@@ -91,11 +94,15 @@ impl GroupPace {
         let stable = &stratum.arms.stable;
         self.answered += stable.requests as f64;
         self.failed += stable.failures.total() as f64;
-        let mut tick = BucketCounts::default();
         for (bucket, count) in stable.latency.filled() {
-            tick.add(i32::try_from(bucket).unwrap_or(i32::MAX), count);
+            let bucket = i32::try_from(bucket).unwrap_or(i32::MAX);
+            self.tick.add(bucket, count);
         }
-        self.latency.add(&tick, KEPT_PER_TICK, ANSWERS_MIN);
+    }
+
+    fn end_tick(&mut self) {
+        self.latency.add(&self.tick, KEPT_PER_TICK, ANSWERS_MIN);
+        self.tick.clear();
     }
 
     /// The standard deviation of the logarithm of latency, as the median and the 90th percentile have it.
@@ -112,6 +119,7 @@ impl GroupPace {
 mod tests {
     use super::*;
     use crate::control::fixtures::{arm, tick};
+    use crate::domain::evidence::ArmCounts;
     use crate::domain::testing::percent;
 
     #[test]
@@ -131,5 +139,21 @@ mod tests {
             pace.add(&TickCounts::default());
         }
         assert!(pace.rates().iter().all(|rates| rates.requests < 0.1));
+    }
+
+    #[test]
+    fn latency_fades_once_a_tick_however_many_strata_a_group_is_in() {
+        let of_epochs = |epochs: u64| {
+            let mut pace = Pace::default();
+            for _ in 0..600 {
+                let mut counts = tick(0, percent(10), arm(20, None));
+                for epoch in 1..epochs {
+                    counts.merge(&tick(epoch, percent(10), ArmCounts::default()));
+                }
+                pace.add(&counts);
+            }
+            pace.groups[&None].latency.total()
+        };
+        assert!((of_epochs(1) - of_epochs(4)).abs() < 1e-6);
     }
 }
