@@ -49,7 +49,7 @@ fn print(plan: &PlanOutlook) {
         "TAKES ABOUT",
         "WAITS FOR",
         "SEES FAILURES FROM",
-        "SEES A MEDIAN FROM",
+        "SEES LATENCY FROM",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(plan.stages.iter().map(|stage| row(stage, plan.stage)));
@@ -93,8 +93,12 @@ const fn waits_for(waits_for: WaitsFor) -> &'static str {
         WaitsFor::Requests => "requests: none come in",
         WaitsFor::Hold => "its hold",
         WaitsFor::MinRequests => "min_requests",
+        WaitsFor::StableRequests => "requests of stable to compare with",
+        WaitsFor::MinCallers => "callers",
         WaitsFor::Failures => "proof that it fails no more",
+        WaitsFor::AllFailures => "proof that no more of all requests fail",
         WaitsFor::LatencyP50 => "proof of its median",
         WaitsFor::LatencyP90 => "proof of its p90",
+        WaitsFor::Patience => "its patience: proof would take longer",
     }
 }

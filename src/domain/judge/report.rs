@@ -11,6 +11,11 @@ use crate::domain::judge::verdict::{Action, Assessment, CheckName, Finding, Miss
 /// percent that is kept for it.
 const STABLE_REQUESTS_MIN: u64 = 100;
 
+/// Requests of stable that a comparison needs where a stage takes so many of canary at least.
+pub(super) fn needed_of_stable(min_requests: u64) -> u64 {
+    STABLE_REQUESTS_MIN.min(min_requests).max(1)
+}
+
 /// What a ruling comes to.
 pub(super) struct Report<'a> {
     pub(super) ruling: &'a Ruling,
@@ -42,12 +47,8 @@ impl Report<'_> {
         }
     }
 
-    fn needed_of_stable(&self) -> u64 {
-        STABLE_REQUESTS_MIN.min(self.stage.min_requests).max(1)
-    }
-
     fn lacks_stable(&self) -> bool {
-        self.compared_with < self.needed_of_stable() as f64
+        self.compared_with < needed_of_stable(self.stage.min_requests) as f64
     }
 
     /// Nothing is shown by a comparison with too little.
@@ -56,7 +57,10 @@ impl Report<'_> {
         if is_open && finding.check != CheckName::Split {
             finding.assessment = Assessment::NeedsData;
             finding.missing = None;
-            let (needed, seen) = (self.needed_of_stable(), self.compared_with);
+            let (needed, seen) = (
+                needed_of_stable(self.stage.min_requests),
+                self.compared_with,
+            );
             let reason = &mut finding.reason;
             reason.push_str(&format!("; needs {needed} requests of stable, has {seen}"));
         }
