@@ -162,7 +162,7 @@ fn known_times_to_a_rollback_of_requests_are_met_within_a_quarter() {
 }
 
 #[test]
-fn known_times_of_whole_rollouts_are_met_within_a_factor_of_two() {
+fn known_times_of_whole_rollouts_are_met_of_requests_and_about_half_of_callers() {
     let takes = |unit, rates: &GroupRates| -> f64 {
         let settings = measured_with(unit);
         let of_stage = |(now, next)| {
@@ -181,10 +181,11 @@ fn known_times_of_whole_rollouts_are_met_within_a_factor_of_two() {
     let anew = takes(Unit::Request, &rates(200.0, 0.005));
     println!("of requests: {anew:.0} s, measured 555 s");
     assert!((277.0..1_110.0).contains(&anew), "{anew}");
-    // Half of all runs were promoted within an hour. With fewer callers fewer were, and it is chance which
-    // arm the few get who fail: that is not known here, and the time is too short by more than twice.
+    // `FIGURES.md` has no median: .53 of all runs were promoted within an hour, so it is a little less. What is
+    // predicted is about half of it, and far less than that where there are fewer callers (.30 of 500 within
+    // the hour): it is chance which arm the few get who fail, and that is not known here.
     let callers = takes(Unit::Caller, &by_rank(2_000, 200.0));
-    println!("of 2,000 callers: {callers:.0} s, measured 3,600 s");
+    println!("of 2,000 callers: {callers:.0} s, measured .53 within 3,600 s");
     assert!((1_600.0..7_200.0).contains(&callers), "{callers}");
 }
 
