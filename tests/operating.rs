@@ -319,6 +319,49 @@ const REFUSED: [Refusals; 6] = [
 ];
 
 #[test]
+fn a_plan_is_told_as_a_table_and_as_json_and_its_numbers_are_explained() {
+    let edge = Edge::start();
+    for _ in 0..20 {
+        assert_eq!(edge.proxy.get("/").status, 200);
+    }
+    let plan = || edge.run(&["rollout", "plan", "orders", "--json"]).json();
+    wait_for("requests to be counted", SOON, || {
+        plan()["requests_per_second"]
+            .as_f64()
+            .filter(|rate| *rate > 0.0)
+    });
+    let json = plan();
+    let stages = json["stages"].as_array().unwrap();
+    assert_eq!((stages.len(), &json["stage"]), (3, &json!(1)));
+    for stage in stages {
+        // What is never over shows nothing.
+        if stage["seconds"].is_null() {
+            assert!(stage["failures_found"].is_null() && stage["slowdown_found"].is_null());
+        }
+        assert!(stage["waits_for"].is_string(), "{stage}");
+    }
+    let table = edge.done("rollout plan orders");
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("orders: "), "{table}");
+    for column in ["CANARY", "TAKES ABOUT", "WAITS FOR", "SEES FAILURES FROM"] {
+        assert!(lines[1].contains(column), "{table}");
+    }
+    assert!(lines[2].trim_start().starts_with(">1"), "{table}");
+    assert_eq!(lines.len(), 6, "{table}");
+    let unknown = edge.run(&["rollout", "plan", "nothing"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(
+        unknown.stderr.contains("`nothing` has no rollout"),
+        "{unknown:?}"
+    );
+    let help = edge.done("rollout plan --help");
+    assert!(
+        help.contains("callers with habits") && help.contains("chance"),
+        "{help}"
+    );
+}
+
+#[test]
 fn a_verb_that_makes_no_sense_is_refused_in_words_and_changes_nothing() {
     for (phase, way, refused) in REFUSED {
         let edge = Edge::start();

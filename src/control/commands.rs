@@ -1,8 +1,10 @@
 //! Operators' requests on their way to the controller, and its replies.
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 use crate::control::installation::{FlagRefusal, NewConfiguration};
+use crate::control::outlook::LookAhead;
 use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
 use crate::domain::rollout::{Author, Command, Refusal};
 
@@ -49,10 +51,10 @@ pub(crate) enum PendingCommand {
         by: Author,
         reply: Reply<RolloutStatus>,
     },
-    /// Look ahead.
+    /// Tell what is needed to look ahead.
     Outlook {
         flag: String,
-        reply: Reply<PlanOutlook>,
+        reply: Reply<LookAhead>,
     },
     /// Promote nothing, or promote again.
     Freeze {
@@ -111,15 +113,17 @@ impl CommandSender {
             .unwrap_or(Err(CommandError::Stopping))
     }
 
-    /// Asks what a rollout's plan takes at the rates of the last minutes.
+    /// Asks what a rollout's plan takes at the rates of the last minutes. That is reckoned on a thread of
+    /// its own, so that neither the controller nor other requests wait for it.
     ///
     /// # Errors
     /// When there is no such rollout, or Serin is stopping.
     pub async fn outlook(&self, flag: &str) -> Result<PlanOutlook, CommandError> {
         let flag = flag.to_owned();
-        self.ask(|reply| PendingCommand::Outlook { flag, reply })
-            .await
-            .unwrap_or(Err(CommandError::Stopping))
+        let asked = self.ask(|reply| PendingCommand::Outlook { flag, reply });
+        let ahead = asked.await.unwrap_or(Err(CommandError::Stopping))?;
+        let reckoned = spawn_blocking(move || ahead.outlook());
+        reckoned.await.map_err(|_| CommandError::Stopping)
     }
 
     /// Promotes nothing from now on, anywhere, or lets promotions go on; returns what holds then.

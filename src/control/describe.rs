@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use crate::control::TICK;
+use crate::control::outlook::LookAhead;
 use crate::control::perform::{Performer, now_unix_ms};
 use crate::control::ports::HistoryPoint;
 use crate::control::running::RunningRollout;
 use crate::control::status::{
-    ArmStatus, GroupStatus, JournalStatus, PlanOutlook, RolloutStatus, StageAhead, WeightsStatus,
-    hold, percent,
+    ArmStatus, GroupStatus, JournalStatus, RolloutStatus, WeightsStatus, hold,
 };
 use crate::domain::evidence::TickCounts;
-use crate::domain::judge::outlook::outlook;
 use crate::domain::judge::{Action, Judge, Verdict};
-use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, Stage, obstacle};
+use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, obstacle};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::{PerVariant, Variant};
 
@@ -50,60 +49,10 @@ impl RunningRollout {
         })
     }
 
-    /// What its plan takes at the rates of the last minutes.
-    pub(crate) fn outlook(&self, now: Timestamp) -> PlanOutlook {
-        let Self { plan, state, .. } = self;
+    /// What is known for a look at what its plan takes.
+    pub(crate) fn look_ahead(&self, now: Timestamp) -> LookAhead {
         let settings = self.judging.judge.test_settings();
-        let rates = self.pace.rates();
-        let ahead = |(stage, planned): (usize, &Stage)| {
-            let in_stage = RolloutState {
-                phase: Phase::Progressing,
-                stage,
-                ..state.clone()
-            };
-            let context = plan.stage_context(&in_stage, now);
-            let spans = (planned.hold.as_secs_f64(), planned.warm_up().as_secs_f64());
-            StageAhead {
-                stage: stage + 1,
-                groups: planned.shape.groups.clone(),
-                percent: percent(planned.shape.weight),
-                outlook: outlook(settings, &context, spans, &rates),
-            }
-        };
-        let stages: Vec<_> = plan.stages().iter().enumerate().map(ahead).collect();
-        PlanOutlook {
-            flag: self.name.clone(),
-            stage: state.stage + 1,
-            requests_per_second: rates.iter().map(|group| group.requests).sum(),
-            callers_per_second: rates.iter().map(|group| group.callers).sum(),
-            seconds_seen: self.pace.seconds(),
-            seconds_left: self.seconds_left(&stages, now),
-            stages,
-        }
-    }
-
-    /// The stages that are left and the watch, less what has passed of the current one.
-    fn seconds_left(&self, stages: &[StageAhead], now: Timestamp) -> Option<f64> {
-        let Self { plan, state, .. } = self;
-        if state.phase.has_ended() {
-            return None;
-        }
-        let watch = plan.watch().as_secs_f64();
-        let passed = seconds(state.in_stage.elapsed(now));
-        if state.is_in_watch() {
-            return Some((watch - passed).max(0.0));
-        }
-        let mut left = watch;
-        for stage in &stages[state.stage.min(stages.len())..] {
-            let takes = stage.outlook.seconds?;
-            let is_current = stage.stage == state.stage + 1 && state.phase.is_judged();
-            left += if is_current {
-                (takes - passed).max(0.0)
-            } else {
-                takes
-            };
-        }
-        Some(left)
+        LookAhead::new((&self.plan, &self.state), settings, &self.pace, now)
     }
 
     fn weights(&self, performer: &Performer) -> WeightsStatus {

@@ -17,6 +17,7 @@ mod judging;
 #[cfg(test)]
 mod model_tests;
 mod orders;
+mod outlook;
 mod pace;
 mod perform;
 mod polling;

@@ -28,8 +28,8 @@ impl Controller {
                 let mut rollouts = self.rollouts.iter();
                 let found = rollouts.find(|rollout| rollout.name.as_str() == flag);
                 let now = self.clock.now();
-                let outlook = found.map(|rollout| rollout.outlook(now));
-                let _ = reply.send(outlook.ok_or(CommandError::NoRollout(flag)));
+                let ahead = found.map(|rollout| rollout.look_ahead(now));
+                let _ = reply.send(ahead.ok_or(CommandError::NoRollout(flag)));
             }
             PendingCommand::Freeze { on, by, reply } => {
                 let answer = self.set_freeze(on, by);

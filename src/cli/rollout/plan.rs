@@ -10,9 +10,22 @@ use crate::control::status::{PlanOutlook, StageAhead};
 use crate::domain::ids::FlagName;
 use crate::domain::judge::outlook::WaitsFor;
 
-/// What the numbers are.
-const ABOUT: &str = "Times and harm are what the judge's tests expect of the requests of the last minutes; \
-                     chance makes them a third more or less. `serin simulate` draws whole rollouts.";
+/// What the numbers are, and what they leave out.
+const ABOUT: &str = "\
+Times and harm are what the judge's tests expect of the requests of the last minutes, if as many and the same
+callers go on coming.
+
+What they leave out:
+  chance                  makes them a third more or less; harm is found at these sizes in about half of all cases
+  callers with habits     who are always slow, or fail again and again, say less than others: it takes longer,
+                          most of all where callers are few
+  harm that comes later   what is found is harm that is there from the beginning of the stage, and for everybody
+
+Where callers stay in their arm, each counts at most once in a start, and starts begin every five minutes: few
+callers show little, however long they are looked at. Before a stage has counted them, more than some 5,000
+are not told apart; how many there are beyond is reckoned from how many come in shorter times.
+
+`serin simulate` draws whole rollouts.";
 
 #[derive(Args)]
 #[command(after_help = ABOUT)]
@@ -49,7 +62,7 @@ fn print(plan: &PlanOutlook) {
         "TAKES ABOUT",
         "WAITS FOR",
         "SEES FAILURES FROM",
-        "SEES A MEDIAN FROM",
+        "SEES LATENCY FROM",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(plan.stages.iter().map(|stage| row(stage, plan.stage)));
@@ -93,8 +106,12 @@ const fn waits_for(waits_for: WaitsFor) -> &'static str {
         WaitsFor::Requests => "requests: none come in",
         WaitsFor::Hold => "its hold",
         WaitsFor::MinRequests => "min_requests",
+        WaitsFor::StableRequests => "requests of stable to compare with",
+        WaitsFor::MinCallers => "callers",
         WaitsFor::Failures => "proof that it fails no more",
+        WaitsFor::AllFailures => "proof that no more of all requests fail",
         WaitsFor::LatencyP50 => "proof of its median",
         WaitsFor::LatencyP90 => "proof of its p90",
+        WaitsFor::Patience => "its patience: proof would take longer",
     }
 }

@@ -71,7 +71,7 @@ impl Report<'_> {
             requests, callers, ..
         } = self.totals;
         let needed = self.stage.min_requests.max(1);
-        let of_stable = STABLE_REQUESTS_MIN.min(needed);
+        let of_stable = needed_of_stable(self.stage.min_requests);
         let callers_min = self.callers_min.unwrap_or(0.0);
         let lacking = [
             (
@@ -117,6 +117,16 @@ impl Report<'_> {
             reason: format!("{prefix}{}", found.reason),
         }
     }
+}
+
+/// How many requests of stable a comparison needs in a stage that takes so many of canary.
+pub(super) const fn needed_of_stable(min_requests: u64) -> u64 {
+    let most = if STABLE_REQUESTS_MIN < min_requests {
+        STABLE_REQUESTS_MIN
+    } else {
+        min_requests
+    };
+    if most < 1 { 1 } else { most }
 }
 
 /// Nothing is shown by a comparison with too little.

@@ -65,7 +65,7 @@ impl Cuts {
 }
 
 /// A latency cut moved up by whole buckets, or by so many milliseconds where that is more.
-pub(super) fn moved(cut: i32, buckets: i32, slack_ms: f64) -> i32 {
+pub(in crate::domain::judge) fn moved(cut: i32, buckets: i32, slack_ms: f64) -> i32 {
     if slack_ms <= 0.0 {
         return cut + buckets;
     }

@@ -52,6 +52,7 @@ use crate::domain::stats::bucket_counts::BucketCounts;
 
 pub use check::{Check, PerCheck};
 pub use cuts::Cuts;
+pub(super) use cuts::moved;
 pub use evidence::{Evidence, RestoreError};
 pub use findings::{Found, Subject};
 pub use promotion::{Harmlessness, NonInferiority};
