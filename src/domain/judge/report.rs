@@ -119,14 +119,9 @@ impl Report<'_> {
     }
 }
 
-/// How many requests of stable a comparison needs in a stage that takes so many of canary.
-pub(super) const fn needed_of_stable(min_requests: u64) -> u64 {
-    let most = if STABLE_REQUESTS_MIN < min_requests {
-        STABLE_REQUESTS_MIN
-    } else {
-        min_requests
-    };
-    if most < 1 { 1 } else { most }
+/// How many requests of stable a comparison needs where a stage takes so many of canary at least.
+pub(super) fn needed_of_stable(min_requests: u64) -> u64 {
+    STABLE_REQUESTS_MIN.min(min_requests).max(1)
 }
 
 /// Nothing is shown by a comparison with too little.
