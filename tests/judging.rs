@@ -382,7 +382,8 @@ fn findings_tell_callers_evidence_and_what_is_missing() {
             .lines()
             .find(|line| line.contains("canary fails 0 % of requests (0 of"));
         let line = line.unwrap_or_else(|| panic!("{text}"));
-        for words in ["callers), stable 0 %", "of 100 needed; about", what] {
+        let whom = "callers, 0 of whom met with one), stable 0 %";
+        for words in [whom, "of 100 needed; about", what] {
             assert!(line.contains(words), "{line}");
         }
     }
