@@ -46,8 +46,9 @@ impl LookAhead {
         PlanOutlook {
             flag: self.plan.flag().clone(),
             stage: self.state.stage + 1,
-            requests_per_second: rates.iter().map(|group| group.requests).sum(),
-            callers_per_second: rates.iter().map(GroupRates::callers).sum(),
+            // An empty sum is a negative zero.
+            requests_per_second: rates.iter().map(|group| group.requests).sum::<f64>() + 0.0,
+            callers_per_second: rates.iter().map(GroupRates::callers).sum::<f64>() + 0.0,
             seconds_seen: self.seconds_seen,
             seconds_left: self.seconds_left(&stages),
             stages,

@@ -230,12 +230,13 @@ struct System {
 impl System {
     fn watch(&mut self, places: BTreeSet<PathBuf>, poll: Duration) {
         match self.watcher_of(&places) {
-            Ok(watcher) => {
+            Ok((watcher, has_all)) => {
                 if self.is_failing {
                     tracing::info!("the configuration file is watched again");
                 }
                 self.watcher = Some(watcher);
-                self.is_stale = false;
+                // What was missed may be back by the next round, under the same name and unwatched.
+                self.is_stale = !has_all;
                 self.is_failing = false;
             }
             Err(error) => {
@@ -251,19 +252,31 @@ impl System {
         self.places = places;
     }
 
+    /// A watcher, and whether all places were there to be watched.
+    ///
     /// Always a new one: one that knew a directory by its name would keep the watch of the old
     /// directory, or drop that of the new one.
-    fn watcher_of(&self, places: &BTreeSet<PathBuf>) -> notify::Result<RecommendedWatcher> {
+    fn watcher_of(&self, places: &BTreeSet<PathBuf>) -> notify::Result<(RecommendedWatcher, bool)> {
+        let mut has_all = true;
         let mut watcher = (self.make)(self.messages.clone())?;
         for place in places {
             match watcher.watch(place, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
                 // Removed just now, so that the places are others already.
-                Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
+                Err(error) if is_not_found(&error) => has_all = false,
                 Err(error) => return Err(error),
             }
         }
-        Ok(watcher)
+        Ok((watcher, has_all))
+    }
+}
+
+/// Whether there was nothing to watch; it may go between the library's own look and the system's.
+fn is_not_found(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
