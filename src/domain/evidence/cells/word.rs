@@ -287,9 +287,11 @@ impl Word {
         } else {
             0
         };
-        let kinds = answer.kinds();
+        let (kinds, happened) = (answer.kinds(), answer.events());
+        if kinds & !known_kinds == 0 && self.has_said_all(now, answer, happened) {
+            return (self, Step::default());
+        }
         let firsts = FIRSTS_OF_KINDS[usize::from(kinds & !known_kinds)];
-        let happened = answer.events();
         let mut step = Step {
             is_new: self.0 & SEEN == 0,
             is_new_in_stage: now.generations[0] != 0
@@ -317,6 +319,20 @@ impl Word {
             next = next & !mask(at, SLOT_BITS) | own.to_bits() << at;
         }
         (Self(next), step)
+    }
+
+    /// Whether an answer of a kind known in this tick adds nothing, as most do of a caller who comes again: the
+    /// short way of [`after`](Self::after).
+    fn has_said_all(self, now: &Now, answer: &Answer, happened: Events) -> bool {
+        let is_asked = matches!(answer, Answer::Good { slow: Some(_), .. });
+        let says_nothing = |(slot, generation): (usize, &u8)| {
+            let own = self.slot(slot);
+            *generation == 0
+                || own.generation == *generation
+                    && happened.0 & !own.had == 0
+                    && (own.answers >= ANSWER_THAT_COUNTS || !is_asked)
+        };
+        self.0 & SEEN != 0 && now.generations.iter().enumerate().all(says_nothing)
     }
 
     /// The word without the numbers that are about to be used again.
