@@ -105,6 +105,10 @@ struct EventCounters {
 impl CellCounters {
     /// Counts a step that was taken in the tick with this stamp.
     pub fn add(&self, stamp: u16, step: &Step) {
+        // As most steps are.
+        if *step == Step::default() {
+            return;
+        }
         let counters = &self.0[Parity::of(stamp) as usize];
         if step.is_new {
             counters.new.add(1);

@@ -88,12 +88,14 @@ impl Sight {
 
     /// The cuts of an arm.
     pub fn cuts(&self, variant: Variant) -> ArmCuts {
+        // Place by place: `map` over an array is not seen through by the compiler here.
         let load = |cut: &AtomicI32| known(cut.load(Ordering::Relaxed));
-        let [low, high] = self.usual_sizes.each_ref().map(load);
+        let [p50, p90, p99] = self.slow_above.get(variant);
+        let [low, high] = &self.usual_sizes;
         let types = self.usual_types.load(Ordering::Relaxed);
         ArmCuts {
-            slow_above: self.slow_above.get(variant).each_ref().map(load),
-            usual_sizes: low.zip(high),
+            slow_above: [load(p50), load(p90), load(p99)],
+            usual_sizes: load(low).zip(load(high)),
             usual_types: (types & TYPES_KNOWN != 0).then_some(types & !TYPES_KNOWN),
         }
     }
@@ -109,13 +111,12 @@ fn pack(now: Now) -> u64 {
     u64::from(now.stamp) | generations.sum::<u64>()
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "each part is masked first")]
 fn unpack(packed: u64) -> Now {
+    let [low, high, first, second, third, ..] = packed.to_le_bytes();
+    let generations: [u8; SLOTS] = [first, second, third];
     Now {
-        stamp: (packed & 0xFFFF) as u16,
-        generations: std::array::from_fn::<_, SLOTS, _>(|slot| {
-            (packed >> (16 + 8 * slot) & 0xFF) as u8
-        }),
+        stamp: u16::from_le_bytes([low, high]),
+        generations,
     }
 }
 
