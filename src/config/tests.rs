@@ -212,6 +212,13 @@ fn a_gate_stands_before_a_stage_of_the_plan() {
     );
     let slip = found("stages: [5%], undecided: promot");
     assert!(slip.contains("did you mean `promote`?"), "{slip}");
+    let rating = found("stages: [5%], checks: { feedback: { min: 7, min_ratings: 0 } }");
+    for problem in [
+        "checks.feedback.min: expected a rating from 1 to 5 such as `4.0`, found `7`",
+        "checks.feedback.min_ratings: expected a whole number from 1 up",
+    ] {
+        assert!(rating.contains(problem), "{rating}");
+    }
     let zero = found("stages: [5%], patience: 0");
     assert!(zero.contains("a whole number from 1 to 1000"), "{zero}");
 }
