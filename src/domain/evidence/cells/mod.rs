@@ -42,13 +42,15 @@
 //!
 //! This module is the logic alone, for one thread.
 
+mod answer;
 mod clock;
 mod counts;
 mod word;
 
+pub use answer::{Answer, Event, Events, Slow};
 pub use clock::{CellClock, Clearing, Start};
 pub use counts::{CellCounts, EventCounts, SlotCounts};
-pub use word::{Answer, Event, Events, Now, Slow, Step, Word};
+pub use word::{Now, Step, Word};
 
 use crate::domain::bucket::Bucket;
 
