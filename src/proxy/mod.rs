@@ -14,6 +14,7 @@ mod download;
 mod error;
 pub mod explain;
 mod forward;
+pub mod framing;
 mod headers;
 mod identity;
 mod listener;

@@ -1,0 +1,165 @@
+//! Looks at the frames of an HTTP/2 connection on their way in.
+//!
+//! The library drops pseudo-header fields that stand in trailers, where they make a message malformed
+//! (RFC 9113, section 8.1); nobody further up can see that they were there. So trailers are looked
+//! at here, and those with such a field lose the mark that ends their stream: the library resets a
+//! stream for that, and the state of its header compression stays what it must be.
+//!
+//! A field that stands for one of the connection's own table is not looked up; the library drops it.
+
+/// The length of a frame's head (RFC 9113, section 4.1).
+const FRAME_HEAD: usize = 9;
+
+/// The longest frame that is let in by the library's settings.
+const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The length of what a client begins with (section 3.4).
+const PREFACE: usize = 24;
+
+const HEADERS: u8 = 1;
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// Pseudo-header fields are the first in the table that all know (RFC 7541, appendix A).
+const PSEUDO_FIELDS: std::ops::RangeInclusive<usize> = 1..=14;
+
+/// Follows the frames of one connection.
+#[derive(Debug)]
+pub struct Frames {
+    /// Bytes that go by unseen: of the preface, or of a frame.
+    unseen: usize,
+    /// The latest stream that has begun; its next head, and that of any before, is its trailers.
+    last_stream: u32,
+}
+
+impl Frames {
+    /// At the beginning of a connection.
+    pub const fn new() -> Self {
+        Self {
+            unseen: PREFACE,
+            last_stream: 0,
+        }
+    }
+
+    /// Looks at bytes that follow those passed before; returns how many go on. The others are to be
+    /// given again with more after them.
+    pub fn advance(&mut self, bytes: &mut [u8]) -> usize {
+        let mut at = 0;
+        loop {
+            let step = self.unseen.min(bytes.len() - at);
+            self.unseen -= step;
+            at += step;
+            let Some(head) = bytes[at..].first_chunk::<FRAME_HEAD>() else {
+                return at;
+            };
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let (kind, flags) = (head[3], head[4]);
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & (u32::MAX >> 1);
+            let whole = FRAME_HEAD + length;
+            if kind == HEADERS && stream > self.last_stream {
+                self.last_stream = stream;
+            } else if kind == HEADERS && length <= PAYLOAD_BYTES_MAX {
+                let Some(frame) = bytes[at..].get(..whole) else {
+                    return at;
+                };
+                if has_pseudo_field(fragment(flags, &frame[FRAME_HEAD..])) {
+                    bytes[at + 4] &= !END_STREAM;
+                }
+            }
+            self.unseen = whole;
+        }
+    }
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The part of a payload that holds fields.
+fn fragment(flags: u8, payload: &[u8]) -> &[u8] {
+    let (padding, rest) = match payload.split_first() {
+        Some((padding, rest)) if flags & PADDED != 0 => (usize::from(*padding), rest),
+        _ => (0, payload),
+    };
+    let dependency = if flags & PRIORITY == 0 { 0 } else { 5 };
+    let end = rest.len().saturating_sub(padding);
+    rest.get(dependency..end).unwrap_or(&[])
+}
+
+/// Whether one of the fields of a block is a pseudo-header field (RFC 7541, section 6).
+fn has_pseudo_field(block: &[u8]) -> bool {
+    let mut block = Block(block);
+    block.find_pseudo_field().unwrap_or(false)
+}
+
+struct Block<'a>(&'a [u8]);
+
+impl Block<'_> {
+    /// `None` where the block ends early.
+    fn find_pseudo_field(&mut self) -> Option<bool> {
+        while let Some(first) = self.0.first().copied() {
+            // A field of a table, a change of the table's size, or a field that is written out.
+            let (prefix, is_written_out) = match first {
+                0x80.. => (7, false),
+                0x40.. => (6, true),
+                0x20.. => (5, false),
+                _ => (4, true),
+            };
+            let is_field = !(0x20..0x40).contains(&first);
+            let index = self.integer(prefix)?;
+            if is_field && PSEUDO_FIELDS.contains(&index) {
+                return Some(true);
+            }
+            if is_written_out {
+                if index == 0 && self.string()? {
+                    return Some(true);
+                }
+                self.string()?;
+            }
+        }
+        Some(false)
+    }
+
+    /// Section 5.1.
+    fn integer(&mut self, prefix: u32) -> Option<usize> {
+        let most = (1 << prefix) - 1;
+        let mut value = usize::from(self.take()?) & most;
+        if value < most {
+            return Some(value);
+        }
+        for shift in [0, 7, 14, 21] {
+            let byte = usize::from(self.take()?);
+            value += (byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// Skips a string (section 5.2); tells whether it begins with a colon.
+    fn string(&mut self) -> Option<bool> {
+        let is_huffman = self.0.first()? & 0x80 != 0;
+        let length = self.integer(7)?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        let first = text.first().copied();
+        // A colon is the seven bits 1011100 there (appendix B).
+        Some(first.is_some_and(|first| {
+            if is_huffman {
+                first >> 1 == 0b101_1100
+            } else {
+                first == b':'
+            }
+        }))
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+}

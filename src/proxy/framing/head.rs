@@ -1,0 +1,197 @@
+//! One head: where it ends, and what it says of the body.
+
+use memchr::{memchr, memrchr};
+
+use crate::proxy::framing::{HEAD_BYTES_MAX, Refusal};
+
+/// The longest method, in bytes. The longest that is registered has 17 (`UPDATEREDIRECTREF`).
+const METHOD_BYTES_MAX: usize = 64;
+
+/// The longest target, in bytes. Everyone should take 8,000 (RFC 9112, section 3).
+const TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// The most empty lines before a head. Some clients send one after the body of a `POST`.
+const EMPTY_LINES_MAX: usize = 4;
+
+/// A whole head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// So many bytes, with empty lines before it and the one after it.
+    pub(super) length: usize,
+    pub(super) body: Body,
+    /// Whether it has a field `Upgrade`.
+    pub(super) wants_switch: bool,
+}
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    Length(u64),
+    Chunked,
+}
+
+/// What the fields so far say of framing.
+#[derive(Default)]
+struct Fields {
+    length: Option<u64>,
+    is_chunked: bool,
+    wants_switch: bool,
+}
+
+/// Reads the head that bytes begin with; `None` where it is not whole.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+    let mut lines = Lines { bytes, start: 0 };
+    let mut empty = 0;
+    let request_line = loop {
+        match lines.next()? {
+            None => return Ok(None),
+            Some([]) if empty < EMPTY_LINES_MAX => empty += 1,
+            Some(line) => break line,
+        }
+    };
+    let is_http_10 = check_request_line(request_line)?;
+    let mut fields = Fields::default();
+    loop {
+        match lines.next()? {
+            None => return Ok(None),
+            Some([]) => break,
+            Some(field) => fields.take(field)?,
+        }
+    }
+    if lines.start > HEAD_BYTES_MAX {
+        return Err(Refusal::HeadTooLong);
+    }
+    let body = match (fields.length, fields.is_chunked) {
+        (Some(_), true) => return Err(Refusal::TwoLengths),
+        (None, true) if is_http_10 => return Err(Refusal::BadEncoding),
+        (None, true) => Body::Chunked,
+        (length, false) => Body::Length(length.unwrap_or(0)),
+    };
+    Ok(Some(Head {
+        length: lines.start,
+        body,
+        wants_switch: fields.wants_switch,
+    }))
+}
+
+/// Lines that end with CRLF.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Where the next one begins.
+    start: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// The next line without its end; `None` where it is not whole.
+    fn next(&mut self) -> Result<Option<&'a [u8]>, Refusal> {
+        let rest = &self.bytes[self.start..];
+        let Some(end) = memchr(b'\n', rest) else {
+            return Ok(None);
+        };
+        self.start += end + 1;
+        match rest[..end].split_last() {
+            Some((b'\r', line)) => Ok(Some(line)),
+            _ => Err(Refusal::BareLineEnd),
+        }
+    }
+}
+
+/// Looks at a method, a target and a version; tells whether it is HTTP/1.0.
+fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
+    let (Some(first), Some(last)) = (memchr(b' ', line), memrchr(b' ', line)) else {
+        return Err(Refusal::BadRequestLine);
+    };
+    if first == 0 || last <= first + 1 {
+        return Err(Refusal::BadRequestLine);
+    }
+    let is_http_10 = match &line[last + 1..] {
+        b"HTTP/1.1" => false,
+        b"HTTP/1.0" => true,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Refusal::BadVersion);
+        }
+        _ => return Err(Refusal::BadRequestLine),
+    };
+    if first > METHOD_BYTES_MAX {
+        return Err(Refusal::MethodTooLong);
+    }
+    if last - first - 1 > TARGET_BYTES_MAX {
+        return Err(Refusal::TargetTooLong);
+    }
+    Ok(is_http_10)
+}
+
+impl Fields {
+    /// Takes note of a field if it bears on framing.
+    fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        match line[0] {
+            b't' | b'T' => {
+                if let Some(value) = value_of(line, b"transfer-encoding") {
+                    if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Refusal::BadEncoding);
+                    }
+                    self.is_chunked = true;
+                }
+            }
+            b'c' | b'C' => {
+                if let Some(value) = value_of(line, b"content-length") {
+                    let length = length(value).filter(|_| self.length.is_none());
+                    self.length = Some(length.ok_or(Refusal::BadLength)?);
+                }
+            }
+            b'u' | b'U' => self.wants_switch |= value_of(line, b"upgrade").is_some(),
+            // It would go on with the line before (obs-fold; RFC 9112, section 5.2).
+            b' ' | b'\t' => return Err(Refusal::BadField),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The value of a field, if the line is one of this name. hyper refuses a line whose name does not
+/// end at its colon.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (own, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":")?;
+    own.eq_ignore_ascii_case(name).then(|| {
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = value.iter().position(|byte| !is_space(byte));
+        let end = value.iter().rposition(|byte| !is_space(byte));
+        start
+            .zip(end)
+            .map_or(&[][..], |(start, end)| &value[start..=end])
+    })
+}
+
+/// Digits only: no sign, no list, nothing that does not fit.
+fn length(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // hyper keeps the greatest two numbers for itself.
+    let fits = |length: &u64| *length <= u64::MAX - 2;
+    is_number.then(|| text.parse().ok().filter(fits))?
+}
+
+/// Whether bytes can end a head of which so many were searched before: whether there is an empty line.
+pub(super) fn may_end(bytes: &[u8], searched: usize) -> bool {
+    let from = searched.saturating_sub(2);
+    let mut ends = memchr::memchr_iter(b'\n', &bytes[from..]);
+    ends.any(|end| matches!(&bytes[from + end + 1..], [b'\r', b'\n', ..] | [b'\n', ..]))
+}
+
+/// Whether bytes begin as HTTP/2 does (RFC 9113, section 3.4).
+pub(super) fn is_preface(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\n")
+}
+
+/// Which part of a head that is not whole makes it too long.
+pub(super) fn what_is_too_long(bytes: &[u8]) -> Refusal {
+    let line = &bytes[..memchr(b'\n', bytes).unwrap_or(bytes.len())];
+    match memchr(b' ', line) {
+        None | Some(METHOD_BYTES_MAX..) => Refusal::MethodTooLong,
+        Some(space) if line.len() - space > TARGET_BYTES_MAX => Refusal::TargetTooLong,
+        Some(_) => Refusal::HeadTooLong,
+    }
+}

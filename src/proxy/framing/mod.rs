@@ -1,0 +1,232 @@
+//! Where each message of an HTTP/1 connection ends, before hyper is asked.
+//!
+//! hyper reads generously: it takes a bare LF for the end of a line, drops a length beside `chunked`
+//! and does not tell. Whoever stands before or behind us may read the same bytes otherwise, and what
+//! one takes for a body is a request to the other. So the bytes of a client pass through here first.
+//! What can be read in one way only goes on, unchanged; of anything else no byte does (RFC 9112,
+//! sections 2.2, 3, 5 and 6). That is also why our view of where a message ends cannot be another one
+//! than hyper's.
+//!
+//! Only what bears on framing is looked at. Characters that a name or value must not have are left
+//! to hyper, which refuses them. Nothing is copied and nothing done for each byte of a body.
+
+mod chunked;
+pub mod frames;
+mod head;
+#[cfg(test)]
+mod tests;
+
+use self::chunked::Chunks;
+use self::head::{Body, Head};
+
+/// The most bytes in the head of a request.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Why a message is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A line ends with LF alone, or holds a CR that ends none.
+    #[error("lines must end with CRLF")]
+    BareLineEnd,
+    /// The first line is not that of a request.
+    #[error("the first line must be a method, a target and `HTTP/1.1`")]
+    BadRequestLine,
+    /// The version is not spoken here.
+    #[error("versions spoken are HTTP/1.0, HTTP/1.1 and HTTP/2")]
+    BadVersion,
+    /// The method is longer than any that is known.
+    #[error("the method is longer than any that is known")]
+    MethodTooLong,
+    /// The target is too long.
+    #[error("the target is too long")]
+    TargetTooLong,
+    /// The head is too long.
+    #[error("the header fields are too long")]
+    HeadTooLong,
+    /// A field goes on over a line's end, or a line has no colon.
+    #[error("a header field must be a name, a colon and a value on one line")]
+    BadField,
+    /// `Content-Length` is no number, or is there twice.
+    #[error("`Content-Length` must be one number")]
+    BadLength,
+    /// `Transfer-Encoding` is something else than `chunked`, or is there twice.
+    #[error("`Transfer-Encoding` must be `chunked`, and that in HTTP/1.1 only")]
+    BadEncoding,
+    /// Both are there.
+    #[error("`Content-Length` and `Transfer-Encoding` exclude each other")]
+    TwoLengths,
+    /// The body is not what `chunked` promises.
+    #[error("the chunks of the body are malformed")]
+    BadChunk,
+}
+
+/// What becomes of some bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// So many go on; the others are to be given again.
+    pub passed: usize,
+    /// Why not all of them.
+    pub then: Then,
+}
+
+/// What is needed before more bytes go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// More bytes.
+    More,
+    /// Whether the protocol is switched; see [`Framing::stay`].
+    Switch,
+    /// They are HTTP/2's, from the first byte that did not go on.
+    Http2,
+    /// Nothing: the connection is to end.
+    Refuse(Refusal),
+}
+
+/// Follows the messages of one connection.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    /// So many bytes of a head that is not whole are known not to end it.
+    searched: usize,
+    /// Whether any message has begun.
+    is_first: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between two messages, or in a head that is not whole yet.
+    Head,
+    /// So many bytes of a body are to come.
+    Length { left: u64, then_switch: bool },
+    /// In a body of chunks.
+    Chunked { chunks: Chunks, then_switch: bool },
+    /// After a request for another protocol.
+    Switch,
+    /// HTTP is over.
+    Raw,
+}
+
+impl Framing {
+    /// At the beginning of a connection.
+    pub const fn new() -> Self {
+        Self {
+            state: State::Head,
+            searched: 0,
+            is_first: true,
+        }
+    }
+
+    /// Takes note that the protocol was not switched: the next bytes are a request again.
+    pub fn stay(&mut self) {
+        if matches!(self.state, State::Switch) {
+            self.state = State::Head;
+        }
+    }
+
+    /// Takes note that the protocol was switched: all bytes go on.
+    pub fn leave(&mut self) {
+        self.state = State::Raw;
+    }
+
+    /// Looks at bytes that follow those passed before, beginning with those that were not passed.
+    pub fn advance(&mut self, bytes: &[u8]) -> Progress {
+        let mut passed = 0;
+        let stopped = |passed, then| Progress { passed, then };
+        while passed < bytes.len() {
+            let rest = &bytes[passed..];
+            let step = match &mut self.state {
+                State::Raw => Ok(rest.len()),
+                State::Switch => return stopped(passed, Then::Switch),
+                State::Head => self.advance_head(rest),
+                State::Length { left, then_switch } => {
+                    let step = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= step as u64;
+                    if *left == 0 {
+                        self.state = after_body(*then_switch);
+                    }
+                    Ok(step)
+                }
+                State::Chunked {
+                    chunks,
+                    then_switch,
+                } => match chunks.advance(rest) {
+                    Ok(step) => {
+                        if chunks.has_ended() {
+                            self.state = after_body(*then_switch);
+                        }
+                        Ok(step)
+                    }
+                    // What was sound before stays back with it; the body is lost in any case.
+                    Err(refusal) => Err(Then::Refuse(refusal)),
+                },
+            };
+            match step {
+                Ok(step) => passed += step,
+                Err(then) => return stopped(passed, then),
+            }
+        }
+        stopped(passed, Then::More)
+    }
+
+    /// Whether it must be known whether the protocol is switched before more bytes go on.
+    pub(crate) const fn awaits_switch(&self) -> bool {
+        matches!(self.state, State::Switch)
+    }
+
+    fn advance_head(&mut self, bytes: &[u8]) -> Result<usize, Then> {
+        // Bytes may come one by one; they are not all looked at anew each time.
+        if self.searched > 0 && !head::may_end(bytes, self.searched) {
+            self.searched = bytes.len();
+            return too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)));
+        }
+        match head::read(bytes) {
+            Ok(Some(Head {
+                length,
+                body,
+                wants_switch,
+            })) => {
+                self.searched = 0;
+                self.is_first = false;
+                self.state = match body {
+                    Body::Length(0) => after_body(wants_switch),
+                    Body::Length(left) => State::Length {
+                        left,
+                        then_switch: wants_switch,
+                    },
+                    Body::Chunked => State::Chunked {
+                        chunks: Chunks::new(),
+                        then_switch: wants_switch,
+                    },
+                };
+                Ok(length)
+            }
+            Ok(None) => {
+                self.searched = bytes.len();
+                too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)))
+            }
+            Err(Refusal::BadVersion) if self.is_first && head::is_preface(bytes) => {
+                Err(Then::Http2)
+            }
+            Err(refusal) => Err(Then::Refuse(refusal)),
+        }
+    }
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const fn after_body(then_switch: bool) -> State {
+    if then_switch {
+        State::Switch
+    } else {
+        State::Head
+    }
+}
+
+/// Why a head that is not whole is refused already.
+fn too_long(bytes: &[u8]) -> Option<Refusal> {
+    (bytes.len() >= HEAD_BYTES_MAX).then(|| head::what_is_too_long(bytes))
+}

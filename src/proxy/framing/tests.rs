@@ -1,0 +1,312 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What becomes of bytes that come at once: how many go on, and what is needed then.
+fn at_once(bytes: &[u8]) -> (usize, Then) {
+    let progress = Framing::new().advance(bytes);
+    (progress.passed, progress.then)
+}
+
+/// The same where they come in pieces that end at these places.
+fn in_pieces(bytes: &[u8], ends: &[usize]) -> (usize, Then) {
+    let mut framing = Framing::new();
+    let mut passed = 0;
+    let mut then = Then::More;
+    for end in ends.iter().copied().chain([bytes.len()]) {
+        let progress = framing.advance(&bytes[passed..end.max(passed)]);
+        passed += progress.passed;
+        then = progress.then;
+        if then != Then::More {
+            break;
+        }
+    }
+    (passed, then)
+}
+
+#[test]
+fn what_can_be_read_in_one_way_goes_on() {
+    for whole in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length:\t 5 \t\r\n\r\nhello\r\nGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n000\r\nx: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nX-Content-Length: 5\r\nContent-Lengthy: 5\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        assert_eq!(
+            at_once(whole.as_bytes()),
+            (whole.len(), Then::More),
+            "{whole:?}"
+        );
+    }
+}
+
+/// Heads that others may read otherwise, each with why it is refused.
+const AMBIGUOUS: &[(&str, Refusal)] = &[
+    ("GET / HTTP/1.1\nHost: a\r\n\r\n", Refusal::BareLineEnd),
+    ("GET / HTTP/1.1\r\nHost: a\n\r\n", Refusal::BareLineEnd),
+    ("GET / HTTP/1.1\r\nHost: a\r\n\n", Refusal::BareLineEnd),
+    ("\nGET / HTTP/1.1\r\n\r\n", Refusal::BareLineEnd),
+    ("GET /\r\n\r\n", Refusal::BadRequestLine),
+    (" GET / HTTP/1.1\r\n\r\n", Refusal::BadRequestLine),
+    ("GET  HTTP/1.1\r\n\r\n", Refusal::BadRequestLine),
+    ("GET / http/1.1\r\n\r\n", Refusal::BadRequestLine),
+    ("GET / HTTP/1.1 \r\n\r\n", Refusal::BadRequestLine),
+    ("GET / HTTP/1.10\r\n\r\n", Refusal::BadRequestLine),
+    ("GET / HTTP/1.2\r\n\r\n", Refusal::BadVersion),
+    ("GET / HTTP/3.0\r\n\r\n", Refusal::BadVersion),
+    ("GET / HTTP/1.1\r\n X: y\r\n\r\n", Refusal::BadField),
+    ("GET / HTTP/1.1\r\nX: y\r\n\tz\r\n\r\n", Refusal::BadField),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: +5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 5 5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length:\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        Refusal::BadLength,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding:\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Refusal::BadEncoding,
+    ),
+    (
+        "GET / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Refusal::TwoLengths,
+    ),
+    (
+        "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length: 0\r\n\r\n",
+        Refusal::TwoLengths,
+    ),
+];
+
+#[test]
+fn what_can_be_read_in_two_ways_does_not() {
+    for (head, refusal) in AMBIGUOUS.iter().copied() {
+        assert_eq!(
+            at_once(head.as_bytes()),
+            (0, Then::Refuse(refusal)),
+            "{head:?}"
+        );
+        // A sound one before it is not touched.
+        let sound = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+        let both = format!("{sound}{head}");
+        let expected = (sound.len(), Then::Refuse(refusal));
+        assert_eq!(at_once(both.as_bytes()), expected, "{head:?}");
+    }
+}
+
+#[test]
+fn chunks_are_what_they_promise_or_nothing() {
+    let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in [
+        "\r\n",
+        "x\r\n",
+        "-1\r\n",
+        "+1\r\nx\r\n",
+        "0x1\r\nx\r\n",
+        "1 \r\nx\r\n",
+        " 1\r\nx\r\n",
+        "1\nx\r\n",
+        "1\rx\r\n",
+        "1\r\nx\n0\r\n\r\n",
+        "1\r\nxy\r\n",
+        "1;\n\r\nx\r\n",
+        "1;a\x00\r\nx\r\n",
+        "1234567890123456\r\n",
+        "0\r\n\n",
+        "0\r\n x: y\r\n\r\n",
+        "0\r\n: y\r\n\r\n",
+        "0\r\nx: y\n\r\n",
+        "0\r\nx: y\rz\r\n\r\n",
+    ] {
+        let message = format!("{head}{body}");
+        let (_, then) = at_once(message.as_bytes());
+        assert_eq!(then, Then::Refuse(Refusal::BadChunk), "{body:?}");
+    }
+    let endless = format!("{head}1;{}", "a".repeat(10_000));
+    assert_eq!(
+        at_once(endless.as_bytes()).1,
+        Then::Refuse(Refusal::BadChunk)
+    );
+    let trailer = format!("x: {}\r\n", "y".repeat(1_000));
+    let endless = format!("{head}0\r\n{}", trailer.repeat(40));
+    assert_eq!(
+        at_once(endless.as_bytes()).1,
+        Then::Refuse(Refusal::BadChunk)
+    );
+}
+
+#[test]
+fn a_head_has_an_end_to_what_it_may_be() {
+    let method = |length| format!("{} / HTTP/1.1\r\n\r\n", "A".repeat(length));
+    let target = |length| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length));
+    let field = |length| format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(length));
+    let then = |text: &str| at_once(text.as_bytes()).1;
+    assert_eq!(then(&method(64)), Then::More);
+    assert_eq!(then(&method(65)), Then::Refuse(Refusal::MethodTooLong));
+    assert_eq!(then(&target(16_000)), Then::More);
+    assert_eq!(then(&target(17_000)), Then::Refuse(Refusal::TargetTooLong));
+    assert_eq!(then(&field(32_000)), Then::More);
+    assert_eq!(then(&field(33_000)), Then::Refuse(Refusal::HeadTooLong));
+    // Nobody waits for the end of what is too long already.
+    assert_eq!(
+        then(&"A".repeat(40_000)),
+        Then::Refuse(Refusal::MethodTooLong)
+    );
+    let endless = &target(40_000)[..35_000];
+    assert_eq!(then(endless), Then::Refuse(Refusal::TargetTooLong));
+    assert_eq!(
+        then(&field(40_000)[..35_000]),
+        Then::Refuse(Refusal::HeadTooLong)
+    );
+    assert_eq!(
+        then(&"\r\n".repeat(20_000)),
+        Then::Refuse(Refusal::BadRequestLine)
+    );
+}
+
+#[test]
+fn what_follows_a_wish_to_switch_waits_for_the_word() {
+    let wish = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n";
+    let hidden = b"GET /two HTTP/1.1\nHost: a\r\n\r\n";
+    let both = [&wish[..], &hidden[..]].concat();
+    let mut framing = Framing::new();
+    let waits = Progress {
+        passed: wish.len(),
+        then: Then::Switch,
+    };
+    assert_eq!(framing.advance(&both), waits);
+    assert!(framing.awaits_switch());
+    framing.stay();
+    let refused = Progress {
+        passed: 0,
+        then: Then::Refuse(Refusal::BareLineEnd),
+    };
+    assert_eq!(framing.advance(hidden), refused);
+}
+
+#[test]
+fn http_2_is_known_by_its_preface_at_the_beginning_only() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    assert_eq!(at_once(preface), (0, Then::Http2));
+    assert_eq!(in_pieces(preface, &[5, 17]), (0, Then::Http2));
+    let first = b"GET / HTTP/1.1\r\n\r\n";
+    let later = [&first[..], &preface[..]].concat();
+    let refused = Then::Refuse(Refusal::BadVersion);
+    assert_eq!(at_once(&later), (first.len(), refused));
+}
+
+/// Lines that mean something to framing, right and wrong, and pieces of bodies.
+const PIECES: &[&str] = &[
+    "GET / HTTP/1.1\r\n",
+    "POST /a HTTP/1.1\r\n",
+    "GET / HTTP/1.0\r\n",
+    "GET / HTTP/1.1\n",
+    "Host: a\r\n",
+    "X: y\r\n",
+    "X: y\n",
+    " folded\r\n",
+    "Content-Length: 3\r\n",
+    "content-length: 10\r\n",
+    "Content-Length : 3\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "transfer-encoding: gzip\r\n",
+    "\r\n",
+    "\n",
+    "\r",
+    "abc",
+    "3\r\nabc\r\n",
+    "0\r\n\r\n",
+    "a",
+];
+
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = proptest::collection::vec(proptest::sample::select(PIECES), 0..24);
+    pieces.prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn it_does_not_matter_in_which_pieces_bytes_come(
+        bytes in messages(),
+        mut ends in proptest::collection::vec(0..200_usize, 0..8),
+    ) {
+        ends.iter_mut().for_each(|end| *end = (*end).min(bytes.len()));
+        ends.sort_unstable();
+        let (whole, pieces) = (at_once(&bytes), in_pieces(&bytes, &ends));
+        // A head that comes in pieces is refused once it is whole.
+        let is_to_be_refused = pieces.1 == Then::More && matches!(whole.1, Then::Refuse(_));
+        prop_assert!(whole.1 == pieces.1 || is_to_be_refused);
+        if whole.1 != Then::Refuse(Refusal::BadChunk) {
+            prop_assert_eq!(whole.0, pieces.0);
+        }
+    }
+
+    #[test]
+    fn any_bytes_come_to_something(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let (passed, _) = at_once(&bytes);
+        prop_assert!(passed <= bytes.len());
+    }
+}
