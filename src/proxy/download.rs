@@ -155,6 +155,11 @@ impl ResponseBody {
         Self::Download(download)
     }
 
+    /// Nothing.
+    pub(crate) const fn empty() -> Self {
+        Self::Full(None)
+    }
+
     /// An answer of our own.
     pub(crate) const fn full(bytes: Bytes) -> Self {
         Self::Full(Some(bytes))

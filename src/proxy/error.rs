@@ -5,13 +5,20 @@ use std::io;
 use http::StatusCode;
 
 use crate::domain::evidence::{Failure, OutcomeClass};
+use crate::proxy::framing::Refusal;
 
 /// Why Serin answers a request itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
+    /// The request can be read in more than one way, or is too long.
+    #[error("{0}")]
+    Malformed(Refusal),
     /// The request names no host, or several, or something that is none.
     #[error("the request must name one host, in its target or in one `Host` field")]
     BadHost,
+    /// The target is not one that is asked for here.
+    #[error("the target must be a path that begins with `/`, or a URL of http or https")]
+    BadTarget,
     /// A tunnel was asked for.
     #[error("tunnels are not opened here")]
     Tunnel,
@@ -51,7 +58,14 @@ impl ProxyError {
     /// The status that the client is told.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::BadHost => StatusCode::BAD_REQUEST,
+            Self::BadHost | Self::BadTarget => StatusCode::BAD_REQUEST,
+            Self::Malformed(refusal) => match refusal {
+                Refusal::BadVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                Refusal::MethodTooLong => StatusCode::NOT_IMPLEMENTED,
+                Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
+                Refusal::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                _ => StatusCode::BAD_REQUEST,
+            },
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
@@ -66,7 +80,9 @@ impl ProxyError {
     /// How the request counts.
     pub(crate) const fn class(&self) -> OutcomeClass {
         match self {
-            Self::BadHost | Self::Tunnel | Self::NoRoute => OutcomeClass::ClientError,
+            Self::Malformed(_) | Self::BadHost | Self::BadTarget | Self::Tunnel | Self::NoRoute => {
+                OutcomeClass::ClientError
+            }
             Self::UploadBroken => OutcomeClass::ClientAborted,
             Self::Exhausted(_) => OutcomeClass::ProxyFault,
             Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy => {
@@ -75,5 +91,18 @@ impl ProxyError {
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
             Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }
+    }
+
+    /// Whether it is the last answer of its connection: what else the client sends on it may not be
+    /// what it seems.
+    pub(crate) const fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(_)
+                | Self::BadHost
+                | Self::BadTarget
+                | Self::Tunnel
+                | Self::UploadBroken
+        )
     }
 }

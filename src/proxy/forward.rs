@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -104,11 +104,6 @@ async fn exchange(
         }
     };
     match answered {
-        // Nobody asks for an upgrade here, so there is nothing to switch to.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Unanswered {
-            error: ProxyError::Switched,
-            request: None,
-        }),
         Ok(response) => Ok(Answer {
             response,
             lease,
@@ -117,7 +112,10 @@ async fn exchange(
         Err(mut failed) => {
             let request = failed.take_message();
             let is_clients = progress.is_some_and(|progress| progress.broken.get());
-            let error = if is_clients {
+            let error = if let Some(refusal) = progress.and_then(|progress| progress.refusal.get())
+            {
+                ProxyError::Malformed(refusal)
+            } else if is_clients {
                 ProxyError::UploadBroken
             } else {
                 ProxyError::Broken(failed.into_error())

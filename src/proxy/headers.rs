@@ -8,16 +8,17 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
 use crate::domain::matcher::address::AddressMatcher;
-use crate::proxy::connection::{Client, Scheme};
+use crate::proxy::client::{Client, Scheme};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -34,8 +35,12 @@ pub(crate) fn remove_forged(
     guarded: impl Fn(&str) -> bool,
 ) {
     let is_forged = |name: &str| {
-        let is_of_others =
-            || name.starts_with("x-forwarded-") || name == FORWARDED.as_str() || guarded(name);
+        let is_of_others = || {
+            name.starts_with("x-forwarded-")
+                || name == FORWARDED.as_str()
+                || name == X_REAL_IP.as_str()
+                || guarded(name)
+        };
         name.starts_with("serin-") || !is_trusted && is_of_others()
     };
     let is_removed = |name: &&HeaderName| match name.as_str() {
@@ -92,59 +97,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a request's target relative and its `Host` the one it asks for, as an origin wants it.
-///
-/// Returns the host as it goes upstream, or `None` where there is not exactly one.
-pub(crate) fn settle_host<B>(request: &mut Request<B>) -> Option<HeaderValue> {
-    let is_about_all = request.uri().path() == "*";
-    if is_about_all && request.method() != Method::OPTIONS {
-        return None;
-    }
-    if let Some(authority) = request.uri().authority() {
-        if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
-            return None;
-        }
-        let host = HeaderValue::from_str(authority.as_str()).ok()?;
-        let target = request.uri().path_and_query();
-        let target = target.map_or("/", |target| target.as_str());
-        let root = if target.starts_with('?') { "/" } else { "" };
-        *request.uri_mut() = format!("{root}{target}").parse::<Uri>().ok()?;
-        request.headers_mut().insert(header::HOST, host);
-    }
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let host = fields.next().filter(|host| is_host(host.as_bytes()))?;
-    fields.next().is_none().then(|| host.clone())
-}
-
-/// Whether a value is a name or an address, and perhaps a port: no user, no path, no list.
-fn is_host(value: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
-    let name_end = match value.iter().rposition(|byte| *byte == b']') {
-        Some(bracket) => bracket + 1,
-        None => value
-            .iter()
-            .position(|byte| *byte == b':')
-            .unwrap_or(value.len()),
-    };
-    let (name, port) = value.split_at(name_end);
-    let is_port = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    !name.is_empty() && name.iter().all(is_part) && is_port
-}
-
-/// The name in a `Host` value: without its port, without a final dot.
-pub(crate) fn host_name(host: &HeaderValue) -> &str {
-    let text = host.to_str().unwrap_or_default();
-    let name = match text.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => text,
-    };
-    name.strip_suffix('.').unwrap_or(name)
-}
-
 /// The address of the client behind trusted proxies.
 ///
 /// `X-Forwarded-For` is read from right to left: each entry was written by the peer to its right,
@@ -174,11 +126,29 @@ fn forwarded_ip(entry: &str) -> Option<IpAddr> {
     entry.parse().ok().or_else(with_port)
 }
 
+/// Makes one field of cookies that came in several, as HTTP/2 lets them (RFC 9113, section 8.2.3);
+/// nothing else understands them so.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(_)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
+    let mut cookies = first.as_bytes().to_vec();
+    for crumb in headers.get_all(header::COOKIE).iter().skip(1) {
+        cookies.extend_from_slice(b"; ");
+        cookies.extend_from_slice(crumb.as_bytes());
+    }
+    // Header values with a semicolon between them are one again.
+    if let Ok(cookies) = HeaderValue::try_from(cookies) {
+        headers.insert(header::COOKIE, cookies);
+    }
+}
+
 /// Says by what way a request came. What a trusted peer has said is kept and added to.
 pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
     let for_value = match joined(headers, &X_FORWARDED_FOR) {
-        Some(known) => append(&known, &client.ip_value),
-        None => client.ip_value.clone(),
+        Some(known) => append(&known, client.ip_value()),
+        None => client.ip_value().clone(),
     };
     headers.insert(X_FORWARDED_FOR, for_value);
     let element = forwarded_element(client, host);
@@ -215,7 +185,7 @@ fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     {
         return element.clone();
     }
-    let element = make_forwarded_element(client.ip, client.scheme, host);
+    let element = make_forwarded_element(client.ip(), client.scheme, host);
     *client.forwarded.borrow_mut() = Some((host.clone(), element.clone()));
     element
 }
@@ -373,54 +343,16 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_target_replaces_the_host() {
-        let mut request = Request::get("http://api.example.com:81/orders?x=1")
-            .header("host", "other.example.com")
-            .body(())
-            .unwrap();
-        let host = settle_host(&mut request).unwrap();
-        assert_eq!(request.uri(), "/orders?x=1");
-        assert_eq!(request.headers()["host"], "api.example.com:81");
-        assert_eq!(host_name(&host), "api.example.com");
-        assert_eq!(
-            host_name(&HeaderValue::from_static("[2001:db8::1]:80")),
-            "[2001:db8::1]"
-        );
-        assert_eq!(
-            host_name(&HeaderValue::from_static("example.com.")),
-            "example.com"
-        );
-    }
-
-    #[test]
-    fn a_request_names_exactly_one_host() {
-        let host = |fields: &[(&str, &str)], target: &str| {
-            let mut request = Request::get(target).body(()).unwrap();
-            *request.headers_mut() = map(fields);
-            settle_host(&mut request).map(|host| host.to_str().unwrap().to_owned())
-        };
-        for good in [
-            "a",
-            "a.example.com:8080",
-            "192.0.2.1",
-            "[2001:db8::1]:80",
-            "a_b",
-            "a:",
-        ] {
-            assert_eq!(host(&[("host", good)], "/").unwrap(), good);
+    fn crumbs_of_cookies_become_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        join_cookies(&mut headers);
+        let all: Vec<_> = headers.get_all("cookie").iter().collect();
+        assert_eq!(all, ["a=1; b=2; c=3; d=4"]);
+        for few in [&[][..], &[("cookie", "a=1")]] {
+            let mut headers = map(few);
+            join_cookies(&mut headers);
+            assert_eq!(headers, map(few));
         }
-        for bad in [
-            "", "a b", "u@h", "a/b", "a,b", "a:80x", "a:1:2", "a#b", "[::1]x",
-        ] {
-            assert_eq!(host(&[("host", bad)], "/"), None, "{bad}");
-        }
-        assert_eq!(host(&[], "/"), None);
-        assert_eq!(host(&[("host", "a"), ("host", "a")], "/"), None);
-        assert_eq!(host(&[("host", "a")], "http://user:secret@h/"), None);
-        assert_eq!(host(&[("host", "a")], "ftp://h/x"), None);
-        assert_eq!(host(&[("host", "a")], "h:80"), None);
-        assert_eq!(host(&[("host", "a")], "*"), None);
-        assert_eq!(host(&[("host", "a")], "http://h?q").unwrap(), "h");
     }
 
     #[test]

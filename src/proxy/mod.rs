@@ -9,6 +9,7 @@
 //! connections may fall unevenly on the workers.
 
 mod balance;
+mod client;
 mod connection;
 mod download;
 mod error;
@@ -17,14 +18,17 @@ mod forward;
 pub mod framing;
 mod headers;
 mod identity;
+mod interim;
 mod listener;
 mod observe;
 mod resolve;
 mod respond;
 mod service;
 mod stream;
+mod target;
 mod tls;
 mod trace;
+mod upgrade;
 mod upload;
 mod upstream;
 mod view;

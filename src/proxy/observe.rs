@@ -14,7 +14,7 @@ use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass};
 use crate::domain::ids::{FlagIndex, RouteIndex};
-use crate::proxy::connection::Client;
+use crate::proxy::client::Client;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
 use crate::proxy::waiting::{Ticket, Waiting};
@@ -175,6 +175,15 @@ impl Observation {
         }
     }
 
+    /// Counts a request whose answer has begun and has no end that could be waited for: a switch to
+    /// another protocol, a stream of events. Whether the backend breaks it is seen later.
+    pub(crate) fn opened(&mut self) {
+        // It will be as long as it lasts.
+        self.look.bytes = None;
+        let class = self.status.map(OutcomeClass::of_status);
+        self.count(class.unwrap_or_default());
+    }
+
     /// Counts a request that Serin answered itself.
     pub(crate) fn answered(mut self, status: StatusCode, class: OutcomeClass) {
         self.status = Some(status);
@@ -183,13 +192,23 @@ impl Observation {
 
     /// Counts a request whose answer came to its end.
     pub(crate) fn completed(mut self) {
+        if self.is_counted {
+            return;
+        }
         let class = self.status.map(OutcomeClass::of_status);
         self.count(class.unwrap_or(OutcomeClass::ProxyFault));
     }
 
     /// Counts a request whose answer was cut off.
     pub(crate) fn cut(mut self, class: OutcomeClass) {
-        self.count(class);
+        if !self.is_counted {
+            self.count(class);
+        } else if let OutcomeClass::BackendFailure(_) = class {
+            // It was counted as what it began as; that it did not go on is the backend's failure as well.
+            self.look = Look::default();
+            self.head_latency = None;
+            self.count_in_arm(class);
+        }
     }
 
     /// Says since when the rest of the answer is waited for, if it is.
@@ -243,6 +262,10 @@ impl Observation {
         let codes = self.view.meters().codes(self.route, decision);
         codes.record(status);
         self.stop_waiting();
+        self.count_in_arm(class);
+    }
+
+    fn count_in_arm(&self, class: OutcomeClass) {
         if let (Some(arm), Some((flag, decision))) = (self.arm(), self.flag) {
             let mut outcome = Outcome {
                 class,

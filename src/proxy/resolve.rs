@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Version, header};
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
@@ -14,8 +14,9 @@ use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
-use crate::proxy::headers;
+use crate::proxy::framing::Refusal;
 use crate::proxy::identity::{Identity, Peer, identify};
+use crate::proxy::{headers, target};
 
 /// What a decision needs besides the request and the snapshot.
 pub(crate) trait Surroundings {
@@ -55,11 +56,23 @@ pub(crate) fn locate<B>(
     let is_trusted = routing.trusted.contains(peer);
     let guarded = |name: &str| is_guarded(routing, name);
     headers::remove_forged(request.headers_mut(), is_trusted, guarded);
+    if request.version() == Version::HTTP_2 {
+        headers::join_cookies(request.headers_mut());
+        if request
+            .headers()
+            .get_all(header::CONTENT_LENGTH)
+            .iter()
+            .count()
+            > 1
+        {
+            return Err(ProxyError::Malformed(Refusal::BadLength));
+        }
+    }
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Tunnel);
     }
-    let host = headers::settle_host(request).ok_or(ProxyError::BadHost)?;
-    let (name, path) = (headers::host_name(&host), routed_path(request));
+    let host = target::settle(request)?;
+    let (name, path) = (target::host_name(&host), routed_path(request));
     let found = routing
         .routes
         .find(name, request.method(), path, request.headers());
@@ -87,7 +100,7 @@ pub(crate) fn facts<'a, B>(
 ) -> RequestFacts<'a> {
     RequestFacts {
         method: request.method(),
-        host: headers::host_name(&located.host),
+        host: target::host_name(&located.host),
         path: routed_path(request),
         headers: request.headers(),
         client_ip,

@@ -31,7 +31,7 @@ pub(crate) fn problem(
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if matches!(error, ProxyError::UploadBroken) {
+    if error.ends_connection() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(id) = request_id {

@@ -1,24 +1,29 @@
 //! What happens to a request, phase by phase.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
 
-use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::{Body, Incoming};
 
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
-use crate::proxy::connection::Client;
+use crate::proxy::client::{Client, Switch};
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Unanswered, forward};
 use crate::proxy::headers::{self, SERIN_FLAGS};
+use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Destination, decide, locate};
+use crate::proxy::upgrade::Tunnel;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{respond, trace};
+use crate::proxy::{respond, trace, upgrade};
 use crate::runtime::inbox::Message;
 
 /// A request on its way, with what is known of its body.
@@ -37,15 +42,30 @@ struct Received {
 pub(crate) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let asks_for_switch = request.headers().contains_key(header::UPGRADE);
+    let response = answer(worker, Rc::clone(&client), request).await;
+    if asks_for_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        client.switch.set(Switch::Stay);
+    }
+    response
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let view = worker.view();
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
     let routing = view.routing();
-    let located = match locate(routing, client.ip, &mut request) {
+    let located = match locate(routing, client.ip(), &mut request) {
         Ok(located) => located,
         Err(error) => {
+            // It may stand in for one that was not let in.
+            let error = client.refusal.get().map_or(error, ProxyError::Malformed);
             observation.answered(error.status(), error.class());
             return respond::problem(&error, None);
         }
@@ -57,26 +77,63 @@ pub(crate) async fn handle(
     }
     let flag = destination.flag.map(|(flag, _)| flag);
     let host = &located.host;
+    let wish = upgrade::wish(&request);
+    let interim = listen(&client, &mut request).await;
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
+    if let Some(protocol) = &wish {
+        upgrade::put(request.headers_mut(), protocol.clone());
+    }
     let (parts, body) = request.into_parts();
-    let (upload, progress) = Upload::new(body);
+    let (upload, progress) = Upload::new(body, interim);
     let timeouts = &routing.backend(destination.backend).timeouts;
     observation.sent(&parts.method, progress.clone(), timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
         progress,
     };
-    match send(&worker, &view, &destination, parcel, &mut observation).await {
-        Ok(received) => {
+    let sent = send(&worker, &view, &destination, parcel, &mut observation).await;
+    if !client.is_flushed.get()
+        && let Some(interim) = client.interim.get()
+    {
+        // The answer goes out right behind what is still to be written.
+        interim.take();
+    }
+    match sent {
+        Ok(received) if received.answer.response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             let is_last = worker.is_stopping();
             pass_back(received, observation, destination.set_cookie, is_last)
         }
-        Err(error) => {
-            tracing::debug!(client = %client.ip, %error, "request not answered by a backend");
+        Ok(received) if wish.is_some() => switch(received, observation, &client),
+        unanswered => {
+            let error = unanswered.err().unwrap_or(ProxyError::Switched);
+            tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
             observation.answered(error.status(), error.class());
             respond::problem(&error, Some(&request_id))
         }
     }
+}
+
+/// Has the client told what its backend says before it answers, where that can be told. Returns what
+/// knows whether the body is wanted, if the client waits for that word.
+async fn listen(client: &Client, request: &mut Request<Incoming>) -> Option<Arc<Interim>> {
+    if request.version() != Version::HTTP_11 {
+        if request.version() == Version::HTTP_10 {
+            request.headers_mut().remove(header::EXPECT);
+        }
+        return None;
+    }
+    if client.interim.get().is_none() {
+        let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let _ = client.interim.set(Arc::new(Interim::new(writer)));
+    }
+    let interim = client.interim.get()?;
+    let expects_continue = !request.body().is_end_stream()
+        && request
+            .headers()
+            .get(header::EXPECT)
+            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    interim.listen(request, expects_continue);
+    expects_continue.then(|| Arc::clone(interim))
 }
 
 /// Makes a request's head the one that a backend is to see; returns the request's id.
@@ -96,7 +153,7 @@ fn prepare(
     }
     headers::set_forwarding(fields, client, host);
     headers::add_via(fields, version);
-    let is_trusted = routing.trusted.contains(client.ip);
+    let is_trusted = routing.trusted.contains(client.ip());
     worker.with_random(|random| {
         trace::set_traceparent(fields, random);
         trace::set_request_id(fields, is_trusted, random)
@@ -163,6 +220,9 @@ fn pass_back(
         timeouts,
     } = answer;
     observation.head(response.status(), response.headers());
+    if is_stream_of_events(response.headers()) {
+        observation.opened();
+    }
     let (mut parts, body) = response.into_parts();
     // The server side knows what the client speaks.
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
@@ -177,4 +237,42 @@ fn pass_back(
     }
     let body = ResponseBody::download(body, progress, timeouts.idle, observation, lease);
     Response::from_parts(parts, body)
+}
+
+/// Whether an answer goes on for as long as there is news.
+fn is_stream_of_events(fields: &HeaderMap) -> bool {
+    let media_type = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    media_type.is_some_and(|text| {
+        let kind = text.split(|byte| *byte == b';').next().unwrap_or(text);
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// Tells a client that the protocol is switched, and has its bytes go to the backend once it is told.
+fn switch(
+    received: Received,
+    mut observation: Observation,
+    client: &Client,
+) -> Response<ResponseBody> {
+    let Answer {
+        mut response,
+        lease,
+        ..
+    } = received.answer;
+    observation.head(response.status(), response.headers());
+    observation.opened();
+    let upstream = hyper::upgrade::on(&mut response);
+    let (mut parts, _) = response.into_parts();
+    let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
+    let fields = &mut parts.headers;
+    let protocol = fields.get(header::UPGRADE).cloned();
+    headers::remove_hop_by_hop(fields);
+    fields.remove(header::CONTENT_LENGTH);
+    headers::add_via(fields, came_in);
+    if let Some(protocol) = protocol {
+        upgrade::put(fields, protocol);
+    }
+    let tunnel = Tunnel::new(upstream, observation, lease);
+    client.tunnel.replace(Some(tunnel));
+    Response::from_parts(parts, ResponseBody::empty())
 }

@@ -4,16 +4,27 @@
 //! Only the latter is the backend's fault, so the body tells which it is.
 
 use std::cell::Cell;
+use std::error::Error;
+use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::proxy::framing::Refusal;
+use crate::proxy::interim::Interim;
 use crate::runtime::clock;
+
+/// How long a backend may take to ask for a body that the client keeps back until then. As long as
+/// curl waits before it sends it all the same.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// How far an upload has come.
 #[derive(Debug)]
@@ -26,6 +37,8 @@ pub(crate) struct UploadProgress {
     pub(crate) ended: Cell<bool>,
     /// Whether the client broke off.
     pub(crate) broken: Cell<bool>,
+    /// Why it broke off, if it sent something that is no body.
+    pub(crate) refusal: Cell<Option<Refusal>>,
 }
 
 impl UploadProgress {
@@ -51,23 +64,54 @@ impl UploadProgress {
 pub(crate) struct Upload {
     body: Incoming,
     progress: Option<Rc<UploadProgress>>,
+    /// For a client that sends its body only when it is told to.
+    patience: Option<Box<Patience>>,
+}
+
+/// Waits for the backend's word that the body is wanted, for which the client waits.
+#[derive(Debug)]
+struct Patience {
+    interim: Arc<Interim>,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(interim: Arc<Interim>) -> Self {
+        let end = Box::pin(sleep_until(clock::monotonic() + CONTINUE_WAIT));
+        Self { interim, end }
+    }
+
+    /// Whether the backend has said the word, or has had its time for it.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.interim.is_body_wanted() {
+            return Poll::Ready(());
+        }
+        self.end.as_mut().poll(cx)
+    }
 }
 
 impl Upload {
-    /// Wraps a body; the progress is there only if there is a body to send.
-    pub(crate) fn new(body: Incoming) -> (Self, Option<Rc<UploadProgress>>) {
+    /// Wraps a body; the progress is there only if there is a body to send. With `interim` it is not
+    /// touched before the backend has asked for it or has had its time to: touching it is what has the
+    /// client told to send it.
+    pub(crate) fn new(
+        body: Incoming,
+        interim: Option<Arc<Interim>>,
+    ) -> (Self, Option<Rc<UploadProgress>>) {
         let progress = (!body.is_end_stream()).then(|| {
             Rc::new(UploadProgress {
                 moved: Cell::new(clock::monotonic()),
                 awaits_client: Cell::new(false),
                 ended: Cell::new(false),
                 broken: Cell::new(false),
+                refusal: Cell::new(None),
             })
         });
         (
             Self {
                 body,
                 progress: progress.clone(),
+                patience: interim.map(|interim| Box::new(Patience::new(interim))),
             },
             progress,
         )
@@ -82,6 +126,10 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(patience) = &mut self.patience {
+            ready!(patience.poll_over(cx));
+            self.patience = None;
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(progress) = &self.progress {
             progress.awaits_client.set(polled.is_pending());
@@ -91,7 +139,10 @@ impl Body for Upload {
                     progress.moved.set(clock::monotonic());
                     progress.ended.set(self.body.is_end_stream());
                 }
-                Poll::Ready(Some(Err(_))) => progress.broken.set(true),
+                Poll::Ready(Some(Err(error))) => {
+                    progress.broken.set(true);
+                    progress.refusal.set(refusal(error));
+                }
                 Poll::Ready(None) => progress.ended.set(true),
             }
         }
@@ -105,4 +156,14 @@ impl Body for Upload {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Why a body is none, where it was sent and is malformed.
+fn refusal(error: &hyper::Error) -> Option<Refusal> {
+    let cause = error.source()?.downcast_ref::<io::Error>()?;
+    let is_malformed = matches!(
+        cause.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+    );
+    is_malformed.then_some(Refusal::BadChunk)
 }

@@ -1,239 +1,27 @@
-//! One client's connection: its HTTP/1 exchange, and what is remembered of it.
-//!
-//! There is no timer per connection. The worker looks at all its connections once a second; each
-//! says what is to become of it ([`Client::due`]), and a look costs nothing on the way of a
-//! request.
+//! One client's connection, from its first byte to its last: the handshake where there is one, then
+//! HTTP/1 or HTTP/2, whichever the client speaks, then whatever a request has switched to.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+mod http1;
+mod http2;
+
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
-use crate::proxy::identity::Peer;
+use crate::proxy::client::Client;
 use crate::proxy::identity::certificate::ClientCertificate;
-use crate::proxy::service;
 use crate::proxy::stream::ClientStream;
-use crate::proxy::tls::{HandshakeError, TlsTerms, shake_hands};
-use crate::proxy::worker::{HOUSEKEEPING, Worker};
+use crate::proxy::stream::guarded::Guarded;
+use crate::proxy::tls::{HTTP2, HandshakeError, TlsTerms, shake_hands};
+use crate::proxy::worker::Worker;
 use crate::runtime::clock;
-
-/// How long a connection may lie unused, or take to send a head.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// How long a connection that is to close may take to send what it still holds.
-const LINGER: Duration = Duration::from_secs(5);
-
-/// The most bytes in the head of a request.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-
-/// What a connection is told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
-    /// Go on.
-    Serve,
-    /// Let the request under way end, if there is one, and close.
-    Close,
-    /// Close at once.
-    Cut,
-}
-
-/// What a client's connection is spoken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// The bare socket.
-    Http,
-    /// TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The word for it, as in a URL.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-/// A client's connection.
-pub(crate) struct Client {
-    /// The address at the other end, an IPv4 one as such.
-    pub(crate) ip: IpAddr,
-    /// The same as header value.
-    pub(crate) ip_value: HeaderValue,
-    /// What it is spoken on.
-    pub(crate) scheme: Scheme,
-    /// What the client has shown of itself in the handshake.
-    certificate: OnceCell<Box<ClientCertificate>>,
-    /// The last `Forwarded` value made for this client, with the host it was made for.
-    pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
-    /// Requests that are not answered to their end.
-    in_flight: Cell<usize>,
-    /// When the last request ended, or the connection began, to the worker's second.
-    last_used: Cell<Instant>,
-    /// Since when the client has taken nothing of what it was sent, if something waits for it.
-    not_taking_since: Cell<Option<Instant>>,
-    /// How long it may take nothing.
-    take_limit: Cell<Duration>,
-    /// When the connection was first served; it may have waited for that.
-    began: Cell<Option<Instant>>,
-    order: Cell<Order>,
-    /// When it was told to close.
-    closing_since: Cell<Option<Instant>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Client {
-    pub(crate) fn new(peer: SocketAddr, scheme: Scheme, now: Instant) -> Self {
-        let ip = peer.ip().to_canonical();
-        // An address in digits is always a header value.
-        let ip_value = HeaderValue::from_str(&ip.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self {
-            ip,
-            ip_value,
-            scheme,
-            certificate: OnceCell::new(),
-            forwarded: RefCell::default(),
-            in_flight: Cell::new(0),
-            last_used: Cell::new(now),
-            not_taking_since: Cell::new(None),
-            take_limit: Cell::new(IDLE_TIMEOUT),
-            began: Cell::new(None),
-            order: Cell::new(Order::Serve),
-            closing_since: Cell::new(None),
-            waker: RefCell::default(),
-        }
-    }
-
-    /// Says that the connection is served from `now` on.
-    fn begin(&self, now: Instant) {
-        self.began.set(Some(now));
-        self.last_used.set(now);
-    }
-
-    /// Who is at the other end.
-    pub(crate) fn peer(&self) -> Peer<'_> {
-        Peer {
-            ip: self.ip,
-            certificate: self.certificate.get().map(|shown| &**shown),
-        }
-    }
-
-    pub(crate) fn begin_request(&self) {
-        self.in_flight.set(self.in_flight.get() + 1);
-    }
-
-    pub(crate) fn end_request(&self, now: Instant) {
-        self.in_flight.set(self.in_flight.get() - 1);
-        self.last_used.set(now);
-    }
-
-    /// Says how long the client may take nothing of an answer.
-    pub(crate) fn must_take_within(&self, limit: Duration) {
-        self.take_limit.set(limit);
-    }
-
-    /// Says that the client has taken some of what it was sent.
-    pub(crate) fn has_taken(&self, now: Instant) {
-        if self.not_taking_since.take().is_some() {
-            self.last_used.set(now);
-        }
-    }
-
-    /// Says that what the client is sent has to wait until it takes some.
-    pub(crate) fn is_not_taking(&self, now: Instant) {
-        if self.not_taking_since.get().is_none() {
-            self.not_taking_since.set(Some(now));
-        }
-    }
-
-    /// Whether the connection has been served for at least so long at `now`.
-    pub(crate) fn has_been_served_for(&self, span: Duration, now: Instant) -> bool {
-        self.began.get().is_some_and(|began| now - began >= span)
-    }
-
-    /// What is to become of the connection, seen at `now`. Times are told to the second, so a
-    /// second more is granted.
-    fn due(&self, now: Instant) -> Order {
-        let is_over = |since: Instant, limit: Duration| now - since > limit + HOUSEKEEPING;
-        if let Some(since) = self.not_taking_since.get() {
-            if is_over(since, self.take_limit.get()) {
-                Order::Cut
-            } else {
-                Order::Serve
-            }
-        } else if self.in_flight.get() > 0 {
-            Order::Serve
-        } else if let Some(since) = self.closing_since.get()
-            && is_over(since.max(self.last_used.get()), LINGER)
-        {
-            Order::Cut
-        } else if is_over(self.last_used.get(), IDLE_TIMEOUT) {
-            Order::Close
-        } else {
-            Order::Serve
-        }
-    }
-
-    /// Looks whether the connection is overdue, and tells it so.
-    pub(crate) fn look(&self, now: Instant) {
-        self.tell(self.due(now), now);
-    }
-
-    /// Tells the connection what to do; it is never told less than before.
-    pub(crate) fn tell(&self, order: Order, now: Instant) {
-        if order <= self.order.get() {
-            return;
-        }
-        self.order.set(order);
-        self.closing_since
-            .set(self.closing_since.get().or(Some(now)));
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Has whoever works with the connection woken when it is told something.
-    fn wake_when_told(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        let is_known = |known: &Waker| known.will_wake(cx.waker());
-        if !waker.as_ref().is_some_and(is_known) {
-            *waker = Some(cx.waker().clone());
-        }
-    }
-
-    /// Waits until the connection is told to close.
-    async fn told_to_close(&self) {
-        let told = |cx: &mut Context<'_>| {
-            if self.order.get() >= Order::Close {
-                return Poll::Ready(());
-            }
-            self.wake_when_told(cx);
-            Poll::Pending
-        };
-        poll_fn(told).await;
-    }
-}
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) {
     client.begin(clock::monotonic());
     let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
-    exchange(stream, client, worker).await;
+    let stream = Guarded::http1(stream, Rc::clone(&client));
+    http1::exchange(stream, client, worker).await;
 }
 
 /// The same for one that begins with a handshake. Until that is done, nothing is known of the
@@ -254,56 +42,25 @@ pub(crate) async fn serve_tls(
     match result {
         Ok(stream) => {
             counters.completed.add(1);
-            if let Some([own, ..]) = stream.get_ref().1.peer_certificates() {
-                client
-                    .certificate
-                    .get_or_init(|| Box::new(ClientCertificate::read(own)));
+            let session = stream.get_ref().1;
+            if let Some([own, ..]) = session.peer_certificates() {
+                client.has_shown(ClientCertificate::read(own));
             }
             client.begin(clock::monotonic());
-            exchange(stream, client, worker).await;
+            if session.alpn_protocol() == Some(HTTP2) {
+                let stream = Guarded::http2(stream, Rc::clone(&client));
+                http2::exchange(stream, client, worker).await;
+            } else {
+                let stream = Guarded::http1(stream, Rc::clone(&client));
+                http1::exchange(stream, client, worker).await;
+            }
         }
         Err(error) => {
             match &error {
                 HandshakeError::TimedOut(_) => counters.timed_out.add(1),
                 HandshakeError::Failed(_) => counters.failed.add(1),
             }
-            tracing::debug!(client = %client.ip, %error, "handshake failed");
+            tracing::debug!(client = %client.ip(), %error, "handshake failed");
         }
-    }
-}
-
-/// Answers the requests that come by a stream until it ends.
-async fn exchange<S>(stream: S, client: Rc<Client>, worker: Rc<Worker>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let handle = service_fn(|request| {
-        let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
-        async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
-    });
-    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
-    // makes it keep them on the heap.
-    let connection = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), handle);
-    let mut connection = pin!(connection);
-    let mut is_closing = false;
-    let served = poll_fn(|cx| {
-        if client.order.get() == Order::Cut {
-            return Poll::Ready(Ok(()));
-        }
-        if client.order.get() == Order::Close && !is_closing {
-            is_closing = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        let polled = connection.as_mut().poll(cx);
-        if polled.is_pending() {
-            client.wake_when_told(cx);
-        }
-        polled
-    });
-    if let Err(error) = served.await {
-        tracing::debug!(client = %client.ip, %error, "connection of a client ended");
     }
 }

@@ -3,6 +3,8 @@
 //! Only the socket knows: an answer is through with us long before its last bytes have left, and
 //! a client that reads slowly looks, from further up, just like one that does not read at all.
 
+pub(crate) mod guarded;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +13,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::proxy::connection::Client;
+use crate::proxy::client::Client;
 use crate::proxy::worker::Worker;
 
 /// A socket, and whose it is.

@@ -29,8 +29,12 @@ use crate::config::tls::{ClientAuthorities, Demand, ListenerTls, TlsVersion};
 use crate::proxy::tls::certificates::CertificatesByName;
 use crate::runtime::snapshot::SnapshotReader;
 
-/// What is spoken over TLS. A client that offers protocols, but not this one, is told so.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// HTTP/2 as it is called in a handshake.
+pub(crate) const HTTP2: &[u8] = b"h2";
+
+/// What is spoken over TLS, in the order of preference. A client that offers protocols, but none of
+/// these, is told so.
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 
 /// The versions that may be spoken, newest first.
 static VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];

@@ -159,7 +159,7 @@ async fn handshake(stream: TcpStream, open: OpenConnection) -> hyper::Result<Con
     // makes it keep them on the heap.
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = spawn_local(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to a backend ended");
         }
         drop(open);

@@ -1,0 +1,276 @@
+//! What is remembered of a client's connection.
+//!
+//! There is no timer per connection. The worker looks at all its connections once a second; each
+//! says what is to become of it ([`Client::due`]), and a look costs nothing on the way of a
+//! request.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::proxy::framing::Refusal;
+use crate::proxy::identity::Peer;
+use crate::proxy::identity::certificate::ClientCertificate;
+use crate::proxy::interim::Interim;
+use crate::proxy::upgrade::Tunnel;
+use crate::proxy::worker::HOUSEKEEPING;
+
+/// How long a connection may lie unused, or take to send a head.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a connection that is to close may take to send what it still holds.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a connection is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Go on.
+    Serve,
+    /// Let the request under way end, if there is one, and close.
+    Close,
+    /// Close at once.
+    Cut,
+}
+
+/// What a client's connection is spoken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// The bare socket.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The word for it, as in a URL.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What becomes of a request for another protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Switch {
+    /// That is not known yet.
+    #[default]
+    Undecided,
+    /// HTTP goes on.
+    Stay,
+}
+
+/// The address at the other end.
+struct Address {
+    ip: IpAddr,
+    /// The same as header value.
+    value: HeaderValue,
+}
+
+impl Address {
+    fn new(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        // An address in digits is always a header value.
+        let value = HeaderValue::from_str(&ip.to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { ip, value }
+    }
+}
+
+/// A client's connection.
+pub(crate) struct Client {
+    address: Address,
+    /// What it is spoken on.
+    pub(crate) scheme: Scheme,
+    /// What the client has shown of itself in the handshake.
+    certificate: OnceCell<Box<ClientCertificate>>,
+    /// The last `Forwarded` value made for this client, with the host it was made for.
+    pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// Why a request was not let in, as the last one of the connection.
+    pub(crate) refusal: Cell<Option<Refusal>>,
+    /// Whether what was taken for HTTP/1 turned out to be HTTP/2.
+    pub(crate) speaks_http2: Cell<bool>,
+    /// What becomes of the request for another protocol that was let in last.
+    pub(crate) switch: Cell<Switch>,
+    /// Where the bytes go after a switch.
+    pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    /// Answers that come before the answer, where they can be passed on.
+    pub(crate) interim: OnceCell<Arc<Interim>>,
+    /// Whether all that was written to an HTTP/1 connection has left.
+    pub(crate) is_flushed: Cell<bool>,
+    /// Requests that are not answered to their end.
+    in_flight: Cell<usize>,
+    /// When the last request ended, or the connection began, to the worker's second.
+    last_used: Cell<Instant>,
+    /// Since when the client has taken nothing of what it was sent, if something waits for it.
+    not_taking_since: Cell<Option<Instant>>,
+    /// How long it may take nothing.
+    take_limit: Cell<Duration>,
+    /// When the connection was first served; it may have waited for that.
+    began: Cell<Option<Instant>>,
+    order: Cell<Order>,
+    /// When it was told to close.
+    closing_since: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Client {
+    pub(crate) fn new(peer: SocketAddr, scheme: Scheme, now: Instant) -> Self {
+        Self {
+            address: Address::new(peer.ip()),
+            scheme,
+            certificate: OnceCell::new(),
+            forwarded: RefCell::default(),
+            refusal: Cell::default(),
+            speaks_http2: Cell::default(),
+            switch: Cell::default(),
+            tunnel: RefCell::default(),
+            interim: OnceCell::new(),
+            is_flushed: Cell::new(true),
+            in_flight: Cell::new(0),
+            last_used: Cell::new(now),
+            not_taking_since: Cell::new(None),
+            take_limit: Cell::new(IDLE_TIMEOUT),
+            began: Cell::new(None),
+            order: Cell::new(Order::Serve),
+            closing_since: Cell::new(None),
+            waker: RefCell::default(),
+        }
+    }
+
+    /// Says that the connection is served from `now` on.
+    pub(crate) fn begin(&self, now: Instant) {
+        self.began.set(Some(now));
+        self.last_used.set(now);
+    }
+
+    /// The address at the other end, an IPv4 one as such.
+    pub(crate) const fn ip(&self) -> IpAddr {
+        self.address.ip
+    }
+
+    /// The same as header value.
+    pub(crate) const fn ip_value(&self) -> &HeaderValue {
+        &self.address.value
+    }
+
+    /// Takes note of what the client has shown of itself.
+    pub(crate) fn has_shown(&self, certificate: ClientCertificate) {
+        self.certificate.get_or_init(|| Box::new(certificate));
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer {
+            ip: self.ip(),
+            certificate: self.certificate.get().map(|shown| &**shown),
+        }
+    }
+
+    pub(crate) fn begin_request(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    pub(crate) fn end_request(&self, now: Instant) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.last_used.set(now);
+    }
+
+    /// Says how long the client may take nothing of an answer.
+    pub(crate) fn must_take_within(&self, limit: Duration) {
+        self.take_limit.set(limit);
+    }
+
+    /// Says that the client has taken some of what it was sent.
+    pub(crate) fn has_taken(&self, now: Instant) {
+        if self.not_taking_since.take().is_some() {
+            self.last_used.set(now);
+        }
+    }
+
+    /// Says that what the client is sent has to wait until it takes some.
+    pub(crate) fn is_not_taking(&self, now: Instant) {
+        if self.not_taking_since.get().is_none() {
+            self.not_taking_since.set(Some(now));
+        }
+    }
+
+    /// Whether the connection has been served for at least so long at `now`.
+    pub(crate) fn has_been_served_for(&self, span: Duration, now: Instant) -> bool {
+        self.began.get().is_some_and(|began| now - began >= span)
+    }
+
+    /// What is to become of the connection, seen at `now`. Times are told to the second, so a
+    /// second more is granted.
+    fn due(&self, now: Instant) -> Order {
+        let is_over = |since: Instant, limit: Duration| now - since > limit + HOUSEKEEPING;
+        if let Some(since) = self.not_taking_since.get() {
+            if is_over(since, self.take_limit.get()) {
+                Order::Cut
+            } else {
+                Order::Serve
+            }
+        } else if self.in_flight.get() > 0 {
+            Order::Serve
+        } else if let Some(since) = self.closing_since.get()
+            && is_over(since.max(self.last_used.get()), LINGER)
+        {
+            Order::Cut
+        } else if is_over(self.last_used.get(), IDLE_TIMEOUT) {
+            Order::Close
+        } else {
+            Order::Serve
+        }
+    }
+
+    /// What it was told to do.
+    pub(crate) const fn order(&self) -> Order {
+        self.order.get()
+    }
+
+    /// Looks whether the connection is overdue, and tells it so.
+    pub(crate) fn look(&self, now: Instant) {
+        self.tell(self.due(now), now);
+    }
+
+    /// Tells the connection what to do; it is never told less than before.
+    pub(crate) fn tell(&self, order: Order, now: Instant) {
+        if order <= self.order.get() {
+            return;
+        }
+        self.order.set(order);
+        self.closing_since
+            .set(self.closing_since.get().or(Some(now)));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Has whoever works with the connection woken when it is told something.
+    pub(crate) fn wake_when_told(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        let is_known = |known: &Waker| known.will_wake(cx.waker());
+        if !waker.as_ref().is_some_and(is_known) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Waits until the connection is told to close.
+    pub(crate) async fn told_to_close(&self) {
+        let told = |cx: &mut Context<'_>| {
+            if self.order.get() >= Order::Close {
+                return Poll::Ready(());
+            }
+            self.wake_when_told(cx);
+            Poll::Pending
+        };
+        poll_fn(told).await;
+    }
+}

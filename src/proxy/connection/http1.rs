@@ -1,0 +1,81 @@
+//! Requests over HTTP/1.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::proxy::client::{Client, Order};
+use crate::proxy::connection::http2;
+use crate::proxy::framing::HEAD_BYTES_MAX;
+use crate::proxy::service;
+use crate::proxy::stream::guarded::Guarded;
+use crate::proxy::worker::Worker;
+
+/// How long a client that was refused may take to read why.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Answers the requests that come by a stream until it ends, in whatever it turns out to speak.
+pub(super) async fn exchange<S>(stream: Guarded<S>, client: Rc<Client>, worker: Rc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let handle = service_fn(|request| {
+        let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
+        async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
+    });
+    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
+    // makes it keep them on the heap.
+    let mut connection = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), handle);
+    let mut is_closing = false;
+    let served = poll_fn(|cx| {
+        if client.order() == Order::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        if client.order() == Order::Close && !is_closing {
+            is_closing = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let polled = Pin::new(&mut connection).poll(cx);
+        if polled.is_pending() {
+            if client.speaks_http2.get() {
+                return Poll::Ready(Ok(()));
+            }
+            client.wake_when_told(cx);
+        }
+        polled
+    });
+    if let Err(error) = served.await {
+        tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
+    }
+    if client.order() == Order::Cut {
+        return;
+    }
+    let tunnel = client.tunnel.take();
+    if tunnel.is_none() && !client.speaks_http2.get() && client.refusal.get().is_none() {
+        return;
+    }
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    // Boxed, so that a connection that stays with HTTP/1 takes no room for others.
+    if let Some(tunnel) = tunnel {
+        let stream = stream.into_raw(&parts.read_buf);
+        Box::pin(tunnel.run(stream, &client)).await;
+    } else if client.speaks_http2.get() {
+        Box::pin(http2::exchange(stream.into_http2(), client, worker)).await;
+    } else {
+        // It leaves when it likes.
+        let _ = timeout(LAST_WORD, stream.discard()).await;
+    }
+}

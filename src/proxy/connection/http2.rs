@@ -1,0 +1,92 @@
+//! Requests over HTTP/2.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use hyper::rt::Executor;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_local;
+
+use crate::proxy::client::{Client, Order};
+use crate::proxy::framing::HEAD_BYTES_MAX;
+use crate::proxy::service;
+use crate::proxy::stream::guarded::Guarded;
+use crate::proxy::worker::Worker;
+
+/// The most requests under way on one connection.
+const STREAMS_MAX: u32 = 128;
+
+/// How much of one request's body a client may send ahead of its backend, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same of all requests of a connection together.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The most bytes of an answer that wait to be sent, so that a client that takes its time holds up
+/// the backend.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The most header fields of a request, in bytes as HTTP/2 counts them: 32 more for each field than it
+/// has (RFC 9113, section 6.5.2).
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "32 KiB and some hundred fields"
+)]
+const HEAD_LIST_MAX: u32 = HEAD_BYTES_MAX as u32;
+
+/// Runs what a connection begins on the same thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F> Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+/// Answers the requests that come by a stream until it ends.
+pub(super) async fn exchange<S>(stream: Guarded<S>, client: Rc<Client>, worker: Rc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let handle = service_fn(|request| {
+        let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
+        async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
+    });
+    let connection = http2::Builder::new(LocalExecutor)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(HEAD_LIST_MAX)
+        .serve_connection(TokioIo::new(stream), handle);
+    let mut connection = pin!(connection);
+    let mut is_closing = false;
+    let served = poll_fn(|cx| {
+        if client.order() == Order::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        if client.order() == Order::Close && !is_closing {
+            is_closing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let polled = connection.as_mut().poll(cx);
+        if polled.is_pending() {
+            client.wake_when_told(cx);
+        }
+        polled
+    });
+    if let Err(error) = served.await {
+        tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
+    }
+}

@@ -1,0 +1,174 @@
+//! What a request asks for: one host, and a target on it.
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
+
+use crate::proxy::error::ProxyError;
+
+/// Makes a request's target relative and its `Host` the one it asks for, as an origin wants it.
+///
+/// A host in the target is the one that counts (RFC 9112, section 3.2.2). In HTTP/2 a `Host` beside it
+/// must be the same (RFC 9113, section 8.3.1). Returns the host as it goes upstream.
+///
+/// # Errors
+/// [`ProxyError::BadHost`] where there is not exactly one, [`ProxyError::BadTarget`] where the target is
+/// not one of a server.
+pub(crate) fn settle<B>(request: &mut Request<B>) -> Result<HeaderValue, ProxyError> {
+    let is_about_all = request.uri().path() == "*";
+    if is_about_all && request.method() != Method::OPTIONS {
+        return Err(ProxyError::BadTarget);
+    }
+    if let Some(authority) = request.uri().authority() {
+        if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
+            return Err(ProxyError::BadTarget);
+        }
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::BadHost)?;
+        if request.version() == Version::HTTP_2 && !agrees(request.headers(), &host) {
+            return Err(ProxyError::BadHost);
+        }
+        let relative = relative(request.uri()).ok_or(ProxyError::BadTarget)?;
+        *request.uri_mut() = relative;
+        request.headers_mut().insert(header::HOST, host);
+    } else if !is_about_all && !request.uri().path().starts_with('/') {
+        return Err(ProxyError::BadTarget);
+    }
+    let mut fields = request.headers().get_all(header::HOST).iter();
+    match (fields.next(), fields.next()) {
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(host.clone()),
+        _ => Err(ProxyError::BadHost),
+    }
+}
+
+/// Whether `Host`, where it is there, says the same.
+fn agrees(headers: &HeaderMap, host: &HeaderValue) -> bool {
+    let mut fields = headers.get_all(header::HOST).iter();
+    fields.all(|field| field.as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+}
+
+/// The part of a target that an origin is asked for.
+fn relative(uri: &Uri) -> Option<Uri> {
+    let target = uri.path_and_query();
+    let target = target.map_or("/", |target| target.as_str());
+    if target == "*" {
+        return Some(Uri::from_static("*"));
+    }
+    let root = if target.starts_with('?') { "/" } else { "" };
+    let relative = format!("{root}{target}");
+    relative.starts_with('/').then(|| relative.parse().ok())?
+}
+
+/// Whether a value is a name or an address, and perhaps a port: no user, no path, no list.
+fn is_host(value: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
+    let name_end = match value.iter().rposition(|byte| *byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => value
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(value.len()),
+    };
+    let (name, port) = value.split_at(name_end);
+    let has_good_port = match port {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    };
+    !name.is_empty() && name.iter().all(is_part) && has_good_port
+}
+
+/// Digits up to 65,535. None at all are the port of the scheme (RFC 3986, section 3.2.3).
+fn is_port(digits: &[u8]) -> bool {
+    let value = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u16>().ok();
+    digits.is_empty() || digits.iter().all(u8::is_ascii_digit) && value(digits).is_some()
+}
+
+/// The name in a `Host` value: without its port, without a final dot.
+pub(crate) fn host_name(host: &HeaderValue) -> &str {
+    let text = host.to_str().unwrap_or_default();
+    let name = match text.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => text,
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, hosts: &[&str]) -> Request<()> {
+        let mut request = Request::get(target).body(()).unwrap();
+        for host in hosts {
+            let host = HeaderValue::from_str(host).unwrap();
+            request.headers_mut().append(header::HOST, host);
+        }
+        request
+    }
+
+    fn host(target: &str, hosts: &[&str]) -> Option<String> {
+        let host = settle(&mut request(target, hosts)).ok()?;
+        Some(host.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn an_absolute_target_replaces_the_host() {
+        let mut request = request(
+            "http://api.example.com:81/orders?x=1",
+            &["other.example.com"],
+        );
+        let host = settle(&mut request).unwrap();
+        assert_eq!(request.uri(), "/orders?x=1");
+        assert_eq!(request.headers()["host"], "api.example.com:81");
+        assert_eq!(host_name(&host), "api.example.com");
+    }
+
+    #[test]
+    fn in_http_2_the_two_must_agree() {
+        let agrees = |target: &str, hosts: &[&str]| {
+            let mut request = request(target, hosts);
+            *request.version_mut() = Version::HTTP_2;
+            settle(&mut request).is_ok()
+        };
+        assert!(agrees("https://api.example.com/", &[]));
+        assert!(agrees("https://api.example.com/", &["API.example.com"]));
+        assert!(!agrees("https://api.example.com/", &["other.example.com"]));
+        assert!(!agrees(
+            "https://api.example.com/",
+            &["api.example.com", "other"]
+        ));
+        assert!(agrees("/", &["api.example.com"]));
+    }
+
+    #[test]
+    fn a_name_has_no_port_and_no_final_dot() {
+        let name = |host: &'static str| host_name(&HeaderValue::from_static(host)).to_owned();
+        assert_eq!(name("[2001:db8::1]:80"), "[2001:db8::1]");
+        assert_eq!(name("example.com."), "example.com");
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_host() {
+        for good in [
+            "a",
+            "a.example.com:8080",
+            "192.0.2.1",
+            "[2001:db8::1]:80",
+            "a_b",
+            "a:",
+            "a:65535",
+        ] {
+            assert_eq!(host("/", &[good]).unwrap(), good);
+        }
+        for bad in [
+            "", "a b", "u@h", "a/b", "a,b", "a:80x", "a:1:2", "a#b", "[::1]x", "a:65536", "a:+80",
+        ] {
+            assert_eq!(host("/", &[bad]), None, "{bad}");
+        }
+        assert_eq!(host("/", &[]), None);
+        assert_eq!(host("/", &["a", "a"]), None);
+        assert_eq!(host("http://user:secret@h/", &["a"]), None);
+        assert_eq!(host("ftp://h/x", &["a"]), None);
+        assert_eq!(host("h:80", &["a"]), None);
+        assert_eq!(host("*", &["a"]), None);
+        assert_eq!(host("http://h?q", &["a"]).unwrap(), "h");
+    }
+}

@@ -1,0 +1,242 @@
+//! WebSocket and every other protocol that a connection is switched to (RFC 9110, section 7.8).
+//!
+//! Bytes are passed on unread only after a backend has said 101 to a request that asked for it. Until
+//! then what a client sends behind such a request waits; it is a request of its own if the backend says
+//! anything else.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Version, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::evidence::{Failure, OutcomeClass};
+use crate::proxy::client::Client;
+use crate::proxy::observe::Observation;
+use crate::proxy::upstream::pool::Lease;
+use crate::runtime::clock;
+
+/// How long a tunnel may be without a byte in either direction.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// How many bytes are passed on at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// The protocol that a request asks to switch to, if it is one that is passed on.
+///
+/// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without it.
+pub(crate) fn wish<B>(request: &Request<B>) -> Option<HeaderValue> {
+    if request.version() != Version::HTTP_11 {
+        return None;
+    }
+    let fields = request.headers();
+    let mut protocols = fields.get_all(header::UPGRADE).iter();
+    let protocol = protocols.next()?;
+    let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case(b"h2c"));
+    let names_upgrade = |field| tokens(field).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+    let is_asked = fields.get_all(header::CONNECTION).iter().any(names_upgrade);
+    (is_asked && !is_h2c && protocols.next().is_none()).then(|| protocol.clone())
+}
+
+fn tokens(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let parts = field.as_bytes().split(|byte| *byte == b',');
+    parts.map(<[u8]>::trim_ascii)
+}
+
+/// Writes the wish, or that it is granted, into a head from which all of its kind was removed.
+pub(crate) fn put(fields: &mut HeaderMap, protocol: HeaderValue) {
+    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(header::UPGRADE, protocol);
+}
+
+/// What lies behind a client's connection after a switch.
+pub(crate) struct Tunnel {
+    upstream: OnUpgrade,
+    observation: Observation,
+    _lease: Lease,
+}
+
+impl Tunnel {
+    /// For a backend that has said 101; what is observed goes on to the end of the tunnel.
+    pub(crate) const fn new(upstream: OnUpgrade, observation: Observation, lease: Lease) -> Self {
+        Self {
+            upstream,
+            observation,
+            _lease: lease,
+        }
+    }
+
+    /// Passes bytes on until both sides have ended, one of them breaks, or none says anything for long.
+    pub(crate) async fn run<S>(self, client: S, whose: &Client)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let upstream = match self.upstream.await {
+            Ok(upstream) => TokioIo::new(upstream),
+            Err(error) => {
+                tracing::debug!(client = %whose.ip(), %error, "no tunnel");
+                self.observation
+                    .cut(OutcomeClass::BackendFailure(Failure::Reset));
+                return;
+            }
+        };
+        if let Err(Broken::Upstream(error)) = pass_on(client, upstream).await {
+            tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
+            self.observation
+                .cut(OutcomeClass::BackendFailure(Failure::CutBody));
+        }
+    }
+}
+
+/// Which side of a tunnel broke.
+enum Broken {
+    Client,
+    Upstream(io::Error),
+}
+
+/// Passes bytes on in both directions. A side that has said its last word may still listen.
+async fn pass_on<S>(mut client: S, mut upstream: TokioIo<Upgraded>) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let moved = Rc::new(Cell::new(clock::monotonic()));
+    let mut up = Direction::new(Rc::clone(&moved));
+    let mut down = Direction::new(Rc::clone(&moved));
+    let both = poll_fn(|cx| {
+        let up = up.poll(cx, &mut client, &mut upstream);
+        let up = up.map_err(|(side, error)| side.of_client(error))?;
+        let down = down.poll(cx, &mut upstream, &mut client);
+        let down = down.map_err(|(side, error)| side.of_upstream(error))?;
+        match (up, down) {
+            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    });
+    let idle = async {
+        loop {
+            let until = moved.get() + IDLE_MAX;
+            if clock::monotonic() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        result = both => result,
+        () = idle => Ok(()),
+    }
+}
+
+/// Where an error came up.
+#[derive(Clone, Copy)]
+enum Side {
+    From,
+    To,
+}
+
+impl Side {
+    /// Where bytes come from a client.
+    fn of_client(self, error: io::Error) -> Broken {
+        match self {
+            Self::From => Broken::Client,
+            Self::To => Broken::Upstream(error),
+        }
+    }
+
+    /// Where they come from a backend.
+    fn of_upstream(self, error: io::Error) -> Broken {
+        match self {
+            Self::From => Broken::Upstream(error),
+            Self::To => Broken::Client,
+        }
+    }
+}
+
+/// One direction of a tunnel. What the one side sent and the other does not take yet waits here, and
+/// nothing more is read meanwhile.
+struct Direction {
+    waiting: Vec<u8>,
+    place: Place,
+    moved: Rc<Cell<Instant>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Open,
+    /// The one side has ended, and the other is to be told.
+    Ending,
+    Ended,
+}
+
+impl Direction {
+    const fn new(moved: Rc<Cell<Instant>>) -> Self {
+        Self {
+            waiting: Vec::new(),
+            place: Place::Open,
+            moved,
+        }
+    }
+
+    fn poll<F, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut F,
+        to: &mut T,
+    ) -> Poll<Result<(), (Side, io::Error)>>
+    where
+        F: AsyncRead + Unpin,
+        T: AsyncWrite + Unpin,
+    {
+        let (mut from, mut to) = (Pin::new(from), Pin::new(to));
+        let mut piece = [0; PIECE_BYTES];
+        loop {
+            while !self.waiting.is_empty() {
+                let written = to.as_mut().poll_write(cx, &self.waiting);
+                let written = ready!(written).map_err(|error| (Side::To, error))?;
+                if written == 0 {
+                    return Poll::Ready(Err((Side::To, io::ErrorKind::WriteZero.into())));
+                }
+                self.moved.set(clock::monotonic());
+                self.waiting.drain(..written);
+            }
+            self.waiting = Vec::new();
+            match self.place {
+                Place::Open => {}
+                Place::Ending => {
+                    let shut = to.as_mut().poll_shutdown(cx);
+                    ready!(shut).map_err(|error| (Side::To, error))?;
+                    self.place = Place::Ended;
+                    return Poll::Ready(Ok(()));
+                }
+                Place::Ended => return Poll::Ready(Ok(())),
+            }
+            let mut into = ReadBuf::new(&mut piece);
+            match from.as_mut().poll_read(cx, &mut into) {
+                Poll::Ready(Ok(())) if into.filled().is_empty() => self.place = Place::Ending,
+                Poll::Ready(Ok(())) => self.waiting.extend_from_slice(into.filled()),
+                // TLS that ends without a word of its own ends all the same.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.place = Place::Ending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err((Side::From, error))),
+                Poll::Pending => {
+                    // What has been written is not to wait for more.
+                    let flushed = to.as_mut().poll_flush(cx);
+                    if let Poll::Ready(Err(error)) = flushed {
+                        return Poll::Ready(Err((Side::To, error)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
