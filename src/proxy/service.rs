@@ -45,7 +45,12 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let asks_for_switch = request.headers().contains_key(header::UPGRADE);
-    let response = answer(worker, Rc::clone(&client), request).await;
+    let wish = if asks_for_switch {
+        upgrade::wish(&request)
+    } else {
+        None
+    };
+    let response = answer(worker, Rc::clone(&client), request, wish).await;
     if asks_for_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         client.switch.set(Switch::Stay);
     }
@@ -56,6 +61,7 @@ async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
     mut request: Request<Incoming>,
+    wish: Option<HeaderValue>,
 ) -> Response<ResponseBody> {
     let view = worker.view();
     let mut observation =
@@ -77,7 +83,6 @@ async fn answer(
     }
     let flag = destination.flag.map(|(flag, _)| flag);
     let host = &located.host;
-    let wish = upgrade::wish(&request);
     let interim = listen(&client, &mut request).await;
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
     if let Some(protocol) = &wish {

@@ -137,6 +137,7 @@ impl<S> Guarded<S> {
                 self.end = Some(End::Left);
             }
             Some(Then::Refuse(Refusal::BadChunk)) => {
+                self.client.refusal.set(Some(Refusal::BadChunk));
                 self.held.truncate(self.ready);
                 self.end = Some(End::Broken(Refusal::BadChunk));
             }
