@@ -9,10 +9,10 @@ use jsonschema::Validator;
 
 use super::*;
 use crate::config::report::Report;
-use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
+use crate::config::text::{CookieName, EndpointUrl, Increase, NonEmpty, OwnHeader, Span};
+use crate::config::tls::TlsName;
 use crate::config::written::FromText;
 use crate::config::{reader, tree};
-use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
@@ -280,10 +280,11 @@ fn shapes_fit_what_is_read_and_few_other_texts() {
     shape_is_right::<CookieName>(&["uid", "a.b!"], &["a b", "a=b", ""]);
     shape_is_right::<Method>(&["M-SEARCH", "X_Y"], &["get", "A B", ""]);
     shape_is_right::<HostPattern>(&["[::1]", "a_b"], &["*", "*a.b", "a:80", "a/b", ""]);
-    shape_is_right::<Endpoint>(
-        &["HTTP://a/", "http://[::1]"],
-        &["a:80", "https://a", "http://a/b"],
+    shape_is_right::<EndpointUrl>(
+        &["HTTP://a/", "http://[::1]", "https://a"],
+        &["a:80", "ftp://a", "http://a/b"],
     );
+    shape_is_right::<TlsName>(&["a.b", "10.0.0.1", "::1"], &["", "a b", "a:1"]);
     shape_is_right::<NonEmpty>(&["a", " a\nb "], &["", " \n "]);
     shape_is_right::<FlagName>(&["a", "9.A-b_c"], &["", "-a", "a b", "ä"]);
     shape_is_right::<GroupName>(&[], &[&"x".repeat(64)]);
