@@ -1045,7 +1045,6 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "tls",
         "http3",
         "proxy_protocol",
         "limits",
@@ -1056,7 +1055,6 @@ fn each_key_of_the_design_is_named_once() {
         "app",
         "segment",
         "discover",
-        "protocol",
         "balance",
         "health",
         "outlier",
