@@ -76,22 +76,30 @@ async fn send(
     progress: Option<&UploadProgress>,
 ) -> Result<Answer, Unanswered> {
     let mut refusals = 0;
-    while let Some(lease) = pool.reuse() {
-        // One of the others is used up by the attempt.
-        refusals += usize::from(lease.is_shared());
+    loop {
+        let (lease, is_new) = match pool.reuse() {
+            Some(lease) => (lease, false),
+            None => match pool.connect().await {
+                Ok(lease) => (lease, true),
+                Err(error) => {
+                    let request = Some(request);
+                    return Err(Unanswered { error, request });
+                }
+            },
+        };
+        let may_repeat = if lease.is_shared() {
+            refusals += 1;
+            refusals <= REFUSALS_MAX
+        } else {
+            // A kept one is used up by the attempt, so there is an end to them.
+            !is_new
+        };
         match exchange(pool, lease, request, progress).await {
             Err(Unanswered {
                 request: Some(unsent),
                 ..
-            }) if refusals <= REFUSALS_MAX => request = unsent,
+            }) if may_repeat => request = unsent,
             done => return done,
-        }
-    }
-    match pool.connect().await {
-        Ok(lease) => exchange(pool, lease, request, progress).await,
-        Err(error) => {
-            let request = Some(request);
-            Err(Unanswered { error, request })
         }
     }
 }

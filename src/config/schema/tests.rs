@@ -88,7 +88,10 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ("listeners:\n  - address: 0.0.0.0:8080", "listeners: []"),
         ("listeners:\n  - address: 0.0.0.0:8080\n", ""),
         ("orders-v1: http", "orders-v1: ftp"),
-        ("http://10.0.0.1:8000", "{ endpoints: [https://a], protocol: h3 }"),
+        (
+            "http://10.0.0.1:8000",
+            "{ endpoints: [https://a], protocol: h3 }",
+        ),
         ("orders-v1: http", "-orders: http"),
         ("http://10.0.0.1:8000", "http://10.0.0.1:8000/orders"),
         ("http://10.0.0.1:8000", "{ endpoints: [] }"),
