@@ -171,9 +171,8 @@ impl Observation {
             // What was not modified need not be described again.
             let is_described = status != StatusCode::NOT_MODIFIED;
             self.look.content_type = is_described.then(|| {
-                let field = fields.get(header::CONTENT_TYPE);
                 let types = self.view.meters().content_types();
-                types.number(field.map(|value| value.as_bytes()))
+                types.number(content_type.map(HeaderValue::as_bytes))
             });
         }
     }

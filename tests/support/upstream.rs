@@ -419,15 +419,21 @@ async fn respond(request: Request<Incoming>, log: &Arc<Log>) -> Response<AnyBody
         }
         // As many bytes as asked for.
         ["bytes", count] => Response::new(full(super::backend::pattern(count.parse().unwrap()))),
-        // A call of gRPC: its status after the body, in the head, or nowhere.
-        ["grpc", "head", code] => {
+        ["grpc", call @ ..] => answer_call(call),
+        _ => Response::new(full("ok")),
+    }
+}
+
+/// Answers a call of gRPC: its status after the body, in the head, or nowhere.
+fn answer_call(words: &[&str]) -> Response<AnyBody> {
+    match words {
+        ["head", code] => {
             let mut answer = grpc(Empty::new().map_err(Into::into).boxed());
             let code = HeaderValue::from_str(code).unwrap();
             answer.headers_mut().insert("grpc-status", code);
             answer
         }
-        ["grpc", "none"] => grpc(full("message")),
-        ["grpc", code] => {
+        [code] if *code != "none" => {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", HeaderValue::from_str(code).unwrap());
             let mut frames = vec![Frame::trailers(trailers), Frame::data("message".into())];
@@ -436,7 +442,7 @@ async fn respond(request: Request<Incoming>, log: &Arc<Log>) -> Response<AnyBody
             }));
             grpc(BodyExt::boxed(frames))
         }
-        _ => Response::new(full("ok")),
+        _ => grpc(full("message")),
     }
 }
 
