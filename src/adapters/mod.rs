@@ -6,5 +6,6 @@ pub mod http_client;
 pub mod metric;
 pub mod notify;
 pub mod store;
+pub mod system_trust;
 #[cfg(test)]
 mod testing;

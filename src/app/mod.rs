@@ -24,6 +24,7 @@ use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::http_client::HttpClients;
 use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
+use crate::adapters::system_trust;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
 use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
@@ -34,6 +35,7 @@ use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
+use crate::domain::backend::{Backend, Der};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{BoundListener, Socket, WorkerContext, bind};
@@ -261,6 +263,7 @@ fn routing(config: Config) -> NewConfiguration {
         routes: Arc::new(config.routes),
         groups: Arc::new(config.groups),
         flags,
+        system_authorities: system_authorities(&config.backends),
         backends: config.backends.into(),
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
@@ -270,6 +273,16 @@ fn routing(config: Config) -> NewConfiguration {
         planned,
         targets: config.notify,
     }
+}
+
+/// What the system trusts, if some backend is to be known by it.
+fn system_authorities(backends: &[Backend]) -> Arc<[Der]> {
+    let mut tls = backends.iter().filter_map(|backend| backend.tls.as_ref());
+    if tls.all(|tls| tls.authorities.is_some()) {
+        return Arc::default();
+    }
+    let found = system_trust::authorities();
+    found.iter().map(|der| Der::from(&**der)).collect()
 }
 
 /// Why a configuration cannot start, beside where its rollouts are.

@@ -1,55 +1,155 @@
 //! The pools of servers.
 
-use crate::domain::backend::{Backend, Endpoint, Timeouts};
+use std::sync::Arc;
+
+use crate::domain::backend::{Backend, BackendTls, Endpoint, Protocol, Timeouts};
 use crate::domain::ids::BackendName;
 
 use crate::config::defaults;
-use crate::config::document::{BackendDocument, TimeoutsDocument};
+use crate::config::document::{BackendDocument, ProtocolDocument, TimeoutsDocument};
+use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
-use crate::config::text::Span;
+use crate::config::text::{EndpointUrl, Span};
+use crate::config::tls::{is_tls_name, upstream};
 use crate::config::written::{Named, NamedEntry, ShortOr, Written};
 
-/// Understands `backends`, in the file's order.
-pub(super) fn backends(
-    section: &Named<BackendName, ShortOr<Written<Endpoint>, BackendDocument>>,
-    report: &Report,
-) -> Vec<Backend> {
-    let backend = |entry: &NamedEntry<BackendName, ShortOr<Written<Endpoint>, BackendDocument>>| {
-        let (endpoints, timeouts) = match entry.value.as_ref()? {
-            ShortOr::Short(url) => (vec![url.value.clone()], defaults::TIMEOUTS),
-            ShortOr::Long(document) => (endpoints(document, report), timeouts(&document.timeouts)),
-        };
-        Some(Backend {
-            name: entry.name.value.clone(),
-            endpoints,
-            timeouts,
-        })
-    };
-    section.0.iter().filter_map(backend).collect()
+type Section = ShortOr<Written<EndpointUrl>, BackendDocument>;
+
+/// What it takes to understand `backends`.
+#[derive(Clone, Copy)]
+pub(super) struct BackendReader<'a> {
+    pub(super) read_file: ReadFile<'a>,
+    pub(super) report: &'a Report,
 }
 
-fn endpoints(document: &BackendDocument, report: &Report) -> Vec<Endpoint> {
-    let section = &document.endpoints;
-    if section.value.is_empty() && !report.has_problem_within(section.place) {
-        let problem = Problem::new("a backend needs at least one endpoint");
-        report.add(
-            section.place,
-            problem.hint("write `endpoints: [\"http://10.0.0.1:8000\"]`"),
-        );
+impl BackendReader<'_> {
+    /// Understands `backends`, in the file's order.
+    pub(super) fn backends(&self, section: &Named<BackendName, Section>) -> Vec<Backend> {
+        section
+            .0
+            .iter()
+            .filter_map(|entry| self.backend(entry))
+            .collect()
     }
-    let mut endpoints: Vec<Endpoint> = Vec::new();
-    for endpoint in &section.value {
-        let url = match endpoint {
-            ShortOr::Short(url) => url,
-            ShortOr::Long(document) => &document.url,
-        };
-        if endpoints.contains(&url.value) {
-            let problem = Problem::new(format!("endpoint `{}` is listed twice", url.value));
-            report.add(url.place, problem.hint("remove one of the two"));
+
+    fn backend(&self, entry: &NamedEntry<BackendName, Section>) -> Option<Backend> {
+        let name = entry.name.value.clone();
+        Some(match entry.value.as_ref()? {
+            ShortOr::Short(url) => {
+                let tls = url.value.is_tls.then(BackendTls::default);
+                self.expect_names(&[url], tls.as_ref());
+                Backend {
+                    name,
+                    endpoints: vec![url.value.endpoint.clone()],
+                    timeouts: defaults::TIMEOUTS,
+                    protocol: defaults::BACKEND_PROTOCOL,
+                    tls: tls.map(Arc::new),
+                }
+            }
+            ShortOr::Long(document) => {
+                let urls: Vec<_> = urls(document).collect();
+                Backend {
+                    name,
+                    endpoints: self.endpoints(document, &urls),
+                    timeouts: timeouts(&document.timeouts),
+                    protocol: protocol(document.protocol),
+                    tls: self.tls(document, &urls).map(Arc::new),
+                }
+            }
+        })
+    }
+
+    /// At least one, each once.
+    fn endpoints(
+        &self,
+        document: &BackendDocument,
+        urls: &[&Written<EndpointUrl>],
+    ) -> Vec<Endpoint> {
+        let (section, report) = (&document.endpoints, self.report);
+        if section.value.is_empty() && !report.has_problem_within(section.place) {
+            let problem = Problem::new("a backend needs at least one endpoint");
+            report.add(
+                section.place,
+                problem.hint("write `endpoints: [\"http://10.0.0.1:8000\"]`"),
+            );
         }
-        endpoints.push(url.value.clone());
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for url in urls {
+            let endpoint = &url.value.endpoint;
+            if endpoints.contains(endpoint) {
+                let problem = Problem::new(format!("endpoint `{endpoint}` is listed twice"));
+                report.add(url.place, problem.hint("remove one of the two"));
+            }
+            endpoints.push(endpoint.clone());
+        }
+        endpoints
     }
-    endpoints
+
+    /// All endpoints with TLS, or none.
+    fn tls(
+        &self,
+        document: &BackendDocument,
+        urls: &[&Written<EndpointUrl>],
+    ) -> Option<BackendTls> {
+        let is_tls = urls.first()?.value.is_tls;
+        let [scheme, other] = if is_tls {
+            ["https", "http"]
+        } else {
+            ["http", "https"]
+        };
+        for url in urls.iter().filter(|url| url.value.is_tls != is_tls) {
+            let problem = Problem::new(format!(
+                "`{other}://` in a backend that begins with `{scheme}://`"
+            ));
+            let hint = "give all endpoints of a backend one scheme, or make two backends of them";
+            self.report.add(url.place, problem.hint(hint));
+        }
+        let written = document.tls.as_ref();
+        if !is_tls {
+            if let Some(written) = written {
+                let problem = Problem::new("`tls` beside `http://`");
+                let hint = "write `https://` in the endpoints' URLs, or remove `tls`";
+                self.report.add(written.place, problem.hint(hint));
+            }
+            return None;
+        }
+        let tls = written.map(|written| upstream(&written.value, self.read_file, self.report));
+        let tls = tls.unwrap_or_default();
+        self.expect_names(urls, Some(&tls));
+        Some(tls)
+    }
+
+    /// Each endpoint must have a name to ask for.
+    fn expect_names(&self, urls: &[&Written<EndpointUrl>], tls: Option<&BackendTls>) {
+        if tls.is_none_or(|tls| tls.server_name.is_some()) {
+            return;
+        }
+        for url in urls {
+            let host = &url.value.endpoint.host;
+            if !is_tls_name(host) {
+                let problem = Problem::new(format!("`{host}` is no name for TLS"));
+                let hint = "say with `tls.server_name` which name its certificate holds";
+                self.report.add(url.place, problem.hint(hint));
+            }
+        }
+    }
+}
+
+fn urls(document: &BackendDocument) -> impl Iterator<Item = &Written<EndpointUrl>> {
+    let endpoints = document.endpoints.value.iter();
+    endpoints.map(|endpoint| match endpoint {
+        ShortOr::Short(url) => url,
+        ShortOr::Long(document) => &document.url,
+    })
+}
+
+const fn protocol(document: Option<ProtocolDocument>) -> Protocol {
+    match document {
+        None => defaults::BACKEND_PROTOCOL,
+        Some(ProtocolDocument::Auto) => Protocol::Auto,
+        Some(ProtocolDocument::H1) => Protocol::Http1,
+        Some(ProtocolDocument::H2) => Protocol::Http2,
+    }
 }
 
 fn timeouts(document: &TimeoutsDocument) -> Timeouts {

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::domain::backend::Timeouts;
+use crate::domain::backend::{Protocol, Timeouts};
 use crate::domain::weight::Weight;
 
 use crate::config::tls::TlsVersion;
@@ -45,6 +45,10 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     response: Duration::from_secs(15),
     idle: Duration::from_secs(60),
 };
+
+/// Which HTTP is spoken to a backend: the newer one where both sides say so, and over plain TCP, where
+/// nobody is asked, the one that every server speaks.
+pub const BACKEND_PROTOCOL: Protocol = Protocol::Auto;
 
 /// How long a stage lasts at least: most faults of a release show within minutes of traffic.
 pub const HOLD: Duration = Duration::from_secs(5 * 60);

@@ -86,6 +86,7 @@ pub use self::rollout::RolloutConfig;
 pub use self::schema::schema;
 pub use self::state::StateConfig;
 
+use self::backend::BackendReader;
 use self::document::Document;
 use self::flag::FlagReader;
 use self::further::FurtherReader;
@@ -238,6 +239,7 @@ fn understand(
         read_file,
         report,
     };
+    let backend_reader = BackendReader { read_file, report };
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
@@ -269,7 +271,7 @@ fn understand(
             networks: networks.collect(),
         },
         groups: group_reader.groups(&document.groups),
-        backends: backend::backends(&document.backends, report),
+        backends: backend_reader.backends(&document.backends),
         flags: flag_reader.flags(&document.flags),
         routes: route_reader.routes(document.routes.as_ref()),
         notify: notify_reader.targets(document.notify.as_ref()),

@@ -330,7 +330,7 @@ impl FromText for WebhookUrl {
                 "a URL with user and password is not supported; {hint}"
             ));
         }
-        text::endpoint(authority).map_err(|problem| format!("the URL {problem}"))?;
+        text::endpoint(authority, 80).map_err(|problem| format!("the URL {problem}"))?;
         let url = text.parse::<Uri>().ok();
         url.and_then(|url| Self::try_from(url).ok()).ok_or_else(|| {
             "the URL has characters that do not belong there; write others as `%20`".to_owned()

@@ -26,8 +26,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     (
         "BackendDocument",
         &[
-            "discover", "protocol", "tls", "balance", "health", "outlier", "retries", "limits",
-            "failure",
+            "discover", "balance", "health", "outlier", "retries", "limits", "failure",
         ],
     ),
     ("EndpointDocument", &["weight"]),

@@ -416,7 +416,7 @@ listeners:
   - { address: \"localhost:81\", tls: {} }
 workers: 0
 backends:
-  a: https://a
+  a: ftp://a
   b: { endpoints: [http://b/x], timeouts: { connect: 5 } }
   größe: http://c
 flags:
@@ -438,7 +438,7 @@ routes:
          write `127.0.0.1:81`",
         "f:4:37: listeners[1].tls: `certificates` is missing; add `certificates:`",
         "f:5:10: workers: expected a whole number from 1 to 1024, found the number `0`",
-        "f:7:6: backends.a: https is not in this version; use `http://a`",
+        "f:7:6: backends.a: unknown scheme `ftp`; write `http://a`",
         "f:8:20: backends.b.endpoints[0]: `http://b/x` has more than host and port (`/x`); \
          a request keeps its own path; choose paths under `routes`",
         "f:8:54: backends.b.timeouts.connect: expected a duration such as `30s` or `5m`, \
@@ -1045,7 +1045,6 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "tls",
         "http3",
         "proxy_protocol",
         "limits",
@@ -1056,7 +1055,6 @@ fn each_key_of_the_design_is_named_once() {
         "app",
         "segment",
         "discover",
-        "protocol",
         "balance",
         "health",
         "outlier",

@@ -285,23 +285,28 @@ fn is_bracketed_ipv6(host: &str) -> bool {
     inner.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-impl FromText for Endpoint {
+/// Where one server listens, and whether over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EndpointUrl {
+    pub(super) is_tls: bool,
+    pub(super) endpoint: Endpoint,
+}
+
+impl FromText for EndpointUrl {
     const EXPECTED: &'static str = "a URL such as `http://10.0.0.1:8000`";
     const SHAPE: Shape = Shape::of(
-        r"[Hh][Tt][Tt][Pp]://[^/?#@\s]+/?",
-        &["http://10.0.0.1:8000"],
+        r"[Hh][Tt][Tt][Pp][Ss]?://[^/?#@\s]+/?",
+        &["http://10.0.0.1:8000", "https://orders.internal"],
     );
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err(format!("https is not in this version; use `http://{rest}`"));
-            }
-            Some((scheme, rest)) => {
-                return Err(format!("unknown scheme `{scheme}`; write `http://{rest}`"));
-            }
-            None => return Err(format!("`{text}` has no scheme; write `http://{text}`")),
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or_else(|| format!("`{text}` has no scheme; write `http://{text}`"))?;
+        let (is_tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return Err(format!("unknown scheme `{scheme}`; write `http://{rest}`")),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
@@ -317,12 +322,14 @@ impl FromText for Endpoint {
                 "a URL with user and password is not supported; {hint}"
             ));
         }
-        endpoint(authority).map_err(|problem| format!("`{text}` {problem}"))
+        let endpoint = endpoint(authority, default_port);
+        let endpoint = endpoint.map_err(|problem| format!("`{text}` {problem}"))?;
+        Ok(Self { is_tls, endpoint })
     }
 }
 
-/// Reads `host`, `host:port` or `[ipv6]:port`; without a port it is 80.
-pub(super) fn endpoint(authority: &str) -> Result<Endpoint, String> {
+/// Reads `host`, `host:port` or `[ipv6]:port`.
+pub(super) fn endpoint(authority: &str, default_port: u16) -> Result<Endpoint, String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("has no closing `]`")?;
@@ -346,7 +353,7 @@ pub(super) fn endpoint(authority: &str) -> Result<Endpoint, String> {
         }
     };
     let port = match port {
-        "" => 80,
+        "" => default_port,
         _ => port
             .strip_prefix(':')
             .filter(|port| port.bytes().all(|b| b.is_ascii_digit()))
@@ -372,13 +379,15 @@ mod tests {
 
     #[test]
     fn a_backend_url_is_host_and_port() {
-        let endpoint = |text: &str| read::<Endpoint>(text).map(|endpoint| endpoint.to_string());
+        let endpoint = |text: &str| read::<EndpointUrl>(text).map(|url| url.endpoint.to_string());
         for (url, shown) in [
             ("http://10.0.0.1:8000", "10.0.0.1:8000"),
             ("http://orders", "orders:80"),
             ("HTTP://Orders.Internal:81/", "orders.internal:81"),
             ("http://[2001:db8::1]", "[2001:db8::1]:80"),
             ("http://[::1]:9000", "[::1]:9000"),
+            ("https://orders", "orders:443"),
+            ("HTTPS://[::1]:9000", "[::1]:9000"),
         ] {
             assert_eq!(endpoint(url).as_deref(), Ok(shown), "{url}");
         }
@@ -386,10 +395,6 @@ mod tests {
             ("", "has no scheme"),
             ("10.0.0.1:8000", "write `http://10.0.0.1:8000`"),
             ("ftp://x", "unknown scheme `ftp`"),
-            (
-                "https://x:1",
-                "https is not in this version; use `http://x:1`",
-            ),
             ("http://", "no valid host"),
             ("http://:80", "no valid host"),
             ("http://a/b", "more than host and port (`/b`)"),

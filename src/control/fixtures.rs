@@ -13,7 +13,7 @@ use crate::control::ports::{
     Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::control::status::Status;
-use crate::domain::backend::{Backend, Endpoint, Timeouts};
+use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
 use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
@@ -170,6 +170,8 @@ pub(super) fn routing() -> RoutingSnapshot {
             response: timeout,
             idle: timeout,
         },
+        protocol: Protocol::Auto,
+        tls: None,
     };
     let flag = Flag {
         name: name("orders"),

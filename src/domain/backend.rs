@@ -1,6 +1,7 @@
 //! A pool of servers, as configured.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::ids::BackendName;
@@ -45,4 +46,67 @@ pub struct Backend {
     pub endpoints: Vec<Endpoint>,
     /// Its limits of time.
     pub timeouts: Timeouts,
+    /// Which HTTP is spoken to them.
+    pub protocol: Protocol,
+    /// How TLS is spoken to them; none for bare TCP.
+    pub tls: Option<Arc<BackendTls>>,
+}
+
+/// Which HTTP is spoken to a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Over TLS what the two agree on, over bare TCP HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2; over bare TCP without asking first.
+    Http2,
+}
+
+/// A certificate as X.509 DER.
+pub type Der = Box<[u8]>;
+
+/// How TLS is spoken to a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendTls {
+    /// The only authorities whose certificates are good; none for those that the system trusts.
+    pub authorities: Option<Vec<Der>>,
+    /// The name that its servers are asked for, and that their certificates must hold; none for
+    /// the host of each endpoint.
+    pub server_name: Option<Box<str>>,
+    /// Whom Serin shows itself as, where it is asked.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate with its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The own certificate first, then those of the authorities above it.
+    pub chain: Vec<Der>,
+    /// The private key of the first, as PKCS #1, SEC 1 or PKCS #8.
+    pub key: Box<[u8]>,
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIdentity")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let client = ClientIdentity {
+            chain: vec![Box::from([1])],
+            key: Box::from([222, 173]),
+        };
+        let shown = format!("{client:?}");
+        assert_eq!(shown, "ClientIdentity { certificates: 1, .. }");
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::backend::Backend;
+use crate::domain::backend::{Backend, Der};
 use crate::domain::caller::RequestFacts;
 use crate::domain::decision::Decision;
 use crate::domain::flag::Flag;
@@ -27,6 +27,8 @@ pub struct RoutingSnapshot {
     pub flags: Vec<Arc<Flag>>,
     /// The backends, in the file's order.
     pub backends: Arc<[Backend]>,
+    /// The authorities that the system trusts; empty where no backend needs them.
+    pub system_authorities: Arc<[Der]>,
     /// Where a caller's key comes from, first source first.
     pub identity: Arc<[IdentitySource]>,
     /// Peers whose forwarding and identity headers are believed.

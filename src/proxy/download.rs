@@ -13,7 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::observe::Observation;
 use crate::proxy::upload::UploadProgress;
-use crate::proxy::upstream::pool::Lease;
+use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
 
 /// What an answer's body needs until it has ended.
@@ -39,6 +39,9 @@ pub(crate) enum DownloadError {
     /// The backend broke off.
     #[error("the backend broke off its answer")]
     Cut(#[source] hyper::Error),
+    /// The backend said that all was well before the answer had ended.
+    #[error("the backend ended its answer before the end")]
+    Ended,
     /// Nothing came for too long.
     #[error("nothing came for {0:?}")]
     Idle(Duration),
@@ -59,9 +62,12 @@ impl Download {
 
     /// Ends badly: by the client's fault if it was to send and did not.
     fn cut(&mut self, failure: Failure, is_clients: impl FnOnce(&UploadProgress) -> bool) {
-        let Some(Open { observation, .. }) = self.open.take() else {
+        let Some(Open { observation, lease }) = self.open.take() else {
             return;
         };
+        if failure == Failure::Timeout {
+            lease.distrust();
+        }
         let class = if self.upload.as_deref().is_some_and(is_clients) {
             OutcomeClass::ClientAborted
         } else {
@@ -77,11 +83,18 @@ impl Download {
                 if let Some(Open { observation, .. }) = &mut self.open {
                     observation.waits_for_backend(None);
                     observation.received(frame.data_ref().map_or(0, Bytes::len));
+                    if let Some(trailers) = frame.trailers_ref() {
+                        observation.trailers(trailers);
+                    }
                 }
                 if self.body.is_end_stream() {
                     self.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) if self.is_short() => {
+                self.cut(Failure::CutBody, |upload| upload.broken.get());
+                Poll::Ready(Some(Err(DownloadError::Ended)))
             }
             Poll::Ready(None) => {
                 self.complete();
@@ -93,6 +106,13 @@ impl Download {
             }
             Poll::Pending => self.wait(cx),
         }
+    }
+
+    /// Whether a stream of HTTP/2 has no end, though nothing more will come: hyper takes a reset
+    /// without an error for one, and so an answer for whole that may not be.
+    fn is_short(&self) -> bool {
+        let is_stream = |open: &Open| open.lease.is_shared();
+        self.open.as_ref().is_some_and(is_stream) && !self.body.is_end_stream()
     }
 
     /// Waits for the backend, but not for ever: for as long as bytes go in either direction, the

@@ -34,6 +34,12 @@ pub(crate) enum ProxyError {
     /// A connection could not be made for another reason, such as a name that does not resolve.
     #[error("the backend cannot be reached")]
     Unreachable(#[source] io::Error),
+    /// The two could not agree on keys, or a certificate was no good.
+    #[error("the backend cannot be reached over TLS")]
+    Handshake(#[source] io::Error),
+    /// HTTP/2 was to be spoken, and is not.
+    #[error("the backend does not speak HTTP/2")]
+    NoHttp2(#[source] Option<hyper::Error>),
     /// No connection was made in time.
     #[error("the backend did not accept a connection in time")]
     ConnectTimeout,
@@ -69,9 +75,12 @@ impl ProxyError {
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
-            Self::Refused(_) | Self::Unreachable(_) | Self::Switched | Self::Broken(_) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Refused(_)
+            | Self::Unreachable(_)
+            | Self::Handshake(_)
+            | Self::NoHttp2(_)
+            | Self::Switched
+            | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -85,9 +94,12 @@ impl ProxyError {
             }
             Self::UploadBroken => OutcomeClass::ClientAborted,
             Self::Exhausted(_) => OutcomeClass::ProxyFault,
-            Self::Refused(_) | Self::Unreachable(_) | Self::ConnectTimeout | Self::Busy => {
-                OutcomeClass::BackendFailure(Failure::Connect)
-            }
+            Self::Refused(_)
+            | Self::Unreachable(_)
+            | Self::Handshake(_)
+            | Self::NoHttp2(_)
+            | Self::ConnectTimeout
+            | Self::Busy => OutcomeClass::BackendFailure(Failure::Connect),
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
             Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }

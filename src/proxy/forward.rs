@@ -1,7 +1,7 @@
 //! Sends a request to one backend and waits for the head of its answer.
 //!
-//! Only what was certainly never sent is tried again: on the next endpoint when one accepts no
-//! connection, on a new connection when a kept one turned out to be closed.
+//! Only what was certainly never sent, or refused unread, is tried again: on the next endpoint when
+//! one accepts no connection, on a new connection when a kept one turned out to be closed.
 
 use std::rc::Rc;
 
@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::backend::Timeouts;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
-use crate::proxy::upstream::pool::{Lease, Pool};
+use crate::proxy::upstream::lease::{Failed, Lease};
+use crate::proxy::upstream::pool::Pool;
 use crate::proxy::view::Endpoints;
 use crate::runtime::clock;
 
@@ -63,6 +64,10 @@ fn keep_gravest(last: Option<ProxyError>, next: ProxyError) -> ProxyError {
     }
 }
 
+/// How often a request that a shared connection did not take is sent to the same endpoint again. An
+/// endpoint that refuses a third time means it.
+const REFUSALS_MAX: usize = 2;
+
 /// Sends a request to one endpoint: on a kept connection, or on a new one when there is none or
 /// those kept were closed under our hands.
 async fn send(
@@ -70,20 +75,31 @@ async fn send(
     mut request: Request<Upload>,
     progress: Option<&UploadProgress>,
 ) -> Result<Answer, Unanswered> {
-    while let Some(lease) = pool.reuse() {
+    let mut refusals = 0;
+    loop {
+        let (lease, is_new) = match pool.reuse() {
+            Some(lease) => (lease, false),
+            None => match pool.connect().await {
+                Ok(lease) => (lease, true),
+                Err(error) => {
+                    let request = Some(request);
+                    return Err(Unanswered { error, request });
+                }
+            },
+        };
+        let may_repeat = if lease.is_shared() {
+            refusals += 1;
+            refusals <= REFUSALS_MAX
+        } else {
+            // A kept one is used up by the attempt, so there is an end to them.
+            !is_new
+        };
         match exchange(pool, lease, request, progress).await {
             Err(Unanswered {
                 request: Some(unsent),
                 ..
-            }) => request = unsent,
+            }) if may_repeat => request = unsent,
             done => return done,
-        }
-    }
-    match pool.connect().await {
-        Ok(lease) => exchange(pool, lease, request, progress).await,
-        Err(error) => {
-            let request = Some(request);
-            Err(Unanswered { error, request })
         }
     }
 }
@@ -100,6 +116,7 @@ async fn exchange(
         biased;
         answered = lease.send(request) => answered,
         error = expire(&timeouts, begun, progress) => {
+            lease.distrust();
             return Err(Unanswered { error, request: None });
         }
     };
@@ -109,8 +126,7 @@ async fn exchange(
             lease,
             timeouts,
         }),
-        Err(mut failed) => {
-            let request = failed.take_message();
+        Err(Failed { error, request }) => {
             let is_clients = progress.is_some_and(|progress| progress.broken.get());
             let error = if let Some(refusal) = progress.and_then(|progress| progress.refusal.get())
             {
@@ -118,7 +134,7 @@ async fn exchange(
             } else if is_clients {
                 ProxyError::UploadBroken
             } else {
-                ProxyError::Broken(failed.into_error())
+                error
             };
             Err(Unanswered { error, request })
         }

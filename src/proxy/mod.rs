@@ -37,4 +37,5 @@ mod worker;
 
 pub use listener::{BoundListener, bind};
 pub use tls::{TlsError, TlsServer};
+pub use upstream::tls::{TlsObjection, objection as tls_objection};
 pub use worker::{Socket, WorkerContext, run_worker};

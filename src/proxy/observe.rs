@@ -7,12 +7,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
-use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass};
+use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass, grpc};
 use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::proxy::client::Client;
 use crate::proxy::upload::UploadProgress;
@@ -32,6 +32,9 @@ const PATIENCE_PARTS: u32 = 5;
 /// The code under which a client counts that left before there was an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
 
+/// How a call of gRPC went.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// What is known so far of how one request goes.
 pub(crate) struct Observation {
     worker: Rc<Worker>,
@@ -47,6 +50,8 @@ pub(crate) struct Observation {
     /// Since when the rest of the answer is waited for.
     waits_since: Option<Instant>,
     head_latency: Option<Duration>,
+    /// How the answer's call went, where it is one of gRPC: none until it has said so.
+    grpc: Option<Option<HeaderValue>>,
     /// What is looked at of the answer where a rollout watches.
     look: Look,
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
@@ -84,6 +89,7 @@ impl Observation {
             status: None,
             waits_since: None,
             head_latency: None,
+            grpc: None,
             look: Look::default(),
             first_attempt: None,
             is_counted: false,
@@ -154,6 +160,10 @@ impl Observation {
         self.stop_waiting();
         self.status = Some(status);
         self.head_latency = Some(clock::monotonic() - self.backends_turn());
+        let content_type = fields.get(header::CONTENT_TYPE);
+        if content_type.is_some_and(|value| grpc::is_grpc(value.as_bytes())) {
+            self.grpc = Some(fields.get(GRPC_STATUS).cloned());
+        }
         if self.watch().is_some() {
             let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
             let has_body = !is_empty && !self.look.is_bodiless;
@@ -161,9 +171,8 @@ impl Observation {
             // What was not modified need not be described again.
             let is_described = status != StatusCode::NOT_MODIFIED;
             self.look.content_type = is_described.then(|| {
-                let field = fields.get(header::CONTENT_TYPE);
                 let types = self.view.meters().content_types();
-                types.number(field.map(|value| value.as_bytes()))
+                types.number(content_type.map(HeaderValue::as_bytes))
             });
         }
     }
@@ -184,6 +193,13 @@ impl Observation {
         self.count(class.unwrap_or_default());
     }
 
+    /// Says what has come after the answer's body.
+    pub(crate) fn trailers(&mut self, fields: &HeaderMap) {
+        if let (Some(grpc), Some(status)) = (&mut self.grpc, fields.get(GRPC_STATUS)) {
+            *grpc = Some(status.clone());
+        }
+    }
+
     /// Counts a request that Serin answered itself.
     pub(crate) fn answered(mut self, status: StatusCode, class: OutcomeClass) {
         self.status = Some(status);
@@ -195,8 +211,14 @@ impl Observation {
         if self.is_counted {
             return;
         }
-        let class = self.status.map(OutcomeClass::of_status);
-        self.count(class.unwrap_or(OutcomeClass::ProxyFault));
+        let class = match (self.status.map(OutcomeClass::of_status), &self.grpc) {
+            // The status says more than a call's: it was not answered as a call at all.
+            (Some(OutcomeClass::Success), Some(status)) if !self.look.is_bodiless => {
+                grpc::class(status.as_ref().map(HeaderValue::as_bytes))
+            }
+            (class, _) => class.unwrap_or(OutcomeClass::ProxyFault),
+        };
+        self.count(class);
     }
 
     /// Counts a request whose answer was cut off.

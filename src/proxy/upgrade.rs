@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::client::Client;
 use crate::proxy::observe::Observation;
-use crate::proxy::upstream::pool::Lease;
+use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
 
 /// How long a tunnel may be without a byte in either direction.

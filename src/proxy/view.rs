@@ -11,17 +11,22 @@ use crate::domain::ids::{BackendIndex, BackendName, FlagIndex};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::proxy::balance::{Balance, Policy, round_robin::RoundRobin};
+use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::pool::Pool;
+use crate::proxy::upstream::tls::{TlsClient, TlsClients};
 use crate::runtime::meters::WorkerMeters;
 use crate::runtime::published::Published;
 
 /// One worker's connections to all endpoints, kept from snapshot to snapshot.
 #[derive(Default)]
-pub(crate) struct Pools(HashMap<(BackendName, Endpoint), Rc<Pool>>);
+pub(crate) struct Pools {
+    by_endpoint: HashMap<(BackendName, Endpoint), Rc<Pool>>,
+    tls: TlsClients,
+}
 
 impl Pools {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
-        self.0.values()
+        self.by_endpoint.values()
     }
 }
 
@@ -55,7 +60,15 @@ impl View {
         let mut kept = HashMap::new();
         let routing = &published.routing;
         let meters = &published.meters[worker];
-        let per_backend = routing.backends.iter().enumerate().map(|(place, backend)| {
+        let tls = pools.tls.renew(
+            routing
+                .backends
+                .iter()
+                .map(|backend| (backend.tls.as_ref(), backend.protocol)),
+            &routing.system_authorities,
+        );
+        let backends = routing.backends.iter().zip(&tls).enumerate();
+        let per_backend = backends.map(|(place, (backend, tls))| {
             let counters = meters.endpoints(BackendIndex(place));
             let pools = backend
                 .endpoints
@@ -63,13 +76,16 @@ impl View {
                 .zip(counters)
                 .map(|(endpoint, counters)| {
                     let key = (backend.name.clone(), endpoint.clone());
-                    let known = pools.0.get(&key).filter(|pool| fits(pool, backend));
+                    let known = pools.by_endpoint.get(&key);
+                    let known = known.filter(|pool| fits(pool.terms(), backend, tls.as_ref()));
                     let pool = known.cloned().unwrap_or_else(|| {
-                        Rc::new(Pool::new(
-                            endpoint.clone(),
-                            backend.timeouts,
-                            Arc::clone(counters),
-                        ))
+                        let terms = Terms {
+                            endpoint: endpoint.clone(),
+                            timeouts: backend.timeouts,
+                            protocol: backend.protocol,
+                            tls: tls.clone(),
+                        };
+                        Rc::new(Pool::new(terms, Arc::clone(counters)))
                     });
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
@@ -87,7 +103,7 @@ impl View {
             })
         });
         let flag_headers = flag_headers.collect();
-        pools.0 = kept;
+        pools.by_endpoint = kept;
         Self {
             published,
             worker,
@@ -122,6 +138,12 @@ impl View {
     }
 }
 
-fn fits(pool: &Pool, backend: &Backend) -> bool {
-    *pool.timeouts() == backend.timeouts
+/// Whether connections that were made on some terms are those that a backend wants now.
+fn fits(terms: &Terms, backend: &Backend, tls: Option<&Rc<TlsClient>>) -> bool {
+    let is_same_tls = match (&terms.tls, tls) {
+        (Some(before), Some(now)) => Rc::ptr_eq(before, now),
+        (None, None) => true,
+        _ => false,
+    };
+    is_same_tls && terms.timeouts == backend.timeouts && terms.protocol == backend.protocol
 }

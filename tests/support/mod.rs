@@ -26,6 +26,7 @@ pub(crate) mod metrics;
 pub(crate) mod position;
 pub(crate) mod proxy;
 pub(crate) mod release;
+pub(crate) mod upstream;
 
 use std::thread::sleep;
 use std::time::Duration;

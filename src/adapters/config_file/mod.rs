@@ -1,6 +1,7 @@
 //! Reads the configuration file and the files it names, and watches all of them.
 
 mod places;
+mod usable;
 mod watch;
 
 use std::cell::RefCell;
@@ -187,7 +188,14 @@ pub fn read(path: &Path) -> Result<LoadedConfig, ConfigFileError> {
     };
     let parsed = config::parse(&text, &read_beside, &|name| env::var(name));
     let files = files.into_inner();
-    match parsed {
+    let usable = parsed.and_then(|config| {
+        let objections = usable::objections(&config);
+        match objections.is_empty() {
+            true => Ok(config),
+            false => Err(config::object(&text, &objections)),
+        }
+    });
+    match usable {
         Ok(config) => Ok(LoadedConfig {
             text,
             config,

@@ -31,6 +31,7 @@ use tower_service::Service;
 
 pub use self::error::HttpError;
 use self::error::{LookupFailed, Place};
+use crate::adapters::system_trust;
 use crate::runtime::clock;
 
 /// Who we say we are.
@@ -120,15 +121,8 @@ impl Default for HttpClients {
 
 /// What the system trusts; damaged entries are left out, as every other program does.
 fn system_roots() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "cannot read some of the system's certificates");
-    }
     let mut roots = RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        tracing::warn!("the system trusts no authority, so only those of the configuration count");
-    }
+    roots.add_parsable_certificates(system_trust::authorities());
     roots
 }
 

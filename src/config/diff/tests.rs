@@ -68,6 +68,16 @@ const CASES: &[Case] = &[
         &["listeners[1].address: \"[::1]:8081\" -> \"[::1]:8082\""],
     ),
     (
+        "    protocol: h2 ",
+        "    protocol: auto ",
+        &["backends.reports.protocol: h2 -> auto"],
+    ),
+    (
+        "      ca: internal.pem\n",
+        "      ca: edge.pem\n",
+        &["backends.reports.tls.ca: internal.pem -> edge.pem"],
+    ),
+    (
         "orders-v1: http://10.0.0.1:8000",
         "orders-v1: { endpoints: [http://10.0.0.1:8001] }",
         &["backends.orders-v1: http://10.0.0.1:8000 -> { endpoints: [http://10.0.0.1:8001] }"],

@@ -4,6 +4,7 @@
 //! together; that is the business of the file of each section. Keys that a type does not have are
 //! problems, each with a suggestion: see [`super::reader`], which reads them all.
 
+mod backend;
 mod further;
 mod listening;
 mod operating;
@@ -14,15 +15,17 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::WORKERS_MAX;
-use crate::config::text::{CookieName, NonEmpty, OwnHeader, Span};
+use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
+pub(in crate::config) use backend::{
+    BackendDocument, BackendTlsDocument, ProtocolDocument, TimeoutsDocument,
+};
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
@@ -84,7 +87,8 @@ pub(in crate::config) struct Document {
     pub(in crate::config) groups: Named<GroupName, Placed<MembershipDocument>>,
     /// The pools of servers, by name: a URL, or a map with `endpoints`.
     #[serde(default)]
-    pub(in crate::config) backends: Named<BackendName, ShortOr<Written<Endpoint>, BackendDocument>>,
+    pub(in crate::config) backends:
+        Named<BackendName, ShortOr<Written<EndpointUrl>, BackendDocument>>,
     /// The switches between a stable and a canary backend, by name.
     #[serde(default)]
     pub(in crate::config) flags: Named<FlagName, FlagDocument>,
@@ -177,41 +181,6 @@ pub(in crate::config) enum TextPatternDocument {
     Prefix(Written<NonEmpty>),
     /// It is there, with whatever value. Always `true`.
     Present(Placed<Switch>),
-}
-
-/// A pool of servers.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a URL, or a map with `endpoints`")]
-pub(in crate::config) struct BackendDocument {
-    /// The servers: at least one, each a URL or a map with `url`.
-    #[schemars(length(min = 1))]
-    pub(in crate::config) endpoints: Placed<Vec<ShortOr<Written<Endpoint>, EndpointDocument>>>,
-    /// How long to wait.
-    #[serde(default)]
-    pub(in crate::config) timeouts: TimeoutsDocument,
-}
-
-/// One endpoint.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a URL, or a map with `url`")]
-pub(in crate::config) struct EndpointDocument {
-    /// `http://host:port`; the port's default is 80, an IPv6 address stands in brackets.
-    pub(in crate::config) url: Written<Endpoint>,
-}
-
-/// Limits of time.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a map such as `{ connect: 1s, response: 15s }`"
-)]
-pub(in crate::config) struct TimeoutsDocument {
-    /// Until a connection is there.
-    pub(in crate::config) connect: Option<Written<Span>>,
-    /// From the whole request sent to the answer's head.
-    pub(in crate::config) response: Option<Written<Span>>,
-    /// Without a byte in either direction.
-    pub(in crate::config) idle: Option<Written<Span>>,
 }
 
 /// A switch between two backends.

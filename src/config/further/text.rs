@@ -104,7 +104,7 @@ fn check_url(url: &str) -> Result<(), String> {
             "a URL with user and password is not supported; {hint}"
         ));
     }
-    text::endpoint(authority).map_err(|problem| format!("the URL {problem}"))?;
+    text::endpoint(authority, 80).map_err(|problem| format!("the URL {problem}"))?;
     Ok(())
 }
 

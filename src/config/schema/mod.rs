@@ -225,6 +225,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
             "max_age",
             duration(defaults::ASSIGNED_COOKIE_MAX_AGE),
         ),
+        ("BackendDocument", "protocol", json!("auto")),
         ("TimeoutsDocument", "connect", duration(timeouts.connect)),
         ("TimeoutsDocument", "response", duration(timeouts.response)),
         ("TimeoutsDocument", "idle", duration(timeouts.idle)),

@@ -9,10 +9,10 @@ use jsonschema::Validator;
 
 use super::*;
 use crate::config::report::Report;
-use crate::config::text::{CookieName, Increase, NonEmpty, OwnHeader, Span};
+use crate::config::text::{CookieName, EndpointUrl, Increase, NonEmpty, OwnHeader, Span};
+use crate::config::tls::TlsName;
 use crate::config::written::FromText;
 use crate::config::{reader, tree};
-use crate::domain::backend::Endpoint;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
@@ -87,7 +87,11 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
         ("address: 0.0.0.0:8080", "address: 8080"),
         ("listeners:\n  - address: 0.0.0.0:8080", "listeners: []"),
         ("listeners:\n  - address: 0.0.0.0:8080\n", ""),
-        ("orders-v1: http", "orders-v1: https"),
+        ("orders-v1: http", "orders-v1: ftp"),
+        (
+            "http://10.0.0.1:8000",
+            "{ endpoints: [https://a], protocol: h3 }",
+        ),
         ("orders-v1: http", "-orders: http"),
         ("http://10.0.0.1:8000", "http://10.0.0.1:8000/orders"),
         ("http://10.0.0.1:8000", "{ endpoints: [] }"),
@@ -280,10 +284,11 @@ fn shapes_fit_what_is_read_and_few_other_texts() {
     shape_is_right::<CookieName>(&["uid", "a.b!"], &["a b", "a=b", ""]);
     shape_is_right::<Method>(&["M-SEARCH", "X_Y"], &["get", "A B", ""]);
     shape_is_right::<HostPattern>(&["[::1]", "a_b"], &["*", "*a.b", "a:80", "a/b", ""]);
-    shape_is_right::<Endpoint>(
-        &["HTTP://a/", "http://[::1]"],
-        &["a:80", "https://a", "http://a/b"],
+    shape_is_right::<EndpointUrl>(
+        &["HTTP://a/", "http://[::1]", "https://a"],
+        &["a:80", "ftp://a", "http://a/b"],
     );
+    shape_is_right::<TlsName>(&["a.b", "10.0.0.1", "::1"], &["", "a b", "http://a"]);
     shape_is_right::<NonEmpty>(&["a", " a\nb "], &["", " \n "]);
     shape_is_right::<FlagName>(&["a", "9.A-b_c"], &["", "-a", "a b", "ä"]);
     shape_is_right::<GroupName>(&[], &[&"x".repeat(64)]);

@@ -4,8 +4,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::config::document::{DemandDocument, TlsDocument};
 use crate::config::report::Problem;
-use crate::config::tls::certificate::facts;
-use crate::config::tls::pem::{PemFiles, certificates};
+use crate::config::tls::pem::{PemFiles, authorities};
 
 /// Whose certificates clients are known by.
 #[derive(Clone, Debug)]
@@ -36,11 +35,7 @@ pub(super) fn clients(document: &TlsDocument, files: PemFiles<'_>) -> Option<Cli
         }
         return None;
     };
-    let authorities = files.read(written, |text| {
-        let found = certificates(text)?;
-        facts(&found)?;
-        Ok(found)
-    })?;
+    let authorities = authorities(written, files)?;
     let demand = document.client_certificate.as_ref();
     Some(ClientAuthorities {
         authorities,

@@ -1,4 +1,5 @@
-//! TLS of a listener: its certificates with their keys, and what is demanded of clients.
+//! TLS of a listener: its certificates with their keys, and what is demanded of clients; and TLS to
+//! a backend: whom it must be vouched for by, and whom Serin shows itself as.
 //!
 //! The names that a certificate is chosen by stand in the certificate itself, so nothing has to be
 //! said twice, and a renewed one may hold others.
@@ -9,6 +10,7 @@ mod key;
 mod pem;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use self::pem::PemFiles;
 
 pub use self::certificate::{Certificate, Validity};
 pub use self::clients::{ClientAuthorities, Demand};
+pub(super) use self::upstream::{TlsName, is_tls_name, upstream};
 
 /// TLS of a listener.
 #[derive(Clone, Debug)]

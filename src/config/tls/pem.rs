@@ -9,6 +9,7 @@ use crate::config::group::ReadFile;
 use crate::config::report::{AS_WRITTEN, Problem, Report};
 use crate::config::secret::unreadable;
 use crate::config::text::NonEmpty;
+use crate::config::tls::certificate::facts;
 use crate::config::written::Written;
 
 /// A problem without a word of the file, and a hint.
@@ -65,4 +66,16 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, O
         }
         Ok(found) => Ok(found),
     }
+}
+
+/// The certificates of authorities in a file: at least one, each readable.
+pub(super) fn authorities(
+    written: &Written<NonEmpty>,
+    files: PemFiles<'_>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    files.read(written, |text| {
+        let found = certificates(text)?;
+        facts(&found)?;
+        Ok(found)
+    })
 }

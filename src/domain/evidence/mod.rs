@@ -7,6 +7,7 @@
 mod answers;
 mod callers;
 pub mod cells;
+pub mod grpc;
 mod histogram;
 mod outcome;
 mod tick;

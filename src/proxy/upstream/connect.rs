@@ -1,34 +1,30 @@
-//! Makes a connection to one endpoint.
+//! Makes a TCP connection to one endpoint.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
 
 use crate::domain::backend::Endpoint;
 use crate::proxy::error::ProxyError;
 
-/// Connects within a limit of time that covers the name's lookup and all its addresses.
+/// Connects to the first of an endpoint's addresses that takes a connection.
 ///
 /// # Errors
-/// [`ProxyError::Refused`], [`ProxyError::Unreachable`], [`ProxyError::Exhausted`] or
-/// [`ProxyError::ConnectTimeout`].
-pub(crate) async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, ProxyError> {
-    match timeout(limit, connect_any(endpoint)).await {
-        Ok(Ok(stream)) => {
+/// [`ProxyError::Refused`], [`ProxyError::Unreachable`] or [`ProxyError::Exhausted`].
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, ProxyError> {
+    match connect_any(endpoint).await {
+        Ok(stream) => {
             // Requests are small and wait for answers; without this option they would wait for
             // acknowledgements, too. It fails only on a socket that is gone already.
             let _ = stream.set_nodelay(true);
             Ok(stream)
         }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Err(ProxyError::Refused(error))
         }
-        Ok(Err(error)) if is_shortage(&error) => Err(ProxyError::Exhausted(error)),
-        Ok(Err(error)) => Err(ProxyError::Unreachable(error)),
-        Err(_) => Err(ProxyError::ConnectTimeout),
+        Err(error) if is_shortage(&error) => Err(ProxyError::Exhausted(error)),
+        Err(error) => Err(ProxyError::Unreachable(error)),
     }
 }
 

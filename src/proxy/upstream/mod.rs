@@ -1,4 +1,10 @@
 //! Connections to the backends: making them, keeping them, lending them.
 
-pub(crate) mod connect;
+mod connect;
+pub(crate) mod establish;
+mod http1;
+mod http2;
+pub(crate) mod lease;
+mod making;
 pub(crate) mod pool;
+pub(crate) mod tls;

@@ -1,27 +1,27 @@
 //! One worker's connections to one endpoint.
 //!
-//! A connection is lent to one exchange at a time and comes back when the request has been sent
-//! and the answer read, both to their ends. The one used last is lent first, so that what a quiet
-//! hour leaves over grows old and is closed.
+//! A connection of HTTP/1.1 is lent to one exchange at a time and comes back when the request has
+//! been sent and the answer read, both to their ends. The one used last is lent first, so that what
+//! a quiet hour leaves over grows old and is closed.
+//!
+//! Connections of HTTP/2 stay here while exchanges share them, the first that has room taking the
+//! next. Where one may be shared, whoever finds none waits for one that is being made already, as
+//! long as it promises room: a burst does not open a connection for each of its requests.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
-use crate::domain::backend::{Endpoint, Timeouts};
+use crate::domain::backend::{Endpoint, Protocol, Timeouts};
 use crate::proxy::error::ProxyError;
-use crate::proxy::upload::Upload;
-use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::establish::{Established, OpenConnection, Terms};
+use crate::proxy::upstream::lease::Lease;
+use crate::proxy::upstream::making::Making;
+use crate::proxy::upstream::{http1, http2};
 use crate::runtime::clock;
 use crate::runtime::recorder::EndpointCounters;
 
@@ -34,30 +34,23 @@ const IDLE_MAX: usize = 256;
 /// How often each worker logs, at the most, that an endpoint takes no connection.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A connection that nobody else uses; closed when dropped, whatever is under way on it.
-struct Connection {
-    sender: SendRequest<Upload>,
-    driver: AbortHandle,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 struct Idle {
-    connection: Connection,
+    connection: http1::Connection,
     since: Instant,
 }
 
 /// Keeps and lends connections to one endpoint.
 pub(crate) struct Pool {
-    endpoint: Endpoint,
-    timeouts: Timeouts,
+    terms: Terms,
     counters: Arc<EndpointCounters>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
+    /// Those of HTTP/2, lent or not.
+    shared: RefCell<Vec<Rc<http2::Connection>>>,
+    /// Whether the next connection may be one to share, as far as is known.
+    may_share: Cell<bool>,
+    /// Those that may be shared once they are made.
+    making: Making,
     /// Connections that exist, lent or idle.
     open: Rc<Cell<usize>>,
     /// When it was last logged that no connection could be made.
@@ -65,56 +58,103 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        timeouts: Timeouts,
-        counters: Arc<EndpointCounters>,
-    ) -> Self {
-        let (idle, open) = (RefCell::default(), Rc::default());
+    pub(crate) fn new(terms: Terms, counters: Arc<EndpointCounters>) -> Self {
+        let may_share = match terms.protocol {
+            Protocol::Auto => terms.tls.is_some(),
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+        };
         Self {
-            endpoint,
-            timeouts,
+            terms,
             counters,
-            idle,
-            open,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            may_share: Cell::new(may_share),
+            making: Making::default(),
+            open: Rc::default(),
             warned: Cell::default(),
         }
     }
 
-    /// A connection that was used before, if one is left.
+    /// A connection that was used before, or a share of one, if there is any.
     pub(crate) fn reuse(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
-            if since.elapsed() > self.timeouts.idle {
+            if since.elapsed() > self.timeouts().idle {
                 // All that lie below are older still.
                 idle.clear();
-                return None;
+                break;
             }
             // One that the endpoint has closed meanwhile is not ready.
             if connection.sender.is_ready() {
-                let pool = Rc::clone(self);
-                return Some(Lease { pool, connection });
+                return Some(Lease::whole(Rc::clone(self), connection));
             }
         }
-        None
+        self.share()
     }
 
-    /// A new connection.
+    /// A share of a connection that has room.
+    fn share(self: &Rc<Self>) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.is_empty() {
+            return None;
+        }
+        let (now, limit) = (clock::monotonic(), self.timeouts().idle);
+        shared.retain(|connection| connection.is_usable(now, limit));
+        let connection = shared.iter().find(|connection| connection.has_room())?;
+        Some(Lease::share(Rc::clone(self), connection))
+    }
+
+    /// A new connection, or a share of one that somebody else makes meanwhile.
     ///
     /// # Errors
     /// [`ProxyError::Busy`] when there are as many as there may be, or why none could be made.
     pub(crate) async fn connect(self: &Rc<Self>) -> Result<Lease, ProxyError> {
+        // Rare, and large: not part of what each request carries.
+        Box::pin(self.connect_by(clock::monotonic() + self.timeouts().connect)).await
+    }
+
+    async fn connect_by(self: &Rc<Self>, deadline: Instant) -> Result<Lease, ProxyError> {
+        while self.may_share.get() && self.making.promises_room() {
+            let waited = timeout_at(deadline, self.making.wait()).await;
+            let was_made = waited.map_err(|_| ProxyError::ConnectTimeout)?;
+            if let Some(lease) = self.share() {
+                return Ok(lease);
+            }
+            if !was_made {
+                // Nor would the next: all who waited find out for themselves, at once.
+                break;
+            }
+        }
+        self.make(deadline).await
+    }
+
+    async fn make(self: &Rc<Self>, deadline: Instant) -> Result<Lease, ProxyError> {
         if self.open.get() >= CONNECTIONS_MAX {
             return Err(ProxyError::Busy);
         }
         // Counted from here on, so that many who connect at once cannot pass the limit together.
-        let open = OpenConnection::count(self);
-        let connected = connect(&self.endpoint, self.timeouts.connect).await;
-        let stream = connected.inspect_err(|error| self.note_failure(error))?;
+        let open = OpenConnection::count(&self.open, &self.counters);
+        let mut making = self.may_share.get().then(|| self.making.begin());
+        let made = self.terms.establish(open, deadline).await;
+        let made = made.inspect_err(|error| self.note_failure(error))?;
         self.counters.connects.add(1);
-        let connection = handshake(stream, open).await.map_err(ProxyError::Broken)?;
         let pool = Rc::clone(self);
-        Ok(Lease { pool, connection })
+        Ok(match made {
+            Established::Http1(connection) => {
+                self.may_share.set(false);
+                Lease::whole(pool, connection)
+            }
+            Established::Http2(connection) => {
+                self.may_share.set(true);
+                let lease = Lease::share(pool, &connection);
+                if let Some(making) = &mut making {
+                    making.done(connection.streams_max());
+                }
+                self.shared.borrow_mut().push(connection);
+                lease
+            }
+        })
     }
 
     /// Counts a connection that could not be made, and says so now and then.
@@ -124,18 +164,25 @@ impl Pool {
         let is_news = |last: Instant| now - last > WARNING_INTERVAL;
         if self.warned.get().is_none_or(is_news) {
             self.warned.set(Some(now));
-            tracing::warn!(endpoint = %self.endpoint, %error, "no connection");
+            let endpoint = self.endpoint();
+            match error.source() {
+                Some(cause) => tracing::warn!(%endpoint, %error, %cause, "no connection"),
+                None => tracing::warn!(%endpoint, %error, "no connection"),
+            }
         }
     }
 
     /// Closes connections that nobody has used for long.
     pub(crate) fn close_idle(&self, now: Instant) {
-        let is_fresh = |idle: &Idle| now - idle.since <= self.timeouts.idle;
+        let limit = self.timeouts().idle;
+        let is_fresh = |idle: &Idle| now - idle.since <= limit;
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| is_fresh(idle) && idle.connection.sender.is_ready());
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| connection.is_usable(now, limit));
     }
 
-    fn keep(&self, connection: Connection) {
+    pub(super) fn keep(&self, connection: http1::Connection) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
             let since = clock::monotonic();
@@ -143,90 +190,22 @@ impl Pool {
         }
     }
 
+    pub(super) fn counters(&self) -> &EndpointCounters {
+        &self.counters
+    }
+
+    /// How the endpoint is spoken to.
+    pub(crate) const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// The endpoint's limits of time.
     pub(crate) const fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
+        &self.terms.timeouts
     }
 
     /// The endpoint.
     pub(crate) const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-}
-
-async fn handshake(stream: TcpStream, open: OpenConnection) -> hyper::Result<Connection> {
-    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
-    // makes it keep them on the heap.
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let driver = spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "connection to a backend ended");
-        }
-        drop(open);
-    });
-    let driver = driver.abort_handle();
-    Ok(Connection { sender, driver })
-}
-
-/// Counts a connection for as long as it exists.
-struct OpenConnection {
-    open: Rc<Cell<usize>>,
-    counters: Arc<EndpointCounters>,
-}
-
-impl OpenConnection {
-    fn count(pool: &Pool) -> Self {
-        pool.open.set(pool.open.get() + 1);
-        pool.counters.connections.add(1);
-        Self {
-            open: Rc::clone(&pool.open),
-            counters: Arc::clone(&pool.counters),
-        }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.open.set(self.open.get() - 1);
-        self.counters.connections.subtract(1);
-    }
-}
-
-/// A connection lent to one exchange. Dropped before it is given back, it is closed: what was
-/// left half said on it must not be read as part of the next exchange.
-pub(crate) struct Lease {
-    pool: Rc<Pool>,
-    connection: Connection,
-}
-
-impl Lease {
-    /// Sends a request, and waits for the head of its answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Upload>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        let answered = self.connection.sender.try_send_request(request).await;
-        self.pool.counters.requests.add(u64::from(answered.is_ok()));
-        answered
-    }
-
-    /// Returns the connection after the request has been sent and the answer read, both to their
-    /// ends.
-    pub(crate) fn give_back(self) {
-        let Self {
-            pool,
-            mut connection,
-        } = self;
-        if connection.sender.is_ready() {
-            pool.keep(connection);
-        } else {
-            // It has a last word to say; it is kept once it has said it.
-            spawn_local(async move {
-                let ready = timeout(pool.timeouts.idle, connection.sender.ready()).await;
-                if ready.is_ok_and(|ready| ready.is_ok()) {
-                    pool.keep(connection);
-                }
-            });
-        }
+        &self.terms.endpoint
     }
 }

@@ -1,0 +1,78 @@
+//! What is written of the pools of servers.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::document::listening::CertificateDocument;
+use crate::config::text::{EndpointUrl, NonEmpty, Span};
+use crate::config::tls::TlsName;
+use crate::config::written::{Placed, ShortOr, Written};
+
+/// A pool of servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a URL, or a map with `endpoints`")]
+pub(in crate::config) struct BackendDocument {
+    /// The servers: at least one, each a URL or a map with `url`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) endpoints: Placed<Vec<ShortOr<Written<EndpointUrl>, EndpointDocument>>>,
+    /// Which HTTP is spoken to them. Without it, over TLS what the two agree on, else HTTP/1.1.
+    pub(in crate::config) protocol: Option<ProtocolDocument>,
+    /// How TLS is spoken to them. Beside `https://` only.
+    pub(in crate::config) tls: Option<Placed<BackendTlsDocument>>,
+    /// How long to wait.
+    #[serde(default)]
+    pub(in crate::config) timeouts: TimeoutsDocument,
+}
+
+/// One endpoint.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a URL, or a map with `url`")]
+pub(in crate::config) struct EndpointDocument {
+    /// `http://host:port` or `https://host:port`; the port's default is 80 or 443, an IPv6 address
+    /// stands in brackets. All endpoints of a backend have one scheme.
+    pub(in crate::config) url: Written<EndpointUrl>,
+}
+
+/// Which HTTP is spoken to a backend.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ProtocolDocument {
+    /// Over TLS HTTP/2 or HTTP/1.1, whatever the two agree on, else HTTP/1.1.
+    Auto,
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2; over TLS a server must agree to it, over plain TCP it is taken for granted.
+    H2,
+}
+
+/// How TLS is spoken to a backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ ca: internal.pem, server_name: orders.internal }`"
+)]
+pub(in crate::config) struct BackendTlsDocument {
+    /// A PEM file with the only authorities whose certificates are good. The path is relative to the
+    /// configuration. Without it, those that the system trusts.
+    pub(in crate::config) ca: Option<Written<NonEmpty>>,
+    /// The name that the servers are asked for and that their certificates must hold. Without it,
+    /// the host of each endpoint.
+    pub(in crate::config) server_name: Option<Written<TlsName>>,
+    /// Whom Serin shows itself as, where a server asks. Without it, nobody.
+    pub(in crate::config) client: Option<Placed<CertificateDocument>>,
+}
+
+/// Limits of time.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ connect: 1s, response: 15s }`"
+)]
+pub(in crate::config) struct TimeoutsDocument {
+    /// Until a connection is there, over TLS until the handshake is done.
+    pub(in crate::config) connect: Option<Written<Span>>,
+    /// From the whole request sent to the answer's head.
+    pub(in crate::config) response: Option<Written<Span>>,
+    /// Without a byte in either direction.
+    pub(in crate::config) idle: Option<Written<Span>>,
+}

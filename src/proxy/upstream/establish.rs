@@ -1,0 +1,109 @@
+//! Makes a connection to one endpoint, from the name's lookup to the first word of HTTP.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::uri::Scheme;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use crate::domain::backend::{Endpoint, Protocol, Timeouts};
+use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::tls::{self, TlsClient};
+use crate::proxy::upstream::{http1, http2};
+use crate::runtime::recorder::EndpointCounters;
+
+/// How an endpoint is spoken to.
+pub(crate) struct Terms {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) protocol: Protocol,
+    /// None for bare TCP.
+    pub(crate) tls: Option<Rc<TlsClient>>,
+}
+
+/// A connection that was made.
+pub(super) enum Established {
+    Http1(http1::Connection),
+    Http2(Rc<http2::Connection>),
+}
+
+impl Terms {
+    /// Makes a connection until its time is over, which covers the lookup, all addresses of the
+    /// name, the handshake of TLS and the settings of HTTP/2. Nothing of a request was sent then.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn establish(
+        &self,
+        open: OpenConnection,
+        deadline: Instant,
+    ) -> Result<Established, ProxyError> {
+        let established = timeout_at(deadline, self.establish_in_time(open)).await;
+        established.unwrap_or(Err(ProxyError::ConnectTimeout))
+    }
+
+    async fn establish_in_time(&self, open: OpenConnection) -> Result<Established, ProxyError> {
+        let stream = connect(&self.endpoint).await?;
+        let Some(tls) = &self.tls else {
+            return match self.protocol {
+                Protocol::Auto | Protocol::Http1 => http1(stream, open).await,
+                Protocol::Http2 => http2(stream, Scheme::HTTP, open).await,
+            };
+        };
+        let stream = tls.shake_hands(&self.endpoint, stream).await?;
+        let agreed = stream.get_ref().1.alpn_protocol();
+        match (agreed == Some(tls::H2), self.protocol) {
+            (true, _) => http2(stream, Scheme::HTTPS, open).await,
+            (false, Protocol::Auto | Protocol::Http1) => http1(stream, open).await,
+            (false, Protocol::Http2) => Err(ProxyError::NoHttp2(None)),
+        }
+    }
+}
+
+async fn http1<S>(stream: S, open: OpenConnection) -> Result<Established, ProxyError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let opened = http1::Connection::open(stream, open).await;
+    opened.map(Established::Http1).map_err(ProxyError::Broken)
+}
+
+async fn http2<S>(
+    stream: S,
+    scheme: Scheme,
+    open: OpenConnection,
+) -> Result<Established, ProxyError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let opened = http2::Connection::open(stream, scheme, open).await;
+    let opened = opened.map_err(ProxyError::NoHttp2)?;
+    Ok(Established::Http2(Rc::new(opened)))
+}
+
+/// Counts a connection for as long as it exists.
+pub(super) struct OpenConnection {
+    open: Rc<Cell<usize>>,
+    counters: Arc<EndpointCounters>,
+}
+
+impl OpenConnection {
+    pub(super) fn count(open: &Rc<Cell<usize>>, counters: &Arc<EndpointCounters>) -> Self {
+        open.set(open.get() + 1);
+        counters.connections.add(1);
+        Self {
+            open: Rc::clone(open),
+            counters: Arc::clone(counters),
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+        self.counters.connections.subtract(1);
+    }
+}

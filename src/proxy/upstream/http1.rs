@@ -1,0 +1,51 @@
+//! An HTTP/1.1 connection, lent to one exchange at a time.
+
+use std::rc::Rc;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::{AbortHandle, spawn_local};
+
+use crate::proxy::upload::Upload;
+use crate::proxy::upstream::establish::OpenConnection;
+
+/// A connection that nobody else uses; closed when dropped, whatever is under way on it.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Upload>,
+    driver: AbortHandle,
+    /// Counts on where the connection goes on as a tunnel, which nobody drives.
+    _open: Rc<OpenConnection>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Begins to speak HTTP/1.1 on a stream.
+    pub(super) async fn open<S>(stream: S, open: OpenConnection) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
+        // makes it keep them on the heap.
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let open = Rc::new(open);
+        let known = Rc::clone(&open);
+        let driver = spawn_local(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to a backend ended");
+            }
+            drop(known);
+        });
+        let driver = driver.abort_handle();
+        Ok(Self {
+            sender,
+            driver,
+            _open: open,
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! What an exchange has of a connection: all of it, or a share.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use crate::proxy::error::ProxyError;
+use crate::proxy::upload::Upload;
+use crate::proxy::upstream::pool::Pool;
+use crate::proxy::upstream::{http1, http2};
+
+/// A connection lent to one exchange.
+///
+/// One of HTTP/1.1 is the exchange's own. Dropped before it is given back, it is closed: what was
+/// left half said on it must not be read as part of the next exchange. One of HTTP/2 is shared, and
+/// what is dropped is this exchange.
+pub(crate) struct Lease {
+    pool: Rc<Pool>,
+    held: Held,
+}
+
+enum Held {
+    Whole(http1::Connection),
+    Share(http2::Share),
+}
+
+/// A request that has got no answer; it comes back if the endpoint has certainly done nothing.
+pub(crate) struct Failed {
+    pub(crate) error: ProxyError,
+    pub(crate) request: Option<Request<Upload>>,
+}
+
+impl Lease {
+    pub(super) const fn whole(pool: Rc<Pool>, connection: http1::Connection) -> Self {
+        let held = Held::Whole(connection);
+        Self { pool, held }
+    }
+
+    pub(super) fn share(pool: Rc<Pool>, connection: &Rc<http2::Connection>) -> Self {
+        let held = Held::Share(http2::Share::of(connection));
+        Self { pool, held }
+    }
+
+    /// Whether others may be using the connection.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self.held, Held::Share(_))
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, Failed> {
+        let answered = match &mut self.held {
+            Held::Whole(connection) => {
+                let answered = connection.sender.try_send_request(request).await;
+                answered.map_err(|mut failed| Failed {
+                    request: failed.take_message(),
+                    error: ProxyError::Broken(failed.into_error()),
+                })
+            }
+            // On the heap, so that the other kind does not carry its weight.
+            Held::Share(share) => Box::pin(share.send(request)).await,
+        };
+        let counters = self.pool.counters();
+        counters.requests.add(u64::from(answered.is_ok()));
+        answered
+    }
+
+    /// Says that an answer is overdue: whatever the reason, the next exchange gets another
+    /// connection.
+    pub(crate) fn distrust(&self) {
+        if let Held::Share(share) = &self.held {
+            share.connection().leave();
+        }
+    }
+
+    /// Returns the connection after the request has been sent and the answer read, both to their
+    /// ends.
+    pub(crate) fn give_back(self) {
+        let Self { pool, held } = self;
+        let Held::Whole(mut connection) = held else {
+            return;
+        };
+        if connection.sender.is_ready() {
+            pool.keep(connection);
+        } else {
+            // It has a last word to say; it is kept once it has said it.
+            spawn_local(async move {
+                let ready = timeout(pool.timeouts().idle, connection.sender.ready()).await;
+                if ready.is_ok_and(|ready| ready.is_ok()) {
+                    pool.keep(connection);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! TLS to backends, as one worker needs it.
+//!
+//! What is configured are bytes; each worker makes its own [`TlsClient`] of them, once for each
+//! backend, and keeps it, with the sessions that can be resumed, for as long as the bytes are the
+//! same. Nothing of it is shared by workers, so none waits for another.
+//!
+//! Whatever the library may refuse is refused by [`objection`] when a configuration is read.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, Error, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::domain::backend::{BackendTls, ClientIdentity, Der, Endpoint, Protocol};
+use crate::proxy::error::ProxyError;
+
+/// The name of HTTP/2 in ALPN.
+pub(super) const H2: &[u8] = b"h2";
+
+/// The name of HTTP/1.1 in ALPN.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// For how many sessions of a backend there is room: eight for each of 32 names.
+const SESSIONS_MAX: usize = 256;
+
+/// Why a backend's TLS cannot be what is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsObjection {
+    /// The key of the backend's `tls` that is at fault.
+    pub key: &'static str,
+    /// What the library says.
+    pub reason: String,
+}
+
+/// Says what the library refuses of a backend's TLS; `None` where it takes all of it.
+pub fn objection(tls: &BackendTls) -> Option<TlsObjection> {
+    let listed = tls.authorities.as_deref().unwrap_or_default();
+    let tried = roots(listed).map_err(|error| ("ca", error));
+    let tried = tried.and_then(|roots| {
+        let config = client_config(Arc::new(roots), tls.client.as_ref(), Protocol::Auto);
+        config.map_err(|error| ("client", error))
+    });
+    tried.err().map(|(key, error)| TlsObjection {
+        key,
+        reason: error.to_string(),
+    })
+}
+
+fn roots(authorities: &[Der]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for der in authorities {
+        roots.add(CertificateDer::from_slice(der))?;
+    }
+    Ok(roots)
+}
+
+/// What the system trusts; damaged entries are left out, as every other program does.
+fn system_roots(authorities: &[Der]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = authorities
+        .iter()
+        .map(|der| CertificateDer::from_slice(der));
+    roots.add_parsable_certificates(found);
+    roots
+}
+
+fn client_config(
+    roots: Arc<RootCertStore>,
+    client: Option<&ClientIdentity>,
+    protocol: Protocol,
+) -> Result<ClientConfig, Error> {
+    // Its first key exchange is the hybrid of ML-KEM-768 and X25519.
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(ClientIdentity { chain, key }) => {
+            let chain = chain.iter().map(|der| CertificateDer::from(der.to_vec()));
+            let key = PrivateKeyDer::try_from(key.to_vec())
+                .map_err(|error| Error::General(error.to_owned()))?;
+            builder.with_client_auth_cert(chain.collect(), key)?
+        }
+    };
+    let offered: &[&[u8]] = match protocol {
+        Protocol::Auto => &[H2, HTTP_1_1],
+        Protocol::Http1 => &[HTTP_1_1],
+        Protocol::Http2 => &[H2],
+    };
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(config)
+}
+
+/// How one worker speaks TLS to one backend.
+pub(crate) struct TlsClient {
+    /// What it was made of.
+    tls: Arc<BackendTls>,
+    system: Arc<[Der]>,
+    protocol: Protocol,
+    /// An error only of bytes that nobody has looked at: [`objection`] refuses the same.
+    config: Result<Arc<ClientConfig>, Error>,
+}
+
+impl TlsClient {
+    fn new(
+        tls: &Arc<BackendTls>,
+        protocol: Protocol,
+        system: &Arc<[Der]>,
+        system_roots: impl FnOnce() -> Arc<RootCertStore>,
+    ) -> Self {
+        let roots = match &tls.authorities {
+            Some(listed) => roots(listed).map(Arc::new),
+            None => Ok(system_roots()),
+        };
+        let config = roots.and_then(|roots| client_config(roots, tls.client.as_ref(), protocol));
+        Self {
+            tls: Arc::clone(tls),
+            system: Arc::clone(system),
+            protocol,
+            config: config.map(Arc::new),
+        }
+    }
+
+    /// Whether it was made of the same.
+    fn fits(&self, tls: &Arc<BackendTls>, protocol: Protocol, system: &Arc<[Der]>) -> bool {
+        self.protocol == protocol
+            && self.tls == *tls
+            && (tls.authorities.is_some() || self.system == *system)
+    }
+
+    /// Agrees with an endpoint on keys.
+    ///
+    /// # Errors
+    /// [`ProxyError::Handshake`].
+    pub(super) async fn shake_hands(
+        &self,
+        endpoint: &Endpoint,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, ProxyError> {
+        let config = self.config.clone().map_err(io::Error::other);
+        let name = self.tls.server_name.as_deref().unwrap_or(&endpoint.host);
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other);
+        let prepared = config.and_then(|config| Ok((config, name?)));
+        let (config, name) = prepared.map_err(ProxyError::Handshake)?;
+        let connecting = TlsConnector::from(config).connect(name, stream);
+        connecting.await.map_err(ProxyError::Handshake)
+    }
+}
+
+/// One worker's ways of speaking TLS, kept from snapshot to snapshot.
+#[derive(Default)]
+pub(crate) struct TlsClients {
+    known: Vec<Rc<TlsClient>>,
+    /// What the system trusts, made once for all backends.
+    system: RefCell<Option<SystemRoots>>,
+}
+
+/// What the system trusts, and what it was made of.
+struct SystemRoots {
+    of: Arc<[Der]>,
+    roots: Arc<RootCertStore>,
+}
+
+impl TlsClients {
+    /// For each backend in turn how TLS is spoken to it; what is in none of them is let go.
+    pub(crate) fn renew<'a>(
+        &mut self,
+        backends: impl Iterator<Item = (Option<&'a Arc<BackendTls>>, Protocol)>,
+        system: &Arc<[Der]>,
+    ) -> Vec<Option<Rc<TlsClient>>> {
+        let mut known = std::mem::take(&mut self.known);
+        let renewed: Vec<_> = backends
+            .map(|(tls, protocol)| {
+                let tls = tls?;
+                // Each of the old ones serves one backend, so that their sessions do not mix.
+                let place = known
+                    .iter()
+                    .position(|client| client.fits(tls, protocol, system));
+                Some(match place {
+                    Some(place) => known.swap_remove(place),
+                    None => {
+                        let roots = || self.system_roots(system);
+                        Rc::new(TlsClient::new(tls, protocol, system, roots))
+                    }
+                })
+            })
+            .collect();
+        self.known = renewed.iter().flatten().cloned().collect();
+        renewed
+    }
+
+    fn system_roots(&self, system: &Arc<[Der]>) -> Arc<RootCertStore> {
+        let mut made = self.system.borrow_mut();
+        match &*made {
+            Some(SystemRoots { of, roots }) if of == system => Arc::clone(roots),
+            _ => {
+                let roots = Arc::new(system_roots(system));
+                *made = Some(SystemRoots {
+                    of: Arc::clone(system),
+                    roots: Arc::clone(&roots),
+                });
+                roots
+            }
+        }
+    }
+}
