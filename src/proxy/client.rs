@@ -230,6 +230,16 @@ impl Client {
         }
     }
 
+    /// The answer follows: what should have come before it and still waits comes too late, unless it
+    /// can be written right now.
+    pub(crate) fn stop_interim(&self) {
+        if !self.is_flushed.get()
+            && let Some(interim) = self.interim.get()
+        {
+            interim.take();
+        }
+    }
+
     /// What it was told to do.
     pub(crate) const fn order(&self) -> Order {
         self.order.get()

@@ -24,6 +24,14 @@ pub(crate) struct Answer {
     pub(crate) timeouts: Timeouts,
 }
 
+/// What is known of a request on its way.
+pub(crate) struct Errand {
+    /// How far its body has come, if it has one.
+    pub(crate) progress: Option<Rc<UploadProgress>>,
+    /// Whether it asks for another protocol, for which it needs a connection of its own.
+    pub(crate) is_switch: bool,
+}
+
 /// A request that was not answered; it comes back if no byte of it was sent.
 pub(crate) struct Unanswered {
     pub(crate) error: ProxyError,
@@ -34,11 +42,11 @@ pub(crate) struct Unanswered {
 pub(crate) async fn forward(
     endpoints: &Endpoints,
     mut request: Request<Upload>,
-    progress: Option<&UploadProgress>,
+    errand: &Errand,
 ) -> Result<Answer, Unanswered> {
     let mut last = None;
     for pool in endpoints.in_turn() {
-        match send(pool, request, progress).await {
+        match send(pool, request, errand).await {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
@@ -73,13 +81,13 @@ const REFUSALS_MAX: usize = 2;
 async fn send(
     pool: &Rc<Pool>,
     mut request: Request<Upload>,
-    progress: Option<&UploadProgress>,
+    errand: &Errand,
 ) -> Result<Answer, Unanswered> {
     let mut refusals = 0;
     loop {
-        let (lease, is_new) = match pool.reuse() {
+        let (lease, is_new) = match pool.reuse(errand.is_switch) {
             Some(lease) => (lease, false),
-            None => match pool.connect().await {
+            None => match pool.connect(errand.is_switch).await {
                 Ok(lease) => (lease, true),
                 Err(error) => {
                     let request = Some(request);
@@ -94,7 +102,7 @@ async fn send(
             // A kept one is used up by the attempt, so there is an end to them.
             !is_new
         };
-        match exchange(pool, lease, request, progress).await {
+        match exchange(pool, lease, request, errand).await {
             Err(Unanswered {
                 request: Some(unsent),
                 ..
@@ -108,8 +116,9 @@ async fn exchange(
     pool: &Rc<Pool>,
     mut lease: Lease,
     request: Request<Upload>,
-    progress: Option<&UploadProgress>,
+    errand: &Errand,
 ) -> Result<Answer, Unanswered> {
+    let progress = errand.progress.as_deref();
     let timeouts = *pool.timeouts();
     let begun = clock::monotonic();
     let answered = tokio::select! {

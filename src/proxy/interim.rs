@@ -1,55 +1,52 @@
 //! Answers that come before the answer: `103 Early Hints`, `100 Continue` (RFC 9110, section 15.2).
 //!
-//! hyper tells of them on the side of backends and has no way to send them to clients. So they wait
-//! here until the client's stream has nothing else to write, and are written past hyper. Whoever
-//! cannot be told, as in HTTP/2, does without; nothing depends on them.
+//! hyper's server has no way to send them, and its client none that costs nothing where there are
+//! none. So they are heard on the stream of the backend, before hyper ignores them, and wait here
+//! until the client's stream has nothing else to write. Whoever cannot be told, as in HTTP/2, does
+//! without; nothing depends on them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::proxy::headers;
 
 /// The most bytes that wait to be written to one client.
 const WAITING_BYTES_MAX: usize = 16 * 1024;
 
-/// What one client is to be told before its answer. Shared with the connection to a backend, which
-/// is driven by another task of the same thread.
+/// What one client is to be told before its answer. Shared with the stream of a backend, which is
+/// read by another task of the same thread.
 #[derive(Debug)]
 pub(crate) struct Interim {
     has_text: AtomicBool,
     text: Mutex<Vec<u8>>,
-    /// Whether the backend wants to have the body.
+    /// Whether the client keeps its body until it is asked for it.
+    expects_continue: AtomicBool,
+    /// Whether the backend has asked for it.
     is_body_wanted: AtomicBool,
-    /// Who writes to the client, and who waits to send the body.
+    /// The task that writes to the client.
     writer: Waker,
 }
 
 impl Interim {
-    /// For a client whose connection is driven by this task.
+    /// For a client whose connection is driven by the task of `writer`.
     pub(crate) const fn new(writer: Waker) -> Self {
         Self {
             has_text: AtomicBool::new(false),
             text: Mutex::new(Vec::new()),
+            expects_continue: AtomicBool::new(false),
             is_body_wanted: AtomicBool::new(false),
             writer,
         }
     }
 
-    /// Has a request tell what its backend says before it answers.
-    pub(crate) fn listen<B>(self: &Arc<Self>, request: &mut Request<B>, expects_continue: bool) {
+    /// Takes note that a request begins.
+    pub(crate) fn begin(&self, expects_continue: bool) {
+        self.expects_continue
+            .store(expects_continue, Ordering::Relaxed);
         self.is_body_wanted.store(false, Ordering::Relaxed);
-        let this = Arc::clone(self);
-        hyper::ext::on_informational(request, move |answer| {
-            if expects_continue && answer.status() == StatusCode::CONTINUE {
-                // hyper tells the client so itself when the body is asked for.
-                this.is_body_wanted.store(true, Ordering::Relaxed);
-            } else {
-                this.add(answer.status(), answer.headers());
-            }
-        });
     }
 
     /// Whether the backend has asked for the body.
@@ -57,15 +54,27 @@ impl Interim {
         self.is_body_wanted.load(Ordering::Relaxed)
     }
 
-    fn add(&self, status: StatusCode, fields: &HeaderMap) {
-        let mut fields = fields.clone();
+    /// Takes in a head of a backend with its last empty line; whatever is none is left out.
+    pub(crate) fn hear(&self, head: &[u8]) {
+        let Some((status, mut fields)) = read(head) else {
+            return;
+        };
+        if status == StatusCode::CONTINUE && self.expects_continue.load(Ordering::Relaxed) {
+            // hyper tells the client so itself when the body is asked for.
+            self.is_body_wanted.store(true, Ordering::Relaxed);
+            return;
+        }
         headers::remove_hop_by_hop(&mut fields);
         fields.remove(header::CONTENT_LENGTH);
+        self.add(status, &fields);
+    }
+
+    fn add(&self, status: StatusCode, fields: &HeaderMap) {
         let mut waiting = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let before = waiting.len();
         let reason = status.canonical_reason().unwrap_or("");
         waiting.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
-        for (name, value) in &fields {
+        for (name, value) in fields {
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 waiting.extend_from_slice(part);
             }
@@ -81,10 +90,80 @@ impl Interim {
 
     /// What waits to be written; it does not wait any longer.
     pub(crate) fn take(&self) -> Vec<u8> {
-        if !self.has_text.swap(false, Ordering::Relaxed) {
+        if !self.has_text.load(Ordering::Relaxed) {
             return Vec::new();
         }
+        self.has_text.store(false, Ordering::Relaxed);
         let mut waiting = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *waiting)
+    }
+}
+
+/// Understands a head: its status and its fields.
+fn read(head: &[u8]) -> Option<(StatusCode, HeaderMap)> {
+    let text = head.strip_suffix(b"\r\n\r\n")?;
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let status = StatusCode::from_bytes(lines.next()?.get(9..12)?).ok()?;
+    let mut fields = HeaderMap::new();
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        fields.append(name, value);
+    }
+    Some((status, fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(heads: &[&str]) -> String {
+        let interim = Interim::new(Waker::noop().clone());
+        interim.begin(false);
+        heads.iter().for_each(|head| interim.hear(head.as_bytes()));
+        let text = String::from_utf8(interim.take()).unwrap();
+        assert!(interim.take().is_empty());
+        text
+    }
+
+    #[test]
+    fn what_comes_before_the_answer_is_told_without_what_is_of_one_connection() {
+        let head = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nX: y\r\n\r\n";
+        let told = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
+        assert_eq!(heard(&[head]), told);
+        assert_eq!(heard(&[head, head]), told.repeat(2));
+        assert_eq!(
+            heard(&["HTTP/1.1 102\r\n\r\n"]),
+            "HTTP/1.1 102 Processing\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_told_that_is_no_head() {
+        for none in [
+            "",
+            "HTTP/1.1 103",
+            "HTTP/1.1 1\r\n\r\n",
+            "HTTP/1.1 103 x\r\nno colon\r\n\r\n",
+            "HTTP/1.1 103 x\r\na b: c\r\n\r\n",
+            "HTTP/1.1 103 x\r\na: b\rc: d\r\n\r\n",
+        ] {
+            assert_eq!(heard(&[none]), "", "{none:?}");
+        }
+        let large = format!("HTTP/1.1 103 x\r\na: {}\r\n\r\n", "b".repeat(20_000));
+        assert_eq!(heard(&[&large]), "");
+    }
+
+    #[test]
+    fn the_word_for_a_body_is_not_told_but_taken() {
+        let interim = Interim::new(Waker::noop().clone());
+        interim.begin(true);
+        assert!(!interim.is_body_wanted());
+        interim.hear(b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(interim.is_body_wanted() && interim.take().is_empty());
+        interim.begin(false);
+        assert!(!interim.is_body_wanted());
     }
 }

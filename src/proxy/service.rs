@@ -1,35 +1,34 @@
 //! What happens to a request, phase by phase.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 
+use crate::domain::backend::Protocol;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
-use crate::proxy::client::{Client, Switch};
+use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::forward::{Answer, Unanswered, forward};
+use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
 use crate::proxy::headers::{self, SERIN_FLAGS};
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Destination, decide, locate};
-use crate::proxy::upgrade::Tunnel;
+use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{respond, trace, upgrade};
 use crate::runtime::inbox::Message;
 
-/// A request on its way, with what is known of its body.
+/// A request on its way, with what is known of it.
 struct Parcel {
     request: Request<Upload>,
-    progress: Option<Rc<UploadProgress>>,
+    errand: Errand,
 }
 
 /// An answer, and the request's body that may still be on its way.
@@ -42,30 +41,12 @@ struct Received {
 pub(crate) async fn handle(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let asks_for_switch = request.headers().contains_key(header::UPGRADE);
-    let wish = if asks_for_switch {
-        upgrade::wish(&request)
-    } else {
-        None
-    };
-    let response = answer(worker, Rc::clone(&client), request, wish).await;
-    if asks_for_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        client.switch.set(Switch::Stay);
-    }
-    response
-}
-
-async fn answer(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
     mut request: Request<Incoming>,
-    wish: Option<HeaderValue>,
 ) -> Response<ResponseBody> {
     let view = worker.view();
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
+    let wish = Wish::of(&request, &client);
     let routing = view.routing();
     let located = match locate(routing, client.ip(), &mut request) {
         Ok(located) => located,
@@ -83,34 +64,34 @@ async fn answer(
     }
     let flag = destination.flag.map(|(flag, _)| flag);
     let host = &located.host;
-    let interim = listen(&client, &mut request).await;
+    let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
-    if let Some(protocol) = &wish {
-        upgrade::put(request.headers_mut(), protocol.clone());
+    let backend = routing.backend(destination.backend);
+    let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
+    if let Some(wish) = &wish {
+        wish.put(request.headers_mut());
     }
     let (parts, body) = request.into_parts();
-    let (upload, progress) = Upload::new(body, interim);
-    let timeouts = &routing.backend(destination.backend).timeouts;
-    observation.sent(&parts.method, progress.clone(), timeouts);
+    let (upload, progress) = Upload::new(body, expectation.interim, expectation.of_continue);
+    observation.sent(&parts.method, progress.clone(), &backend.timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
-        progress,
+        errand: Errand {
+            progress,
+            is_switch: wish.is_some(),
+        },
     };
     let sent = send(&worker, &view, &destination, parcel, &mut observation).await;
-    if !client.is_flushed.get()
-        && let Some(interim) = client.interim.get()
-    {
-        // The answer goes out right behind what is still to be written.
-        interim.take();
-    }
+    client.stop_interim();
     match sent {
-        Ok(received) if received.answer.response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+        Ok(received) => {
+            if received.answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return switch(received, observation, &client, wish);
+            }
             let is_last = worker.is_stopping();
             pass_back(received, observation, destination.set_cookie, is_last)
         }
-        Ok(received) if wish.is_some() => switch(received, observation, &client),
-        unanswered => {
-            let error = unanswered.err().unwrap_or(ProxyError::Switched);
+        Err(error) => {
             tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
             observation.answered(error.status(), error.class());
             respond::problem(&error, Some(&request_id))
@@ -118,27 +99,35 @@ async fn answer(
     }
 }
 
-/// Has the client told what its backend says before it answers, where that can be told. Returns what
-/// knows whether the body is wanted, if the client waits for that word.
-async fn listen(client: &Client, request: &mut Request<Incoming>) -> Option<Arc<Interim>> {
-    if request.version() != Version::HTTP_11 {
-        if request.version() == Version::HTTP_10 {
+/// What a client expects before its answer.
+struct Expectation {
+    /// Where that is told, if it can be.
+    interim: Option<Arc<Interim>>,
+    /// Whether it keeps its body until it is asked for it.
+    of_continue: bool,
+}
+
+fn expectation(client: &Client, request: &mut Request<Incoming>) -> Expectation {
+    let interim = match request.version() {
+        Version::HTTP_11 => client.interim.get(),
+        Version::HTTP_10 => {
+            // It does not know what that is (RFC 9110, section 10.1.1).
             request.headers_mut().remove(header::EXPECT);
+            None
         }
-        return None;
+        _ => None,
+    };
+    let of_continue = interim.is_some() && !request.body().is_end_stream() && {
+        let expected = request.headers().get(header::EXPECT);
+        expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    };
+    if let Some(interim) = interim {
+        interim.begin(of_continue);
     }
-    if client.interim.get().is_none() {
-        let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let _ = client.interim.set(Arc::new(Interim::new(writer)));
+    Expectation {
+        interim: interim.cloned(),
+        of_continue,
     }
-    let interim = client.interim.get()?;
-    let expects_continue = !request.body().is_end_stream()
-        && request
-            .headers()
-            .get(header::EXPECT)
-            .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    interim.listen(request, expects_continue);
-    expects_continue.then(|| Arc::clone(interim))
 }
 
 /// Makes a request's head the one that a backend is to see; returns the request's id.
@@ -176,15 +165,17 @@ async fn send(
 ) -> Result<Received, ProxyError> {
     let Parcel {
         mut request,
-        progress,
+        errand,
     } = parcel;
     if let Some((flag, decision)) = destination.flag {
         tell_decision(view, flag, decision.variant, request.headers_mut());
     }
     let endpoints = view.endpoints(destination.backend);
-    let Unanswered { error, request } = match forward(endpoints, request, progress.as_deref()).await
-    {
-        Ok(answer) => return Ok(Received { answer, progress }),
+    let Unanswered { error, request } = match forward(endpoints, request, &errand).await {
+        Ok(answer) => {
+            let progress = errand.progress;
+            return Ok(Received { answer, progress });
+        }
         Err(unanswered) => unanswered,
     };
     let was_refused = matches!(error, ProxyError::Refused(_));
@@ -201,9 +192,10 @@ async fn send(
     }
     tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
     let stable = view.endpoints(routing.flag(flag).backends.stable);
-    let rescued = forward(stable, unsent, progress.as_deref()).await;
+    let rescued = forward(stable, unsent, &errand).await;
     let answer = rescued.map_err(|unanswered| unanswered.error)?;
     observation.rescued();
+    let progress = errand.progress;
     Ok(Received { answer, progress })
 }
 
@@ -258,12 +250,18 @@ fn switch(
     received: Received,
     mut observation: Observation,
     client: &Client,
+    wish: Option<Wish>,
 ) -> Response<ResponseBody> {
     let Answer {
         mut response,
         lease,
         ..
     } = received.answer;
+    let Some(wish) = wish else {
+        let error = ProxyError::Switched;
+        observation.answered(error.status(), error.class());
+        return respond::problem(&error, None);
+    };
     observation.head(response.status(), response.headers());
     observation.opened();
     let upstream = hyper::upgrade::on(&mut response);
@@ -277,6 +275,7 @@ fn switch(
     if let Some(protocol) = protocol {
         upgrade::put(fields, protocol);
     }
+    wish.grant();
     let tunnel = Tunnel::new(upstream, observation, lease);
     client.tunnel.replace(Some(tunnel));
     Response::from_parts(parts, ResponseBody::empty())

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::evidence::{Failure, OutcomeClass};
-use crate::proxy::client::Client;
+use crate::proxy::client::{Client, Switch};
 use crate::proxy::observe::Observation;
 use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
@@ -30,20 +30,54 @@ const IDLE_MAX: Duration = Duration::from_secs(3600);
 /// How many bytes are passed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// The protocol that a request asks to switch to, if it is one that is passed on.
-///
-/// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without it.
-pub(crate) fn wish<B>(request: &Request<B>) -> Option<HeaderValue> {
-    if request.version() != Version::HTTP_11 {
-        return None;
+/// A request's wish for another protocol, which is granted or not: once it is dropped the client's
+/// next bytes are a request again.
+pub(crate) struct Wish {
+    protocol: HeaderValue,
+    undecided: Undecided,
+}
+
+/// Says that HTTP goes on, unless something else was said.
+struct Undecided(Option<Rc<Client>>);
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        if let Some(client) = &self.0 {
+            client.switch.set(Switch::Stay);
+        }
     }
-    let fields = request.headers();
-    let mut protocols = fields.get_all(header::UPGRADE).iter();
-    let protocol = protocols.next()?;
-    let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case(b"h2c"));
-    let names_upgrade = |field| tokens(field).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
-    let is_asked = fields.get_all(header::CONNECTION).iter().any(names_upgrade);
-    (is_asked && !is_h2c && protocols.next().is_none()).then(|| protocol.clone())
+}
+
+impl Wish {
+    /// The wish of a request, if it is one that is passed on.
+    ///
+    /// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without
+    /// it.
+    pub(crate) fn of<B>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
+        let fields = request.headers();
+        let protocol = fields.get(header::UPGRADE)?;
+        let undecided = Undecided(Some(Rc::clone(client)));
+        let has_one = fields.get_all(header::UPGRADE).iter().count() == 1;
+        let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case(b"h2c"));
+        let names_upgrade =
+            |field| tokens(field).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+        let is_asked = fields.get_all(header::CONNECTION).iter().any(names_upgrade);
+        let is_passed_on = request.version() == Version::HTTP_11 && has_one && !is_h2c && is_asked;
+        is_passed_on.then(|| Self {
+            protocol: protocol.clone(),
+            undecided,
+        })
+    }
+
+    /// Writes the wish into a head from which all of its kind was removed.
+    pub(crate) fn put(&self, fields: &mut HeaderMap) {
+        put(fields, self.protocol.clone());
+    }
+
+    /// It is granted.
+    pub(crate) fn grant(mut self) {
+        self.undecided.0 = None;
+    }
 }
 
 fn tokens(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -64,39 +64,20 @@ impl UploadProgress {
 pub(crate) struct Upload {
     body: Incoming,
     progress: Option<Rc<UploadProgress>>,
+    /// Where what comes before the answer is told.
+    interim: Option<Arc<Interim>>,
     /// For a client that sends its body only when it is told to.
-    patience: Option<Box<Patience>>,
-}
-
-/// Waits for the backend's word that the body is wanted, for which the client waits.
-#[derive(Debug)]
-struct Patience {
-    interim: Arc<Interim>,
-    end: Pin<Box<Sleep>>,
-}
-
-impl Patience {
-    fn new(interim: Arc<Interim>) -> Self {
-        let end = Box::pin(sleep_until(clock::monotonic() + CONTINUE_WAIT));
-        Self { interim, end }
-    }
-
-    /// Whether the backend has said the word, or has had its time for it.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.interim.is_body_wanted() {
-            return Poll::Ready(());
-        }
-        self.end.as_mut().poll(cx)
-    }
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Upload {
-    /// Wraps a body; the progress is there only if there is a body to send. With `interim` it is not
-    /// touched before the backend has asked for it or has had its time to: touching it is what has the
-    /// client told to send it.
+    /// Wraps a body; the progress is there only if there is a body to send. Where the client
+    /// `expects_continue` it is not touched before the backend has asked for it or has had its time to:
+    /// touching it is what has the client told to send it.
     pub(crate) fn new(
         body: Incoming,
         interim: Option<Arc<Interim>>,
+        expects_continue: bool,
     ) -> (Self, Option<Rc<UploadProgress>>) {
         let progress = (!body.is_end_stream()).then(|| {
             Rc::new(UploadProgress {
@@ -111,10 +92,22 @@ impl Upload {
             Self {
                 body,
                 progress: progress.clone(),
-                patience: interim.map(|interim| Box::new(Patience::new(interim))),
+                interim,
+                patience: expects_continue
+                    .then(|| Box::pin(sleep_until(clock::monotonic() + CONTINUE_WAIT))),
             },
             progress,
         )
+    }
+
+    /// Where what comes before the answer is told.
+    pub(crate) const fn interim(&self) -> Option<&Arc<Interim>> {
+        self.interim.as_ref()
+    }
+
+    /// Waits no longer to be asked for: by this way nobody would.
+    pub(crate) fn hurry(&mut self) {
+        self.patience = None;
     }
 }
 
@@ -126,9 +119,13 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(patience) = &mut self.patience {
-            ready!(patience.poll_over(cx));
-            self.patience = None;
+        let this = &mut *self;
+        if let Some(patience) = &mut this.patience {
+            let is_wanted = this.interim.as_ref().is_some_and(|it| it.is_body_wanted());
+            if !is_wanted {
+                ready!(patience.as_mut().poll(cx));
+            }
+            this.patience = None;
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(progress) = &self.progress {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use crate::proxy::client::{Client, Order};
 use crate::proxy::connection::http2;
 use crate::proxy::framing::HEAD_BYTES_MAX;
+use crate::proxy::interim::Interim;
 use crate::proxy::service;
 use crate::proxy::stream::guarded::Guarded;
 use crate::proxy::worker::Worker;
@@ -38,6 +40,10 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), handle);
+    let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    client
+        .interim
+        .get_or_init(|| Arc::new(Interim::new(writer)));
     let mut is_closing = false;
     let served = poll_fn(|cx| {
         if client.order() == Order::Cut {

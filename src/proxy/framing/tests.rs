@@ -305,6 +305,14 @@ proptest! {
     }
 
     #[test]
+    fn lines_end_at_every_line_feed(bytes in proptest::collection::vec(proptest::sample::select(
+        &[b'\n', b'\r', 0x0b, 0x09, 0x8a, 0x00, 0xff, b'a'][..]), 0..80)) {
+        let ends: Vec<_> = head::ends(&bytes).collect();
+        let expected: Vec<_> = memchr::memchr_iter(b'\n', &bytes).collect();
+        prop_assert_eq!(ends, expected);
+    }
+
+    #[test]
     fn any_bytes_come_to_something(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let (passed, _) = at_once(&bytes);
         prop_assert!(passed <= bytes.len());

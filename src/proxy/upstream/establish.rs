@@ -32,7 +32,8 @@ pub(super) enum Established {
 
 impl Terms {
     /// Makes a connection until its time is over, which covers the lookup, all addresses of the
-    /// name, the handshake of TLS and the settings of HTTP/2. Nothing of a request was sent then.
+    /// name, the handshake of TLS and the settings of HTTP/2. Nothing of a request was sent then. With
+    /// `only` that protocol is spoken, whatever else might be.
     ///
     /// # Errors
     /// Why there is none.
@@ -40,22 +41,28 @@ impl Terms {
         &self,
         open: OpenConnection,
         deadline: Instant,
+        only: Option<Protocol>,
     ) -> Result<Established, ProxyError> {
-        let established = timeout_at(deadline, self.establish_in_time(open)).await;
+        let protocol = only.unwrap_or(self.protocol);
+        let established = timeout_at(deadline, self.establish_in_time(open, protocol)).await;
         established.unwrap_or(Err(ProxyError::ConnectTimeout))
     }
 
-    async fn establish_in_time(&self, open: OpenConnection) -> Result<Established, ProxyError> {
+    async fn establish_in_time(
+        &self,
+        open: OpenConnection,
+        protocol: Protocol,
+    ) -> Result<Established, ProxyError> {
         let stream = connect(&self.endpoint).await?;
         let Some(tls) = &self.tls else {
-            return match self.protocol {
+            return match protocol {
                 Protocol::Auto | Protocol::Http1 => http1(stream, open).await,
                 Protocol::Http2 => http2(stream, Scheme::HTTP, open).await,
             };
         };
-        let stream = tls.shake_hands(&self.endpoint, stream).await?;
+        let stream = tls.shake_hands(&self.endpoint, stream, protocol).await?;
         let agreed = stream.get_ref().1.alpn_protocol();
-        match (agreed == Some(tls::H2), self.protocol) {
+        match (agreed == Some(tls::H2), protocol) {
             (true, _) => http2(stream, Scheme::HTTPS, open).await,
             (false, Protocol::Auto | Protocol::Http1) => http1(stream, open).await,
             (false, Protocol::Http2) => Err(ProxyError::NoHttp2(None)),

@@ -1,6 +1,7 @@
 //! An HTTP/1.1 connection, lent to one exchange at a time.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -9,11 +10,14 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::establish::OpenConnection;
+use crate::proxy::upstream::hearing::{Ear, Hearing};
 
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Upload>,
     driver: AbortHandle,
+    /// Who hears what comes before the answer.
+    pub(super) ear: Arc<Ear>,
     /// Counts on where the connection goes on as a tunnel, which nobody drives.
     _open: Rc<OpenConnection>,
 }
@@ -30,6 +34,8 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let ear = Arc::default();
+        let stream = Hearing::new(stream, Arc::clone(&ear));
         // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
         // makes it keep them on the heap.
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -45,6 +51,7 @@ impl Connection {
         Ok(Self {
             sender,
             driver,
+            ear,
             _open: open,
         })
     }

@@ -52,10 +52,11 @@ impl Lease {
     /// Sends a request, and waits for the head of its answer.
     pub(crate) async fn send(
         &mut self,
-        request: Request<Upload>,
+        mut request: Request<Upload>,
     ) -> Result<Response<Incoming>, Failed> {
         let answered = match &mut self.held {
             Held::Whole(connection) => {
+                connection.ear.set(request.body().interim());
                 let answered = connection.sender.try_send_request(request).await;
                 answered.map_err(|mut failed| Failed {
                     request: failed.take_message(),
@@ -63,7 +64,10 @@ impl Lease {
                 })
             }
             // On the heap, so that the other kind does not carry its weight.
-            Held::Share(share) => Box::pin(share.send(request)).await,
+            Held::Share(share) => {
+                request.body_mut().hurry();
+                Box::pin(share.send(request)).await
+            }
         };
         let counters = self.pool.counters();
         counters.requests.add(u64::from(answered.is_ok()));

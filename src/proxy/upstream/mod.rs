@@ -2,6 +2,7 @@
 
 mod connect;
 pub(crate) mod establish;
+mod hearing;
 mod http1;
 mod http2;
 pub(crate) mod lease;

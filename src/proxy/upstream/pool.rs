@@ -76,8 +76,8 @@ impl Pool {
         }
     }
 
-    /// A connection that was used before, or a share of one, if there is any.
-    pub(crate) fn reuse(self: &Rc<Self>) -> Option<Lease> {
+    /// A connection that was used before, or a share of one, if there is any and it `must_be_own` not.
+    pub(crate) fn reuse(self: &Rc<Self>, must_be_own: bool) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
             if since.elapsed() > self.timeouts().idle {
@@ -90,7 +90,7 @@ impl Pool {
                 return Some(Lease::whole(Rc::clone(self), connection));
             }
         }
-        self.share()
+        if must_be_own { None } else { self.share() }
     }
 
     /// A share of a connection that has room.
@@ -105,13 +105,19 @@ impl Pool {
         Some(Lease::share(Rc::clone(self), connection))
     }
 
-    /// A new connection, or a share of one that somebody else makes meanwhile.
+    /// A new connection, or a share of one that somebody else makes meanwhile. One that `must_be_own`
+    /// speaks HTTP/1.1.
     ///
     /// # Errors
     /// [`ProxyError::Busy`] when there are as many as there may be, or why none could be made.
-    pub(crate) async fn connect(self: &Rc<Self>) -> Result<Lease, ProxyError> {
+    pub(crate) async fn connect(self: &Rc<Self>, must_be_own: bool) -> Result<Lease, ProxyError> {
+        let deadline = clock::monotonic() + self.timeouts().connect;
         // Rare, and large: not part of what each request carries.
-        Box::pin(self.connect_by(clock::monotonic() + self.timeouts().connect)).await
+        if must_be_own {
+            Box::pin(self.make(deadline, Some(Protocol::Http1))).await
+        } else {
+            Box::pin(self.connect_by(deadline)).await
+        }
     }
 
     async fn connect_by(self: &Rc<Self>, deadline: Instant) -> Result<Lease, ProxyError> {
@@ -126,23 +132,30 @@ impl Pool {
                 break;
             }
         }
-        self.make(deadline).await
+        self.make(deadline, None).await
     }
 
-    async fn make(self: &Rc<Self>, deadline: Instant) -> Result<Lease, ProxyError> {
+    async fn make(
+        self: &Rc<Self>,
+        deadline: Instant,
+        only: Option<Protocol>,
+    ) -> Result<Lease, ProxyError> {
         if self.open.get() >= CONNECTIONS_MAX {
             return Err(ProxyError::Busy);
         }
         // Counted from here on, so that many who connect at once cannot pass the limit together.
         let open = OpenConnection::count(&self.open, &self.counters);
-        let mut making = self.may_share.get().then(|| self.making.begin());
-        let made = self.terms.establish(open, deadline).await;
+        let may_share = self.may_share.get() && only.is_none();
+        let mut making = may_share.then(|| self.making.begin());
+        let made = self.terms.establish(open, deadline, only).await;
         let made = made.inspect_err(|error| self.note_failure(error))?;
         self.counters.connects.add(1);
         let pool = Rc::clone(self);
         Ok(match made {
             Established::Http1(connection) => {
-                self.may_share.set(false);
+                if only.is_none() {
+                    self.may_share.set(false);
+                }
                 Lease::whole(pool, connection)
             }
             Established::Http2(connection) => {

@@ -91,14 +91,19 @@ fn client_config(
             builder.with_client_auth_cert(chain.collect(), key)?
         }
     };
+    config.alpn_protocols = offered(protocol);
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+    Ok(config)
+}
+
+/// What an endpoint is offered to speak.
+fn offered(protocol: Protocol) -> Vec<Vec<u8>> {
     let offered: &[&[u8]] = match protocol {
         Protocol::Auto => &[H2, HTTP_1_1],
         Protocol::Http1 => &[HTTP_1_1],
         Protocol::Http2 => &[H2],
     };
-    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-    Ok(config)
+    offered.iter().map(|name| name.to_vec()).collect()
 }
 
 /// How one worker speaks TLS to one backend.
@@ -146,8 +151,14 @@ impl TlsClient {
         &self,
         endpoint: &Endpoint,
         stream: TcpStream,
+        protocol: Protocol,
     ) -> Result<TlsStream<TcpStream>, ProxyError> {
-        let config = self.config.clone().map_err(io::Error::other);
+        let mut config = self.config.clone().map_err(io::Error::other);
+        if let Ok(config) = &mut config
+            && protocol != self.protocol
+        {
+            Arc::make_mut(config).alpn_protocols = offered(protocol);
+        }
         let name = self.tls.server_name.as_deref().unwrap_or(&endpoint.host);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other);
         let prepared = config.and_then(|config| Ok((config, name?)));

@@ -1,0 +1,167 @@
+//! Hears answers that come before the answer, on their way from a backend to hyper.
+//!
+//! hyper ignores them. All bytes go on to it; only the heads of those that begin with `HTTP/1.1 1` are
+//! kept as well, until they are whole.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use memchr::memmem;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proxy::interim::Interim;
+
+/// How an answer begins that comes before the answer.
+const BEGINNING: &[u8] = b"HTTP/1.1 1";
+
+/// The longest head that is kept.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Who is to hear what a backend says. Between tasks of one thread; hyper wants it to be more.
+#[derive(Debug, Default)]
+pub(super) struct Ear {
+    is_open: AtomicBool,
+    whose: Mutex<Option<Arc<Interim>>>,
+}
+
+impl Ear {
+    /// Opens for the answer to one request, or closes where nobody wants to hear.
+    pub(super) fn set(&self, whose: Option<&Arc<Interim>>) {
+        self.is_open.store(whose.is_some(), Ordering::Relaxed);
+        let mut known = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = whose.cloned();
+    }
+
+    fn hear(&self, head: &[u8]) {
+        let whose = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(interim) = &*whose {
+            interim.hear(head);
+        }
+    }
+}
+
+/// A stream of a backend.
+#[derive(Debug)]
+pub(super) struct Hearing<S> {
+    inner: S,
+    ear: Arc<Ear>,
+    /// The beginning of a head.
+    kept: Vec<u8>,
+}
+
+impl<S> Hearing<S> {
+    pub(super) const fn new(inner: S, ear: Arc<Ear>) -> Self {
+        let kept = Vec::new();
+        Self { inner, ear, kept }
+    }
+
+    /// Listens until the answer itself begins.
+    fn listen(&mut self, bytes: &[u8]) {
+        if self.kept.is_empty() && !begins(bytes) {
+            self.ear.is_open.store(false, Ordering::Relaxed);
+            return;
+        }
+        self.kept.extend_from_slice(bytes);
+        while begins(&self.kept)
+            && let Some(end) = memmem::find(&self.kept, b"\r\n\r\n")
+        {
+            let rest = self.kept.split_off(end + 4);
+            self.ear.hear(&self.kept);
+            self.kept = rest;
+        }
+        if !begins(&self.kept) || self.kept.len() > HEAD_BYTES_MAX {
+            self.ear.is_open.store(false, Ordering::Relaxed);
+            self.kept = Vec::new();
+        }
+    }
+}
+
+/// Whether bytes begin like an answer before the answer, as far as they go.
+fn begins(bytes: &[u8]) -> bool {
+    let common = bytes.len().min(BEGINNING.len());
+    bytes[..common] == BEGINNING[..common] && !bytes.starts_with(b"HTTP/1.1 101")
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, into))?;
+        if self.ear.is_open.load(Ordering::Relaxed) {
+            self.listen(&into.filled()[before..]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Hearing<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+
+    /// What is heard of bytes that come in pieces of a size.
+    fn heard(said: &str, size: usize) -> String {
+        let interim = Arc::new(Interim::new(Waker::noop().clone()));
+        let ear = Arc::new(Ear::default());
+        ear.set(Some(&interim));
+        let mut hearing = Hearing::new((), Arc::clone(&ear));
+        for piece in said.as_bytes().chunks(size) {
+            if ear.is_open.load(Ordering::Relaxed) {
+                hearing.listen(piece);
+            }
+        }
+        String::from_utf8(interim.take()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn hints_are_heard_in_whatever_pieces_and_nothing_after_the_answer(size in 1..200_usize) {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            prop_assert_eq!(heard(&format!("{HINTS}{HINTS}{answer}{HINTS}"), size), HINTS.repeat(2));
+            prop_assert_eq!(heard(&format!("{answer}{HINTS}"), size), "");
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+            prop_assert_eq!(heard(&format!("{HINTS}{switch}{HINTS}"), size), HINTS);
+        }
+    }
+}
