@@ -3,6 +3,7 @@
 //! Labels come from the configuration, never from a request, so the number of series is known
 //! when a configuration is read.
 
+pub mod access_log;
 mod control_metrics;
 mod exporter;
 mod family;
