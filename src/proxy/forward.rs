@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
+use crate::proxy::access::Entry;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::pool::{Lease, Pool};
@@ -34,9 +35,11 @@ pub(crate) async fn forward(
     endpoints: &Endpoints,
     mut request: Request<Upload>,
     progress: Option<&UploadProgress>,
+    entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
     let mut last = None;
     for pool in endpoints.in_turn() {
+        entry.tries(pool.endpoint());
         match send(pool, request, progress).await {
             Err(Unanswered {
                 error,

@@ -8,6 +8,7 @@
 //! A known weakness of `SO_REUSEPORT`: the kernel deals connections out by hash, so few long
 //! connections may fall unevenly on the workers.
 
+mod access;
 mod balance;
 mod connection;
 mod download;
@@ -30,6 +31,7 @@ mod view;
 mod waiting;
 mod worker;
 
+pub use access::{AccessLogReader, AccessLogTerms};
 pub use listener::{BoundListener, bind};
 pub use tls::{TlsError, TlsServer};
 pub use worker::{Socket, WorkerContext, run_worker};

@@ -7,13 +7,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Body;
 use tokio::time::Instant;
 
 use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass};
 use crate::domain::ids::{FlagIndex, RouteIndex};
+use crate::proxy::access::Entry;
 use crate::proxy::connection::Client;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
@@ -22,6 +24,7 @@ use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
 use crate::runtime::watch::{RolloutWatch, Watched};
+use crate::telemetry::access_log::{End, Record};
 
 /// A client that leaves after this part of the time a backend has to answer was kept waiting.
 ///
@@ -52,6 +55,8 @@ pub(crate) struct Observation {
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
     is_counted: bool,
+    /// What the access log is to tell of it.
+    pub(crate) entry: Entry,
 }
 
 /// What is looked at of an answer that a rollout watches; of others it stays empty.
@@ -87,6 +92,18 @@ impl Observation {
             look: Look::default(),
             first_attempt: None,
             is_counted: false,
+            entry: Entry::default(),
+        }
+    }
+
+    /// Begins what the access log is to tell of the request, as it has come.
+    pub(crate) fn log<B>(&mut self, request: &Request<B>) {
+        if self.worker.clerk.is_on() {
+            self.look.is_bodiless = *request.method() == Method::HEAD;
+            self.entry = self.worker.with_random(|random| {
+                let clerk = &self.worker.clerk;
+                clerk.begin(&self.client, &self.view, request, random)
+            });
         }
     }
 
@@ -143,7 +160,8 @@ impl Observation {
     }
 
     /// Says that another variant's backend answers in place of the one decided.
-    pub(crate) fn rescued(&self) {
+    pub(crate) fn rescued(&mut self) {
+        self.entry.rescued();
         if let Some(arm) = self.arm() {
             arm.record_rescued();
         }
@@ -169,15 +187,19 @@ impl Observation {
     }
 
     /// Says that so many bytes of the answer's body have come.
-    pub(crate) const fn received(&mut self, bytes: usize) {
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.entry.passed_back(bytes as u64);
         if let Some(sum) = &mut self.look.bytes {
             *sum += bytes as u64;
         }
     }
 
     /// Counts a request that Serin answered itself.
-    pub(crate) fn answered(mut self, status: StatusCode, class: OutcomeClass) {
-        self.status = Some(status);
+    pub(crate) fn answered<B: Body>(mut self, answer: &Response<B>, class: OutcomeClass) {
+        self.status = Some(answer.status());
+        if !self.look.is_bodiless {
+            self.entry.passed_back(answer.body().size_hint().lower());
+        }
         self.count(class);
     }
 
@@ -243,6 +265,9 @@ impl Observation {
         let codes = self.view.meters().codes(self.route, decision);
         codes.record(status);
         self.stop_waiting();
+        if let Some(record) = self.entry.take() {
+            self.file(record, status, class);
+        }
         if let (Some(arm), Some((flag, decision))) = (self.arm(), self.flag) {
             let mut outcome = Outcome {
                 class,
@@ -267,6 +292,25 @@ impl Observation {
             }
             arm.record(&outcome, decision.hash);
         }
+    }
+}
+
+impl Observation {
+    /// Completes what the access log is to tell, and leaves it to be written.
+    fn file(&self, mut record: Box<Record>, status: u16, class: OutcomeClass) {
+        record.way.route = self.route;
+        record.way.flag = self.flag;
+        let upload = self.upload.as_ref();
+        record.end = End {
+            at: clock::wall(),
+            status,
+            class,
+            duration: clock::monotonic() - self.started,
+            head_latency: self.head_latency,
+            bytes_in: upload.map_or(0, |upload| upload.bytes.get()),
+            bytes_out: record.end.bytes_out,
+        };
+        self.worker.clerk.file(record);
     }
 }
 

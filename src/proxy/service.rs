@@ -42,12 +42,14 @@ pub(crate) async fn handle(
     let view = worker.view();
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
+    observation.log(&request);
     let routing = view.routing();
     let located = match locate(routing, client.ip, &mut request) {
         Ok(located) => located,
         Err(error) => {
-            observation.answered(error.status(), error.class());
-            return respond::problem(&error, None);
+            let answer = respond::problem(&error, None);
+            observation.answered(&answer, error.class());
+            return answer;
         }
     };
     observation.routed(located.route);
@@ -58,6 +60,7 @@ pub(crate) async fn handle(
     let flag = destination.flag.map(|(flag, _)| flag);
     let host = &located.host;
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
+    observation.entry.marked(&request_id, request.headers());
     let (parts, body) = request.into_parts();
     let (upload, progress) = Upload::new(body);
     let timeouts = &routing.backend(destination.backend).timeouts;
@@ -73,8 +76,9 @@ pub(crate) async fn handle(
         }
         Err(error) => {
             tracing::debug!(client = %client.ip, %error, "request not answered by a backend");
-            observation.answered(error.status(), error.class());
-            respond::problem(&error, Some(&request_id))
+            let answer = respond::problem(&error, Some(&request_id));
+            observation.answered(&answer, error.class());
+            answer
         }
     }
 }
@@ -120,8 +124,9 @@ async fn send(
         tell_decision(view, flag, decision.variant, request.headers_mut());
     }
     let endpoints = view.endpoints(destination.backend);
-    let Unanswered { error, request } = match forward(endpoints, request, progress.as_deref()).await
-    {
+    let entry = observation.entry.heads_for(destination.backend);
+    let answered = forward(endpoints, request, progress.as_deref(), entry).await;
+    let Unanswered { error, request } = match answered {
         Ok(answer) => return Ok(Received { answer, progress }),
         Err(unanswered) => unanswered,
     };
@@ -138,8 +143,10 @@ async fn send(
         worker.tell(Message::CanaryRefused(routing.flag(flag).name.clone()));
     }
     tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
-    let stable = view.endpoints(routing.flag(flag).backends.stable);
-    let rescued = forward(stable, unsent, progress.as_deref()).await;
+    let stable = routing.flag(flag).backends.stable;
+    let entry = observation.entry.heads_for(stable);
+    let endpoints = view.endpoints(stable);
+    let rescued = forward(endpoints, unsent, progress.as_deref(), entry).await;
     let answer = rescued.map_err(|unanswered| unanswered.error)?;
     observation.rescued();
     Ok(Received { answer, progress })

@@ -4,6 +4,7 @@
 //! when a configuration is read.
 
 pub mod access_log;
+mod access_log_metrics;
 mod control_metrics;
 mod exporter;
 mod family;
