@@ -26,6 +26,7 @@ use serin::runtime::inbox::{self, Inbox};
 use serin::runtime::ledger::Ledger;
 use serin::runtime::published::{Published, Publisher};
 use serin::runtime::shutdown::ShutdownTrigger;
+use serin::runtime::snapshot::SnapshotWriter;
 use serin::runtime::watch::RolloutWatch;
 use serin::{app, config};
 use support::proxy::backends;
@@ -82,6 +83,7 @@ impl DataPlane {
             clock: Clock::start(),
             handshakes: Arc::default(),
             inbox: sender.clone(),
+            access_log: SnapshotWriter::new(None).reader(),
             shutdown: stop.listener(),
         });
         let workers = contexts.map(|context| spawn(|| run_worker(context)));

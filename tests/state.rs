@@ -9,14 +9,14 @@
 
 mod support;
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
+use support::disk::SmallDisk;
 use support::position::{Act, Position, config, servers_of, telling_callers};
 use support::proxy::{SERIN, backends, replace_file};
 use support::{Answer, Load, SOON, TestBackend, TestProxy, wait_until};
@@ -66,55 +66,6 @@ impl Place {
     fn start(&self) -> TestProxy {
         TestProxy::in_folder(self.folder.path(), Command::new(SERIN))
     }
-}
-
-/// A disk of memory in the place of a folder.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: PathBuf) -> Self {
-        fs::create_dir_all(&folder).unwrap();
-        let options = ["-t", "tmpfs", "-o", "size=12m", "tmpfs"];
-        assert!(
-            mount(&options, &folder),
-            "this test mounts a small disk, which needs root (CAP_SYS_ADMIN), and in a container \
-             `--privileged`"
-        );
-        Self(folder)
-    }
-
-    /// Takes all room that is left.
-    fn fill(&self) {
-        let mut filler = File::create(self.0.join("filler")).unwrap();
-        loop {
-            match filler.write(&[7; 4096]) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => return,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Gives it back.
-    fn clear(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-
-    fn remount(&self, how: &str) {
-        assert!(mount(&["-o", &format!("remount,{how}")], &self.0), "{how}");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: whoever uses it may end after this.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn mount(arguments: &[&str], at: &Path) -> bool {
-    let status = Command::new("mount").args(arguments).arg(at).status();
-    status.is_ok_and(|status| status.success())
 }
 
 fn order(proxy: &TestProxy, verb: &str) -> Answer {

@@ -1,5 +1,6 @@
 //! What the control plane's ports are connected to.
 
+pub mod access_log;
 pub mod config_file;
 pub mod evidence;
 pub mod http_client;

@@ -4,6 +4,7 @@
 //! started, so that a start either happens as a whole or not at all. Stopping goes the other way
 //! round: no new connections, requests under way end, and only then the control plane goes.
 
+mod access_log;
 pub mod demo;
 mod reload;
 mod samples;
@@ -26,11 +27,12 @@ use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::system_trust;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
+use crate::app::access_log::{AccessLog, LastLines};
 use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::app::tls::TlsListeners;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Objection};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
@@ -38,7 +40,7 @@ use crate::control::{Controller, Parts, commands};
 use crate::domain::backend::{Backend, Der};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::{BoundListener, Socket, WorkerContext, bind};
+use crate::proxy::{AccessLogReader, BoundListener, Socket, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::delivery::DeliveryStatus;
@@ -48,6 +50,7 @@ use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::shutdown::ShutdownTrigger;
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
+use crate::runtime::trays::Tally;
 use crate::telemetry::Exporter;
 
 /// A running Serin.
@@ -71,6 +74,8 @@ struct Shared {
     handshakes: Vec<Arc<HandshakeCounters>>,
     /// How the delivery of messages goes.
     deliveries: SnapshotReader<DeliveryStatus>,
+    /// What is logged of requests, and what became of the lines.
+    access_log: (AccessLogReader, Arc<Tally>),
     /// Tells the data plane to stop.
     stop: ShutdownTrigger,
 }
@@ -78,11 +83,12 @@ struct Shared {
 impl Shared {
     /// What the threads share, and the ends of it that are the controller's alone.
     fn new(
-        workers: usize,
+        claimed: &Claimed,
         clock: Clock,
         gate: Arc<Gate>,
         deliveries: SnapshotReader<DeliveryStatus>,
     ) -> (Self, Publisher, Inbox) {
+        let workers = claimed.workers;
         let ledger = Arc::new(Ledger::new(workers));
         let publisher = Publisher::new(Published::new(RoutingSnapshot::default(), &ledger));
         let (inbox, messages) = inbox::inbox();
@@ -95,6 +101,7 @@ impl Shared {
             gate,
             handshakes: (0..workers).map(|_| Arc::default()).collect(),
             deliveries,
+            access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
             stop: ShutdownTrigger::new(),
         };
         (shared, publisher, messages)
@@ -109,14 +116,13 @@ impl App {
     /// When a socket cannot be had, a thread not be started, or the configuration contradicts
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
-        let claimed = Claimed::all(&config)?;
+        let claimed = Claimed::all(&config, source.as_ref())?;
         let fixed = Fixed::of(&config);
         let state = state::open(&config.state, source.as_ref())?;
         let clock = Clock::start();
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let (tokens, gate) = gate(&config, &claimed.admin)?;
-        let (shared, publisher, messages) =
-            Shared::new(claimed.workers, clock, gate, telling.status());
+        let (shared, publisher, messages) = Shared::new(&claimed, clock, gate, telling.status());
         let (commands, orders) = commands::channel();
         let controller = Controller::new(Parts {
             configuration: routing(config),
@@ -133,12 +139,12 @@ impl App {
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
         })
-        .map_err(|refusals| refused(&refusals, source.as_ref()))?;
+        .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
         let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
         let contexts = contexts(&shared, claimed.bound, &claimed.tls);
-        let others = Replaceable::new(tokens, recipients, claimed.tls);
+        let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log);
         let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
         let status = controller.status();
         let state = AdminState {
@@ -167,7 +173,7 @@ impl App {
             admin,
             status,
             reload,
-            threads: Threads::start(contexts, shared.stop, control)?,
+            threads: Threads::start(contexts, shared.stop, control, claimed.last_lines)?,
         })
     }
 
@@ -214,6 +220,8 @@ struct Claimed {
     bound: Vec<BoundListener>,
     tls: TlsListeners,
     admin: AdminServer,
+    log: AccessLog,
+    last_lines: LastLines,
 }
 
 impl Claimed {
@@ -223,7 +231,7 @@ impl Claimed {
         bound.map(|listener| listener.address).collect()
     }
 
-    fn all(config: &Config) -> Result<Self> {
+    fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
         let bound = config
@@ -234,11 +242,15 @@ impl Claimed {
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
         tls::warn_of_lapsed(&config.listeners, clock::wall());
+        let log = AccessLog::start(config.access_log.as_ref(), source, workers);
+        let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
         Ok(Self {
             workers,
             bound,
             tls,
             admin,
+            log,
+            last_lines,
         })
     }
 }
@@ -285,13 +297,18 @@ fn system_authorities(backends: &[Backend]) -> Arc<[Der]> {
     found.iter().map(|der| Der::from(&**der)).collect()
 }
 
-/// Why a configuration cannot start, beside where its rollouts are.
-fn refused(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
+/// Why a configuration cannot start beside where its rollouts are.
+fn refused_flags(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
     let objections: Vec<_> = refusals.iter().map(objection).collect();
+    refused(&objections, source)
+}
+
+/// Why a configuration that is right in itself cannot start.
+fn refused(objections: &[Objection], source: Option<&Source>) -> anyhow::Error {
     let (path, text) = source.map_or_else(Default::default, |source| {
         (source.path.clone(), source.text.as_str())
     });
-    let errors = config::object(text, &objections);
+    let errors = config::object(text, objections);
     let files = source.map(|source| source.files.clone());
     ConfigFileError::Invalid {
         path,
@@ -324,6 +341,7 @@ fn exporter(
         gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
         handshakes: shared.handshakes.clone(),
+        access_log: Arc::clone(&shared.access_log.1),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)
@@ -347,6 +365,7 @@ fn contexts(shared: &Shared, bound: Vec<BoundListener>, tls: &TlsListeners) -> V
         clock: shared.clock,
         handshakes: Arc::clone(&shared.handshakes[index]),
         inbox: shared.inbox.clone(),
+        access_log: shared.access_log.0.clone(),
         shutdown: shared.stop.listener(),
     };
     sockets.into_iter().enumerate().map(context).collect()

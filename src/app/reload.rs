@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::adapters::config_file::{self, ConfigWatch, Pace, Source};
 use crate::admin::Tokens;
+use crate::app::access_log::AccessLog;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::app::tls::{self, TlsListeners};
@@ -66,6 +67,8 @@ pub(crate) struct Replaceable {
     recipients: Recipients,
     /// Certificates and the like.
     tls: TlsListeners,
+    /// What is logged of requests.
+    log: AccessLog,
 }
 
 impl Replaceable {
@@ -73,11 +76,13 @@ impl Replaceable {
         tokens: SnapshotWriter<Tokens>,
         recipients: Recipients,
         tls: TlsListeners,
+        log: AccessLog,
     ) -> Self {
         Self {
             tokens,
             recipients,
             tls,
+            log,
         }
     }
 }
@@ -208,11 +213,14 @@ impl Reloader {
         let listeners = config.listeners.clone();
         let tls = self.replaceable.tls.prepare(&listeners);
         let tls = tls.map_err(|error| unusable(&error))?;
+        let log = self.replaceable.log.prepare(config.access_log.as_ref());
+        let log = log.map_err(|objection| refuse(&[objection]))?;
         match self.commands.install(routing(config)).await {
             Ok(()) => {
                 self.replaceable.recipients.replace(webhooks);
                 self.replaceable.tokens.publish(tokens);
                 self.replaceable.tls.replace(tls);
+                self.replaceable.log.replace(log);
                 tls::warn_of_lapsed(&listeners, clock::wall());
                 let diff = source.diff_from(&self.source);
                 self.source = source;

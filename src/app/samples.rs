@@ -19,9 +19,10 @@ use crate::runtime::published::Subscriber;
 use crate::runtime::recorder::{ArmReading, CODES};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
+use crate::runtime::trays::Tally;
 use crate::telemetry::samples::{
-    ArmSample, ConfigSample, EndpointSample, NotificationSample, RequestSample, RolloutSample,
-    Samples, StoreSample, WeightSample,
+    AccessLogSample, ArmSample, ConfigSample, EndpointSample, NotificationSample, RequestSample,
+    RolloutSample, Samples, StoreSample, WeightSample,
 };
 
 /// Where it is counted.
@@ -36,6 +37,8 @@ pub(crate) struct Sources {
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
     /// One for each worker.
     pub(crate) handshakes: Vec<Arc<HandshakeCounters>>,
+    /// What became of lines of the access log.
+    pub(crate) access_log: Arc<Tally>,
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -94,6 +97,10 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         is_frozen: status.freeze.is_some(),
         notifications: notifications(&sources.deliveries.load()),
         handshakes: handshakes(&sources.handshakes),
+        access_log: AccessLogSample {
+            written: sources.access_log.written(),
+            dropped: sources.access_log.dropped(),
+        },
     }
 }
 

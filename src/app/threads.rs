@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::adapters::notify::webhook::Deliverer;
 use crate::admin::{AdminServer, AdminState};
+use crate::app::access_log::LastLines;
 use crate::app::reload::Reloader;
 use crate::control::Controller;
 use crate::proxy::{WorkerContext, run_worker};
@@ -28,6 +29,7 @@ pub(crate) struct Threads {
     control: JoinHandle<()>,
     stop_workers: ShutdownTrigger,
     stop_control: ShutdownTrigger,
+    last_lines: LastLines,
     ends: mpsc::UnboundedReceiver<End>,
 }
 
@@ -43,6 +45,7 @@ impl Threads {
         workers: Vec<WorkerContext>,
         stop_workers: ShutdownTrigger,
         control: Control,
+        last_lines: LastLines,
     ) -> Result<Self> {
         let stop_control = ShutdownTrigger::new();
         let (report, ends) = mpsc::unbounded_channel();
@@ -83,6 +86,7 @@ impl Threads {
             control,
             stop_workers,
             stop_control,
+            last_lines,
             ends,
         })
     }
@@ -98,12 +102,14 @@ impl Threads {
         }
     }
 
-    /// Stops the workers, then the control plane.
+    /// Stops the workers, then the control plane, and then waits for the last lines of the access
+    /// log, which nobody is left to add to.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.stop_workers.pull();
         join(self.workers);
         self.stop_control.pull();
         join(vec![self.control]);
+        self.last_lines.wait();
         while let Ok(End { name, result }) = self.ends.try_recv() {
             result.with_context(|| format!("thread `{name}` failed"))?;
         }

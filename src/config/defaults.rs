@@ -113,3 +113,6 @@ pub const NOTIFY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// The most targets of notifications: each has a queue and a connection of its own, and a list
 /// this long is a distribution list, which is somebody else's trade.
 pub const NOTIFY_TARGETS_MAX: usize = 16;
+
+/// The share of requests with a line in the access log: whoever asks for a log wants all of it.
+pub const ACCESS_LOG_SAMPLE: Weight = Weight::FULL;

@@ -28,6 +28,7 @@
 //! the environment, `reader` reads the document's types from them past every problem, the file of
 //! each section says what its part means, and `report` looks up where the problems stand.
 
+mod access_log;
 mod address;
 mod admin;
 mod backend;
@@ -76,6 +77,7 @@ use crate::domain::notify::NotifyTarget;
 use crate::domain::route::RouteTable;
 use crate::domain::secret::HIDDEN;
 
+pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::diff::{Change, Diff, diff};
 pub use self::error::{ConfigError, ConfigErrors};
@@ -124,6 +126,8 @@ pub struct Config {
     pub routes: RouteTable,
     /// Who is told of changes, in the file's order; no two of one name.
     pub notify: Vec<NotifyTarget>,
+    /// Where a line about each request is written; none for nowhere.
+    pub access_log: Option<AccessLogConfig>,
 }
 
 /// Reads a configuration.
@@ -275,5 +279,6 @@ fn understand(
         flags: flag_reader.flags(&document.flags),
         routes: route_reader.routes(document.routes.as_ref()),
         notify: notify_reader.targets(document.notify.as_ref()),
+        access_log: access_log::access_log(document.access_log.as_ref()),
     }
 }

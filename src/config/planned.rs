@@ -4,7 +4,7 @@
 
 /// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
 const PLANNED: &[(&str, &[&str])] = &[
-    ("Document", &["fleet", "apps", "access_log", "tracing"]),
+    ("Document", &["fleet", "apps", "tracing"]),
     (
         "ListenerDocument",
         &["http3", "proxy_protocol", "limits", "feedback"],

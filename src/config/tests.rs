@@ -1064,7 +1064,6 @@ fn each_key_of_the_design_is_named_once() {
         "mirror",
         "variants",
         "off",
-        "access_log",
         "tracing",
     ] {
         let named = refused
@@ -1318,4 +1317,48 @@ const REFERENCE_TEXTS: [&str; 14] = [
 
 fn part_value(part: &str) -> &str {
     part.trim_end().rsplit_once(' ').unwrap().1
+}
+
+#[test]
+fn the_access_log_goes_where_it_says_with_as_much_as_it_says() {
+    let log = |text: &str| {
+        let text = format!("{SMALLEST}\naccess_log: {text}\n");
+        parse(&text, &read_file).unwrap().access_log.unwrap()
+    };
+    let short = log("stdout");
+    assert_eq!(short.target, LogTarget::Stdout);
+    assert_eq!((short.sample, short.shows_query), (Weight::FULL, false));
+    assert_eq!(
+        log("{ path: stdout, format: json, sample: 100%, query: false }"),
+        short
+    );
+    let long = log("{ path: logs/access.json, sample: 0.5%, query: true }");
+    assert_eq!(long.target, LogTarget::File("logs/access.json".into()));
+    assert_eq!(long.sample, Weight::from_basis_points(50).unwrap());
+    assert!(long.shows_query);
+    assert_eq!(log("./stdout").target, LogTarget::File("./stdout".into()));
+    assert!(parse(SMALLEST, &read_file).unwrap().access_log.is_none());
+    let reference = parse(REFERENCE, &read_file).unwrap().access_log.unwrap();
+    assert_eq!(reference, short, "nothing but defaults");
+}
+
+#[test]
+fn what_is_no_access_log_is_refused_with_a_hint() {
+    let found = |text: &str| problems(&format!("{SMALLEST}\naccess_log: {text}\n")).join("\n");
+    for (text, problem) in [
+        ("{ format: json }", "access_log: `path` is missing"),
+        ("{ path: \" \" }", "access_log.path: is empty"),
+        (
+            "{ path: stdout, sample: 5 }",
+            "access_log.sample: expected a percentage such as `25%`",
+        ),
+        ("{ path: stdout, sample: 101% }", "outside 0% to 100%"),
+        ("{ path: stdout, format: jsn }", "access_log.format: "),
+        ("{ path: stdout, querry: true }", "did you mean `query`?"),
+        ("{ path: stdout, query: yes }", "write `true`"),
+        ("true", "access_log: "),
+    ] {
+        let told = found(text);
+        assert!(told.contains(problem), "{text}: {told}");
+    }
 }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
+use crate::proxy::access::Entry;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::lease::{Failed, Lease};
@@ -43,9 +44,11 @@ pub(crate) async fn forward(
     endpoints: &Endpoints,
     mut request: Request<Upload>,
     errand: &Errand,
+    entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
     let mut last = None;
     for pool in endpoints.in_turn() {
+        entry.tries(pool.endpoint());
         match send(pool, request, errand).await {
             Err(Unanswered {
                 error,

@@ -8,6 +8,7 @@
 //! A known weakness of `SO_REUSEPORT`: the kernel deals connections out by hash, so few long
 //! connections may fall unevenly on the workers.
 
+mod access;
 mod balance;
 mod client;
 mod connection;
@@ -35,6 +36,7 @@ mod view;
 mod waiting;
 mod worker;
 
+pub use access::{AccessLogReader, AccessLogTerms};
 pub use listener::{BoundListener, bind};
 pub use tls::{TlsError, TlsServer};
 pub use upstream::tls::{TlsObjection, objection as tls_objection};

@@ -7,13 +7,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
 use tokio::time::Instant;
 
 use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass, grpc};
 use crate::domain::ids::{FlagIndex, RouteIndex};
+use crate::proxy::access::Entry;
 use crate::proxy::client::Client;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
@@ -22,6 +24,7 @@ use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
 use crate::runtime::watch::{RolloutWatch, Watched};
+use crate::telemetry::access_log::End;
 
 /// A client that leaves after this part of the time a backend has to answer was kept waiting.
 ///
@@ -57,6 +60,8 @@ pub(crate) struct Observation {
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
     is_counted: bool,
+    /// What the access log is to tell of it.
+    pub(crate) entry: Entry,
 }
 
 /// What is looked at of an answer that a rollout watches; of others it stays empty.
@@ -93,6 +98,18 @@ impl Observation {
             look: Look::default(),
             first_attempt: None,
             is_counted: false,
+            entry: Entry::default(),
+        }
+    }
+
+    /// Begins what the access log is to tell of the request, as it has come.
+    pub(crate) fn log<B>(&mut self, request: &Request<B>) {
+        if self.worker.clerk.is_on() {
+            self.look.is_bodiless = *request.method() == Method::HEAD;
+            self.entry = self.worker.with_random(|random| {
+                let clerk = &self.worker.clerk;
+                clerk.begin(&self.client, &self.view, request, random)
+            });
         }
     }
 
@@ -149,7 +166,8 @@ impl Observation {
     }
 
     /// Says that another variant's backend answers in place of the one decided.
-    pub(crate) fn rescued(&self) {
+    pub(crate) fn rescued(&mut self) {
+        self.entry.rescued();
         if let Some(arm) = self.arm() {
             arm.record_rescued();
         }
@@ -178,7 +196,8 @@ impl Observation {
     }
 
     /// Says that so many bytes of the answer's body have come.
-    pub(crate) const fn received(&mut self, bytes: usize) {
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.entry.passed_back(bytes as u64);
         if let Some(sum) = &mut self.look.bytes {
             *sum += bytes as u64;
         }
@@ -189,8 +208,7 @@ impl Observation {
     pub(crate) fn opened(&mut self) {
         // It will be as long as it lasts.
         self.look.bytes = None;
-        let class = self.status.map(OutcomeClass::of_status);
-        self.count(class.unwrap_or_default());
+        self.count_once(self.class_by_status());
     }
 
     /// Says what has come after the answer's body.
@@ -201,15 +219,18 @@ impl Observation {
     }
 
     /// Counts a request that Serin answered itself.
-    pub(crate) fn answered(mut self, status: StatusCode, class: OutcomeClass) {
-        self.status = Some(status);
+    pub(crate) fn answered<B: Body>(mut self, answer: &Response<B>, class: OutcomeClass) {
+        self.status = Some(answer.status());
+        if !self.look.is_bodiless {
+            self.entry.passed_back(answer.body().size_hint().lower());
+        }
         self.count(class);
     }
 
     /// Counts a request whose answer came to its end.
     pub(crate) fn completed(mut self) {
         if self.is_counted {
-            return;
+            return self.file(self.class_by_status());
         }
         let class = match (self.status.map(OutcomeClass::of_status), &self.grpc) {
             // The status says more than a call's: it was not answered as a call at all.
@@ -228,9 +249,15 @@ impl Observation {
         } else if let OutcomeClass::BackendFailure(_) = class {
             // It was counted as what it began as; that it did not go on is the backend's failure as well.
             self.look = Look::default();
+            self.file(class);
             self.head_latency = None;
             self.count_in_arm(class);
         }
+    }
+
+    fn class_by_status(&self) -> OutcomeClass {
+        let class = self.status.map(OutcomeClass::of_status);
+        class.unwrap_or(OutcomeClass::ProxyFault)
     }
 
     /// Says since when the rest of the answer is waited for, if it is.
@@ -277,14 +304,24 @@ impl Observation {
     }
 
     fn count(&mut self, class: OutcomeClass) {
+        let class = self.first_attempt.unwrap_or(class);
+        self.file(class);
+        self.count_once(class);
+    }
+
+    fn count_once(&mut self, class: OutcomeClass) {
         self.is_counted = true;
         let class = self.first_attempt.unwrap_or(class);
-        let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
         let decision = self.flag.map(|(_, decision)| decision);
         let codes = self.view.meters().codes(self.route, decision);
-        codes.record(status);
+        codes.record(self.code());
         self.stop_waiting();
         self.count_in_arm(class);
+    }
+
+    /// The status that the client was told, or what stands for one where it left before.
+    fn code(&self) -> u16 {
+        self.status.map_or(CLIENT_LEFT, |status| status.as_u16())
     }
 
     fn count_in_arm(&self, class: OutcomeClass) {
@@ -315,6 +352,28 @@ impl Observation {
     }
 }
 
+impl Observation {
+    /// Completes what the access log is to tell, and leaves it to be written.
+    fn file(&mut self, class: OutcomeClass) {
+        let Some(mut record) = self.entry.take() else {
+            return;
+        };
+        record.way.route = self.route;
+        record.way.flag = self.flag;
+        let upload = self.upload.as_ref();
+        record.end = End {
+            at: clock::wall(),
+            status: self.code(),
+            class,
+            duration: clock::monotonic() - self.started,
+            head_latency: self.head_latency,
+            bytes_in: upload.map_or(0, |upload| upload.bytes.get()),
+            bytes_out: record.end.bytes_out,
+        };
+        self.worker.clerk.file(record);
+    }
+}
+
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.is_counted {
@@ -322,6 +381,7 @@ impl Drop for Observation {
             self.look.bytes = None;
             self.count(self.abandoned());
         }
+        self.file(self.class_by_status());
         self.client.end_request(self.worker.coarse_now());
     }
 }

@@ -47,14 +47,16 @@ pub(crate) async fn handle(
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
     let wish = Wish::of(&request, &client);
+    observation.log(&request);
     let routing = view.routing();
     let located = match locate(routing, client.ip(), &mut request) {
         Ok(located) => located,
         Err(error) => {
             // It may stand in for one that was not let in.
             let error = client.refusal.get().map_or(error, ProxyError::Malformed);
-            observation.answered(error.status(), error.class());
-            return respond::problem(&error, None);
+            let answer = respond::problem(&error, None);
+            observation.answered(&answer, error.class());
+            return answer;
         }
     };
     observation.routed(located.route);
@@ -66,6 +68,7 @@ pub(crate) async fn handle(
     let host = &located.host;
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
+    observation.entry.marked(&request_id, request.headers());
     let backend = routing.backend(destination.backend);
     let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
     if let Some(wish) = &wish {
@@ -93,8 +96,9 @@ pub(crate) async fn handle(
         }
         Err(error) => {
             tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
-            observation.answered(error.status(), error.class());
-            respond::problem(&error, Some(&request_id))
+            let answer = respond::problem(&error, Some(&request_id));
+            observation.answered(&answer, error.class());
+            answer
         }
     }
 }
@@ -171,7 +175,9 @@ async fn send(
         tell_decision(view, flag, decision.variant, request.headers_mut());
     }
     let endpoints = view.endpoints(destination.backend);
-    let Unanswered { error, request } = match forward(endpoints, request, &errand).await {
+    let entry = observation.entry.heads_for(destination.backend);
+    let answered = forward(endpoints, request, &errand, entry).await;
+    let Unanswered { error, request } = match answered {
         Ok(answer) => {
             let progress = errand.progress;
             return Ok(Received { answer, progress });
@@ -191,8 +197,10 @@ async fn send(
         worker.tell(Message::CanaryRefused(routing.flag(flag).name.clone()));
     }
     tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
-    let stable = view.endpoints(routing.flag(flag).backends.stable);
-    let rescued = forward(stable, unsent, &errand).await;
+    let stable = routing.flag(flag).backends.stable;
+    let entry = observation.entry.heads_for(stable);
+    let endpoints = view.endpoints(stable);
+    let rescued = forward(endpoints, unsent, &errand, entry).await;
     let answer = rescued.map_err(|unanswered| unanswered.error)?;
     observation.rescued();
     let progress = errand.progress;
@@ -259,8 +267,9 @@ fn switch(
     } = received.answer;
     let Some(wish) = wish else {
         let error = ProxyError::Switched;
-        observation.answered(error.status(), error.class());
-        return respond::problem(&error, None);
+        let answer = respond::problem(&error, None);
+        observation.answered(&answer, error.class());
+        return answer;
     };
     observation.head(response.status(), response.headers());
     observation.opened();

@@ -67,6 +67,12 @@ pub(crate) fn set_traceparent(headers: &mut HeaderMap, random: &mut SmallRng) {
     headers.insert(TRACEPARENT, ascii(&text));
 }
 
+/// The id of the trace that a request is part of, once it has one.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let field = headers.get(&TRACEPARENT)?.as_bytes();
+    field.get(3..35)?.try_into().ok()
+}
+
 fn write_hex(out: &mut [u8], mut number: u128) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number & 15) as usize];

@@ -31,6 +31,8 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 pub(crate) struct UploadProgress {
     /// When the last piece went by, or the upload began.
     pub(crate) moved: Cell<Instant>,
+    /// Bytes that have gone by.
+    pub(crate) bytes: Cell<u64>,
     /// Whether the next piece was asked for and has not come from the client.
     pub(crate) awaits_client: Cell<bool>,
     /// Whether the last piece has gone by.
@@ -82,6 +84,7 @@ impl Upload {
         let progress = (!body.is_end_stream()).then(|| {
             Rc::new(UploadProgress {
                 moved: Cell::new(clock::monotonic()),
+                bytes: Cell::new(0),
                 awaits_client: Cell::new(false),
                 ended: Cell::new(false),
                 broken: Cell::new(false),
@@ -132,7 +135,9 @@ impl Body for Upload {
             progress.awaits_client.set(polled.is_pending());
             match &polled {
                 Poll::Pending => {}
-                Poll::Ready(Some(Ok(_))) => {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    progress.bytes.set(progress.bytes.get() + bytes);
                     progress.moved.set(clock::monotonic());
                     progress.ended.set(self.body.is_end_stream());
                 }

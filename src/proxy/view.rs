@@ -1,5 +1,6 @@
 //! A published snapshot as one worker sees it: with that worker's own connections and counters.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) struct View {
     backends: Vec<Endpoints>,
     /// By flag and variant, what `serin-flags` tells the backend.
     flag_headers: Vec<PerVariant<HeaderValue>>,
+    /// What requests are decided by, for those who look at it elsewhere and later.
+    shared_routing: OnceCell<Arc<RoutingSnapshot>>,
 }
 
 impl View {
@@ -109,12 +112,20 @@ impl View {
             worker,
             backends,
             flag_headers,
+            shared_routing: OnceCell::new(),
         }
     }
 
     /// What requests are decided by.
     pub(crate) fn routing(&self) -> &RoutingSnapshot {
         &self.published.routing
+    }
+
+    /// The same for whoever looks at it elsewhere and later. The count of its holders is this
+    /// worker's own, so that workers do not write to one line of memory.
+    pub(crate) fn shared_routing(&self) -> Arc<RoutingSnapshot> {
+        let shared = || Arc::new(self.routing().clone());
+        Arc::clone(self.shared_routing.get_or_init(shared))
     }
 
     /// The epoch of weights that requests are decided under.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::access::{AccessLogReader, Clerk};
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
 use crate::proxy::resolve::Surroundings;
@@ -73,6 +74,8 @@ pub struct WorkerContext {
     pub handshakes: Arc<HandshakeCounters>,
     /// Where it leaves messages.
     pub inbox: InboxSender,
+    /// What it logs of requests.
+    pub access_log: AccessLogReader,
     /// Tells it to stop.
     pub shutdown: Shutdown,
 }
@@ -88,6 +91,8 @@ pub(crate) struct Worker {
     clock: Clock,
     handshakes: Arc<HandshakeCounters>,
     inbox: InboxSender,
+    /// Writes down what becomes of requests.
+    pub(crate) clerk: Clerk,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     next_client: Cell<u64>,
     /// Connections refused for want of room since the last look.
@@ -130,6 +135,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         clock: context.clock,
         handshakes: context.handshakes,
         inbox: context.inbox,
+        clerk: Clerk::new(context.index, context.access_log),
         clients: RefCell::default(),
         next_client: Cell::default(),
         turned_away: Cell::default(),
@@ -305,6 +311,7 @@ impl Worker {
                 .values()
                 .for_each(|client| client.look(now));
             self.waiting.look(now);
+            self.clerk.look(now);
             let turned_away = self.turned_away.take();
             if turned_away > 0 {
                 tracing::warn!(turned_away, limit = CLIENTS_MAX, "too many connections");

@@ -22,4 +22,5 @@ pub mod series;
 pub mod shutdown;
 pub mod sight;
 pub mod snapshot;
+pub mod trays;
 pub mod watch;

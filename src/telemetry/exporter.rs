@@ -9,7 +9,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
 use crate::telemetry::{
-    control_metrics, notification_metrics, process, request_metrics, rollout_metrics, tls_metrics,
+    access_log_metrics, control_metrics, notification_metrics, process, request_metrics,
+    rollout_metrics, tls_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -54,6 +55,7 @@ impl SampleCollector {
         families.extend(control_metrics::store(&samples.store, samples.is_frozen));
         families.extend(notification_metrics::notifications(&samples.notifications));
         families.push(tls_metrics::handshakes(&samples.handshakes));
+        families.extend(access_log_metrics::access_log(samples.access_log));
         families.extend(process::families(self.started));
         families
     }
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
     use crate::domain::evidence::LatencyHistogram;
     use crate::telemetry::samples::{
-        ArmSample, NotificationSample, RequestSample, RolloutSample, WeightSample,
+        AccessLogSample, ArmSample, NotificationSample, RequestSample, RolloutSample, WeightSample,
     };
 
     fn samples() -> Samples {
@@ -164,6 +166,10 @@ mod tests {
                 pending: 2,
             }],
             handshakes: vec![("completed", 5), ("timed_out", 0)],
+            access_log: AccessLogSample {
+                written: 9,
+                dropped: 1,
+            },
             ..Samples::default()
         }
     }
@@ -192,6 +198,8 @@ mod tests {
             r#"serin_notifications_total{target="chat",result="given_up"} 0"#,
             r#"serin_notifications_pending{target="chat"} 2"#,
             r#"serin_tls_handshakes_total{result="completed"} 5"#,
+            "serin_access_log_written_total 9",
+            "serin_access_log_dropped_total 1",
             r#"serin_tls_handshakes_total{result="timed_out"} 0"#,
             "process_start_time_seconds 7",
         ] {

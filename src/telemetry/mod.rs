@@ -3,6 +3,8 @@
 //! Labels come from the configuration, never from a request, so the number of series is known
 //! when a configuration is read.
 
+pub mod access_log;
+mod access_log_metrics;
 mod control_metrics;
 mod exporter;
 mod family;

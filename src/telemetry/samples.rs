@@ -31,6 +31,17 @@ pub struct Samples {
     pub notifications: Vec<NotificationSample>,
     /// Handshakes of TLS with clients, by result.
     pub handshakes: Vec<(&'static str, u64)>,
+    /// Lines of the access log.
+    pub access_log: AccessLogSample,
+}
+
+/// Lines of the access log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccessLogSample {
+    /// Written as a whole.
+    pub written: u64,
+    /// Lost.
+    pub dropped: u64,
 }
 
 /// What came of reading the configuration again.

@@ -33,8 +33,8 @@ pub(in crate::config) use listening::{
     CertificateDocument, DemandDocument, ListenerDocument, TlsDocument,
 };
 pub(in crate::config) use operating::{
-    AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
-    TokenDocument,
+    AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument, FormatDocument,
+    LineFormatDocument, NotifyDocument, RoleDocument, StateDocument, TokenDocument,
 };
 pub(in crate::config) use rollout::{
     ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
@@ -100,6 +100,8 @@ pub(in crate::config) struct Document {
     pub(in crate::config) metrics: MetricsDocument,
     /// Who is told of changes by a message.
     pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
+    /// A line about each request: where it is written, or a map with `path`. Without it, none.
+    pub(in crate::config) access_log: Option<Placed<AnyAccessLogDocument>>,
 }
 
 /// Where a caller's key comes from.

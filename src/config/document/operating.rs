@@ -8,10 +8,11 @@ use serde::Deserialize;
 use crate::domain::ids::{TargetName, TokenName};
 use crate::domain::notify::WebhookUrl;
 use crate::domain::secret::Secret;
+use crate::domain::weight::Weight;
 
 use crate::config::notify::{MessageHeader, PhaseWord, SecretValue};
 use crate::config::text::{NonEmpty, Span};
-use crate::config::written::{Named, Placed, ShortOr, Written};
+use crate::config::written::{Named, Placed, ShortOr, Switch, Written};
 
 /// Where operators come in.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -107,4 +108,32 @@ pub(in crate::config) enum FormatDocument {
     Slack,
     /// What a webhook of Microsoft Teams (Workflows) shows.
     Teams,
+}
+
+/// Where lines go, or what says more.
+pub(in crate::config) type AnyAccessLogDocument = ShortOr<Written<NonEmpty>, AccessLogDocument>;
+
+/// A line about each request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "`stdout`, a file, or a map such as `{ path: stdout }`"
+)]
+pub(in crate::config) struct AccessLogDocument {
+    /// Where lines go: `stdout`, `stderr`, or a file, whose path is relative to the configuration.
+    pub(in crate::config) path: Written<NonEmpty>,
+    /// What a line looks like.
+    pub(in crate::config) format: Option<LineFormatDocument>,
+    /// The share of requests that get a line, drawn at random.
+    pub(in crate::config) sample: Option<Written<Weight>>,
+    /// Whether the query is shown with the path. It often holds secrets.
+    pub(in crate::config) query: Option<Switch>,
+}
+
+/// What a line about a request looks like.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum LineFormatDocument {
+    /// One JSON object.
+    Json,
 }

@@ -265,6 +265,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
     ];
     found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
+    found.extend(default_values_of_the_access_log());
     found
 }
 
@@ -288,6 +289,16 @@ fn default_values_of_checks() -> Vec<(&'static str, &'static str, Value)> {
     let latency = ["p50", "p90", "p99"].map(|key| ("LatencyDocument", key, json!("5%")));
     let custom = custom.map(|(key, time)| ("CustomCheckDocument", key, json!(as_written(time))));
     latency.into_iter().chain(custom).collect()
+}
+
+/// The same for the access log.
+fn default_values_of_the_access_log() -> [(&'static str, &'static str, Value); 3] {
+    let sample = defaults::ACCESS_LOG_SAMPLE.to_string();
+    [
+        ("AccessLogDocument", "format", json!("json")),
+        ("AccessLogDocument", "sample", json!(sample)),
+        ("AccessLogDocument", "query", json!(false)),
+    ]
 }
 
 /// In the largest unit that needs no second one.
