@@ -426,6 +426,30 @@ fn bodies_arrive_whole_and_cuts_are_seen() {
     }
 }
 
+#[test]
+fn an_authority_that_the_library_refuses_is_refused_when_it_is_read() {
+    let authority = Authority::new();
+    let upstream = genuine(&authority, &BOTH);
+    let edge = Edge::start(&upstream, &authority, CA, "");
+    let path = edge.folder.path().join("authority.pem");
+    replace_file(&path, &Authority::peculiar().pem);
+    let line = edge
+        .proxy
+        .wait_for_log("TLS cannot be spoken with this", SOON);
+    assert!(
+        line.contains(":7:") && line.contains("backends.v2.tls.ca"),
+        "{line}"
+    );
+    assert_eq!(edge.proxy.get("/").text(), "ok");
+    let mut check = Command::new(SERIN);
+    let output = check
+        .args(["check", "--config"])
+        .arg(edge.proxy.config_path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
 /// Backends that cannot be, and what is told of them.
 const PROBLEMS: &[(&str, &str)] = &[
     (

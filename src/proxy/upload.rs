@@ -4,6 +4,7 @@
 //! Only the latter is the backend's fault, so the body tells which it is.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -51,6 +52,8 @@ impl UploadProgress {
 pub(crate) struct Upload {
     body: Incoming,
     progress: Option<Rc<UploadProgress>>,
+    /// What was sent in vain and comes first when it is sent again.
+    again: VecDeque<Bytes>,
 }
 
 impl Upload {
@@ -68,9 +71,17 @@ impl Upload {
             Self {
                 body,
                 progress: progress.clone(),
+                again: VecDeque::new(),
             },
             progress,
         )
+    }
+
+    /// Puts back what was sent in vain.
+    pub(crate) fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
+        // It may have been so before, and not all of it this time.
+        pieces.append(&mut self.again);
+        self.again = pieces;
     }
 }
 
@@ -82,6 +93,9 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(piece) = self.again.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(progress) = &self.progress {
             progress.awaits_client.set(polled.is_pending());
@@ -99,10 +113,16 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.again.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let again: u64 = self.again.iter().map(|piece| piece.len() as u64).sum();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint.set_lower(hint.lower() + again);
+        hint
     }
 }
