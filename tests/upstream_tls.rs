@@ -308,6 +308,23 @@ fn a_server_that_asks_sees_who_we_are_and_a_renewed_certificate_too() {
 }
 
 #[test]
+fn a_certificate_that_has_expired_is_shown_with_a_warning() {
+    let authority = Authority::new();
+    let client = authority.issue_expired("edge", &["edge.test"]);
+    let (upstream, edge) = mutual(&authority, &client);
+    let expected = "the client certificate for backend `v2` has expired";
+    let line = edge.proxy.wait_for_log(expected, SOON);
+    assert!(line.contains("WARN"), "{line}");
+    edge.proxy.get("/bare").problem(502);
+    assert!(upstream.asked().is_empty());
+    let mut check = Command::new(SERIN);
+    let check = check.args(["check", "--config"]);
+    let output = check.arg(edge.proxy.config_path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("note: {expected}")), "{said}");
+}
+
+#[test]
 fn who_shows_nothing_or_the_wrong_thing_is_not_served() {
     let authority = Authority::new();
     let issued = authority.issue("upstream", &["localhost"]);

@@ -233,7 +233,7 @@ impl Claimed {
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
-        tls::warn_of_lapsed(&config.listeners, clock::wall());
+        tls::warn_of(&tls::lapsed(config, clock::wall()));
         Ok(Self {
             workers,
             bound,
