@@ -350,13 +350,22 @@ fn who_shows_nothing_or_the_wrong_thing_is_not_served() {
     edge.assert_rescued("CertificateRequired");
     assert_eq!(upstream.handshakes_failed(), 2);
 
-    // By the newer one it is said after it.
+    // By the newer one it is said after it: before anything is sent where both speak HTTP/2, and
+    // else in the place of an answer.
     let upstream = serve(server_config(&issued, Some(&authority), &BOTH));
     let edge = Edge::start(&upstream, &authority, CA, "");
-    edge.proxy.get("/bare").problem(502);
+    edge.assert_rescued("CertificateRequired");
+    let upstream = serve(server_config(&issued, Some(&authority), &BOTH[1..]));
+    let edge = Edge::start(&upstream, &authority, CA, "");
+    edge.proxy.get("/").problem(502);
+    let labels = [("variant", "canary"), ("failure", "reset")];
+    edge.proxy
+        .wait_for_count("serin_backend_failures_total", &labels, 1);
+    assert_eq!(edge.stable.requests(), 0);
+
     let stranger = Authority::new().issue("edge", &["edge.test"]);
     let (upstream, edge) = mutual(&authority, &stranger);
-    edge.proxy.get("/bare").problem(502);
+    edge.assert_rescued("alert");
     assert!(upstream.asked().is_empty());
 }
 
