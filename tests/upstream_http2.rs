@@ -14,7 +14,7 @@ use std::thread::{scope, spawn};
 use http::Version;
 use support::backend::pattern;
 use support::upstream::{Conduct, Upstream};
-use support::{Connection, Request, SOON, TestBackend, TestProxy, wait_until};
+use support::{Behaviour, Connection, Request, SOON, TestBackend, TestProxy, wait_until};
 
 /// One worker, so that all requests share its connections; one backend that speaks HTTP/2.
 fn config(upstream: &Upstream, more: &str) -> String {
@@ -190,6 +190,28 @@ fn what_was_refused_is_sent_again() {
     assert_eq!(proxy.get("/").text(), "taken");
     assert_eq!((upstream.refused(), upstream.asked().len()), (2, 1));
     assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn a_body_that_was_refused_is_sent_again_as_far_as_it_is_known() {
+    let upstream = Upstream::start(Conduct {
+        refusals: usize::MAX,
+        ..Conduct::http2()
+    });
+    let stable = TestBackend::with("v1", Behaviour::Verify);
+    let proxy = canary(&stable, &upstream, "");
+    let ask = |length| proxy.ask(&Request::new("POST", "/").body(pattern(length)));
+    let answer = ask(20_000);
+    assert_eq!(answer.text(), "20000 bytes as sent");
+    assert_eq!(upstream.refused(), 3);
+    // Of this one the beginning may be gone when the refusal comes.
+    let answer = ask(3_000_000);
+    if answer.status == 200 {
+        assert_eq!(answer.text(), "3000000 bytes as sent");
+    } else {
+        answer.problem(502);
+        assert_eq!(stable.requests(), 1);
+    }
 }
 
 #[test]

@@ -308,6 +308,23 @@ fn a_server_that_asks_sees_who_we_are_and_a_renewed_certificate_too() {
 }
 
 #[test]
+fn a_certificate_that_has_expired_is_shown_with_a_warning() {
+    let authority = Authority::new();
+    let client = authority.issue_expired("edge", &["edge.test"]);
+    let (upstream, edge) = mutual(&authority, &client);
+    let expected = "the client certificate for backend `v2` has expired";
+    let line = edge.proxy.wait_for_log(expected, SOON);
+    assert!(line.contains("WARN"), "{line}");
+    edge.proxy.get("/bare").problem(502);
+    assert!(upstream.asked().is_empty());
+    let mut check = Command::new(SERIN);
+    let check = check.args(["check", "--config"]);
+    let output = check.arg(edge.proxy.config_path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("note: {expected}")), "{said}");
+}
+
+#[test]
 fn who_shows_nothing_or_the_wrong_thing_is_not_served() {
     let authority = Authority::new();
     let issued = authority.issue("upstream", &["localhost"]);
@@ -333,13 +350,22 @@ fn who_shows_nothing_or_the_wrong_thing_is_not_served() {
     edge.assert_rescued("CertificateRequired");
     assert_eq!(upstream.handshakes_failed(), 2);
 
-    // By the newer one it is said after it.
+    // By the newer one it is said after it: before anything is sent where both speak HTTP/2, and
+    // else in the place of an answer.
     let upstream = serve(server_config(&issued, Some(&authority), &BOTH));
     let edge = Edge::start(&upstream, &authority, CA, "");
-    edge.proxy.get("/bare").problem(502);
+    edge.assert_rescued("CertificateRequired");
+    let upstream = serve(server_config(&issued, Some(&authority), &BOTH[1..]));
+    let edge = Edge::start(&upstream, &authority, CA, "");
+    edge.proxy.get("/").problem(502);
+    let labels = [("variant", "canary"), ("failure", "reset")];
+    edge.proxy
+        .wait_for_count("serin_backend_failures_total", &labels, 1);
+    assert_eq!(edge.stable.requests(), 0);
+
     let stranger = Authority::new().issue("edge", &["edge.test"]);
     let (upstream, edge) = mutual(&authority, &stranger);
-    edge.proxy.get("/bare").problem(502);
+    edge.assert_rescued("alert");
     assert!(upstream.asked().is_empty());
 }
 
@@ -424,6 +450,30 @@ fn bodies_arrive_whole_and_cuts_are_seen() {
         edge.proxy
             .wait_for_count("serin_backend_failures_total", &labels, 1);
     }
+}
+
+#[test]
+fn an_authority_that_the_library_refuses_is_refused_when_it_is_read() {
+    let authority = Authority::new();
+    let upstream = genuine(&authority, &BOTH);
+    let edge = Edge::start(&upstream, &authority, CA, "");
+    let path = edge.folder.path().join("authority.pem");
+    replace_file(&path, &Authority::peculiar().pem);
+    let line = edge
+        .proxy
+        .wait_for_log("TLS cannot be spoken with this", SOON);
+    assert!(
+        line.contains(":7:") && line.contains("backends.v2.tls.ca"),
+        "{line}"
+    );
+    assert_eq!(edge.proxy.get("/").text(), "ok");
+    let mut check = Command::new(SERIN);
+    let output = check
+        .args(["check", "--config"])
+        .arg(edge.proxy.config_path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// Backends that cannot be, and what is told of them.

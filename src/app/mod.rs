@@ -241,7 +241,7 @@ impl Claimed {
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
-        tls::warn_of_lapsed(&config.listeners, clock::wall());
+        tls::warn_of(&tls::lapsed(config, clock::wall()));
         let log = AccessLog::start(config.access_log.as_ref(), source, workers);
         let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
         Ok(Self {

@@ -210,8 +210,8 @@ impl Reloader {
         let unusable = |error: &dyn std::error::Error| ReloadError::Refused(lines_of(error));
         let webhooks = self.replaceable.recipients.prepare(&config.notify);
         let webhooks = webhooks.map_err(|error| unusable(&error))?;
-        let listeners = config.listeners.clone();
-        let tls = self.replaceable.tls.prepare(&listeners);
+        let tls = self.replaceable.tls.prepare(&config.listeners);
+        let lapsed = tls::lapsed(&config, clock::wall());
         let tls = tls.map_err(|error| unusable(&error))?;
         let log = self.replaceable.log.prepare(config.access_log.as_ref());
         let log = log.map_err(|objection| refuse(&[objection]))?;
@@ -221,7 +221,7 @@ impl Reloader {
                 self.replaceable.tokens.publish(tokens);
                 self.replaceable.tls.replace(tls);
                 self.replaceable.log.replace(log);
-                tls::warn_of_lapsed(&listeners, clock::wall());
+                tls::warn_of(&lapsed);
                 let diff = source.diff_from(&self.source);
                 self.source = source;
                 Ok(diff.to_string().lines().map(ToOwned::to_owned).collect())

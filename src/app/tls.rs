@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::Listener;
+use crate::config::tls::Validity;
+use crate::config::{Config, Listener};
 use crate::proxy::{TlsError, TlsServer};
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 
@@ -61,22 +62,33 @@ impl TlsListeners {
 }
 
 /// The certificates that are not good at a time since 1970, in words.
-pub(crate) fn lapsed(listeners: &[Listener], now: Duration) -> Vec<String> {
+pub(crate) fn lapsed(config: &Config, now: Duration) -> Vec<String> {
     let mut found = Vec::new();
-    for listener in listeners {
+    for listener in &config.listeners {
         for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-            if let Some(lapse) = certificate.lapse(now) {
+            if let Some(lapse) = certificate.validity.lapse(now) {
                 let (title, address) = (certificate.title(), listener.address);
                 found.push(format!("{title} at {address} {lapse}"));
             }
         }
     }
+    for backend in &config.backends {
+        let client = backend.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let own = client.and_then(|client| client.chain.first());
+        let validity = own.and_then(|der| Validity::of(der));
+        if let Some(lapse) = validity.and_then(|validity| validity.lapse(now)) {
+            found.push(format!(
+                "the client certificate for backend `{}` {lapse}",
+                backend.name
+            ));
+        }
+    }
     found
 }
 
-/// Warns of certificates that are not good now: clients will refuse them.
-pub(crate) fn warn_of_lapsed(listeners: &[Listener], now: Duration) {
-    for lapsed in lapsed(listeners, now) {
-        tracing::warn!("{lapsed}, and is served all the same");
+/// Warns of certificates that are not good: whoever is shown one will refuse it.
+pub(crate) fn warn_of(lapsed: &[String]) {
+    for lapsed in lapsed {
+        tracing::warn!("{lapsed}, and is shown all the same");
     }
 }

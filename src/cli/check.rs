@@ -33,7 +33,7 @@ impl Check {
                 "note: no `identity`, so callers are not known again and each request is drawn anew"
             );
         }
-        for lapsed in tls::lapsed(&config.listeners, clock::wall()) {
+        for lapsed in tls::lapsed(&config, clock::wall()) {
             println!("note: {lapsed}");
         }
         let tokens = &config.admin.tokens;

@@ -4,6 +4,7 @@
 //! Only the latter is the backend's fault, so the body tells which it is.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::future::Future;
 use std::io;
@@ -70,6 +71,8 @@ pub(crate) struct Upload {
     interim: Option<Arc<Interim>>,
     /// For a client that sends its body only when it is told to.
     patience: Option<Pin<Box<Sleep>>>,
+    /// What was sent in vain and comes first when it is sent again.
+    again: VecDeque<Bytes>,
 }
 
 impl Upload {
@@ -98,6 +101,7 @@ impl Upload {
                 interim,
                 patience: expects_continue
                     .then(|| Box::pin(sleep_until(clock::monotonic() + CONTINUE_WAIT))),
+                again: VecDeque::new(),
             },
             progress,
         )
@@ -112,6 +116,13 @@ impl Upload {
     pub(crate) fn hurry(&mut self) {
         self.patience = None;
     }
+
+    /// Puts back what was sent in vain.
+    pub(crate) fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
+        // It may have been so before, and not all of it this time.
+        pieces.append(&mut self.again);
+        self.again = pieces;
+    }
 }
 
 impl Body for Upload {
@@ -122,6 +133,9 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(piece) = self.again.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let this = &mut *self;
         if let Some(patience) = &mut this.patience {
             let is_wanted = this.interim.as_ref().is_some_and(|it| it.is_body_wanted());
@@ -152,11 +166,17 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.again.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let again: u64 = self.again.iter().map(|piece| piece.len() as u64).sum();
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint.set_lower(hint.lower() + again);
+        hint
     }
 }
 

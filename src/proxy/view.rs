@@ -63,14 +63,10 @@ impl View {
         let mut kept = HashMap::new();
         let routing = &published.routing;
         let meters = &published.meters[worker];
-        let tls = pools.tls.renew(
-            routing
-                .backends
-                .iter()
-                .map(|backend| (backend.tls.as_ref(), backend.protocol)),
-            &routing.system_authorities,
-        );
-        let backends = routing.backends.iter().zip(&tls).enumerate();
+        let tls = &pools
+            .tls
+            .renew(&routing.backends, &routing.system_authorities);
+        let backends = routing.backends.iter().zip(tls).enumerate();
         let per_backend = backends.map(|(place, (backend, tls))| {
             let counters = meters.endpoints(BackendIndex(place));
             let pools = backend

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,9 +39,22 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// One that says twice that it is one, which a certificate must not.
+    pub(crate) fn peculiar() -> Self {
+        let basic_constraints = [2, 5, 29, 19];
+        let is_authority = vec![0x30, 3, 1, 1, 0xff];
+        let again = CustomExtension::from_oid_content(&basic_constraints, is_authority);
+        Self::with(vec![again])
+    }
+
+    fn with(extensions: Vec<CustomExtension>) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.custom_extensions = extensions;
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let name = &mut params.distinguished_name;
         name.push(DnType::CommonName, "An authority of the tests");

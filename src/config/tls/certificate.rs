@@ -37,19 +37,26 @@ pub struct Validity {
     pub not_after: i64,
 }
 
-impl Certificate {
-    /// Why it is not good at a time since 1970; `None` where it is.
-    pub fn lapse(&self, now: Duration) -> Option<&'static str> {
+impl Validity {
+    /// When the certificate that some DER holds is good; `None` where it holds none.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        Some(facts_of(der)?.validity)
+    }
+
+    /// Why the certificate is not good at a time since 1970; `None` where it is.
+    pub fn lapse(self, now: Duration) -> Option<&'static str> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now > self.validity.not_after {
+        if now > self.not_after {
             Some("has expired")
-        } else if now < self.validity.not_before {
+        } else if now < self.not_before {
             Some("is not valid yet")
         } else {
             None
         }
     }
+}
 
+impl Certificate {
     /// What to call it: its names.
     pub fn title(&self) -> String {
         match self.names.as_slice() {

@@ -1,6 +1,7 @@
 //! Makes a connection to one endpoint, from the name's lookup to the first word of HTTP.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -57,13 +58,24 @@ impl Terms {
         let Some(tls) = &self.tls else {
             return match protocol {
                 Protocol::Auto | Protocol::Http1 => http1(stream, open).await,
-                Protocol::Http2 => http2(stream, Scheme::HTTP, open).await,
+                Protocol::Http2 => {
+                    let opened = http2(stream, Scheme::HTTP, open).await;
+                    opened.map_err(ProxyError::NoHttp2)
+                }
             };
         };
         let stream = tls.shake_hands(&self.endpoint, stream, protocol).await?;
         let agreed = stream.get_ref().1.alpn_protocol();
         match (agreed == Some(tls::H2), protocol) {
-            (true, _) => http2(stream, Scheme::HTTPS, open).await,
+            (true, _) => {
+                let opened = http2(stream, Scheme::HTTPS, open).await;
+                // It has agreed to HTTP/2. By the newer TLS this is when it says that it does not
+                // like our certificate.
+                opened.map_err(|error| {
+                    let closed = || io::ErrorKind::ConnectionReset.into();
+                    ProxyError::Handshake(error.map_or_else(closed, io::Error::other))
+                })
+            }
             (false, Protocol::Auto | Protocol::Http1) => http1(stream, open).await,
             (false, Protocol::Http2) => Err(ProxyError::NoHttp2(None)),
         }
@@ -82,12 +94,11 @@ async fn http2<S>(
     stream: S,
     scheme: Scheme,
     open: OpenConnection,
-) -> Result<Established, ProxyError>
+) -> Result<Established, Option<hyper::Error>>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let opened = http2::Connection::open(stream, scheme, open).await;
-    let opened = opened.map_err(ProxyError::NoHttp2)?;
+    let opened = http2::Connection::open(stream, scheme, open).await?;
     Ok(Established::Http2(Rc::new(opened)))
 }
 

@@ -10,6 +10,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
+use std::iter::successors;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +179,8 @@ impl Pool {
         if self.warned.get().is_none_or(is_news) {
             self.warned.set(Some(now));
             let endpoint = self.endpoint();
-            match error.source() {
+            let causes = successors(error.source(), |&error| error.source());
+            match causes.last() {
                 Some(cause) => tracing::warn!(%endpoint, %error, %cause, "no connection"),
                 None => tracing::warn!(%endpoint, %error, "no connection"),
             }

@@ -7,6 +7,7 @@
 //! Whatever the library may refuse is refused by [`objection`] when a configuration is read.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::domain::backend::{BackendTls, ClientIdentity, Der, Endpoint, Protocol};
+use crate::domain::backend::{Backend, BackendTls, ClientIdentity, Der, Endpoint, Protocol};
+use crate::domain::ids::BackendName;
 use crate::proxy::error::ProxyError;
 
 /// The name of HTTP/2 in ALPN.
@@ -171,7 +173,8 @@ impl TlsClient {
 /// One worker's ways of speaking TLS, kept from snapshot to snapshot.
 #[derive(Default)]
 pub(crate) struct TlsClients {
-    known: Vec<Rc<TlsClient>>,
+    /// Each serves one backend, so that the sessions of two do not mix.
+    known: HashMap<BackendName, Rc<TlsClient>>,
     /// What the system trusts, made once for all backends.
     system: RefCell<Option<SystemRoots>>,
 }
@@ -183,30 +186,28 @@ struct SystemRoots {
 }
 
 impl TlsClients {
-    /// For each backend in turn how TLS is spoken to it; what is in none of them is let go.
-    pub(crate) fn renew<'a>(
+    /// For each backend in turn how TLS is spoken to it; what is for none of them is let go.
+    pub(crate) fn renew(
         &mut self,
-        backends: impl Iterator<Item = (Option<&'a Arc<BackendTls>>, Protocol)>,
+        backends: &[Backend],
         system: &Arc<[Der]>,
     ) -> Vec<Option<Rc<TlsClient>>> {
-        let mut known = std::mem::take(&mut self.known);
-        let renewed: Vec<_> = backends
-            .map(|(tls, protocol)| {
-                let tls = tls?;
-                // Each of the old ones serves one backend, so that their sessions do not mix.
-                let place = known
-                    .iter()
-                    .position(|client| client.fits(tls, protocol, system));
-                Some(match place {
-                    Some(place) => known.swap_remove(place),
-                    None => {
-                        let roots = || self.system_roots(system);
-                        Rc::new(TlsClient::new(tls, protocol, system, roots))
-                    }
-                })
+        let client = |backend: &Backend| {
+            let (tls, protocol) = (backend.tls.as_ref()?, backend.protocol);
+            let known = self.known.get(&backend.name);
+            let known = known.filter(|client| client.fits(tls, protocol, system));
+            Some(known.cloned().unwrap_or_else(|| {
+                let roots = || self.system_roots(system);
+                Rc::new(TlsClient::new(tls, protocol, system, roots))
+            }))
+        };
+        let renewed: Vec<_> = backends.iter().map(client).collect();
+        let named = backends.iter().zip(&renewed);
+        self.known = named
+            .filter_map(|(backend, client)| {
+                Some((backend.name.clone(), Rc::clone(client.as_ref()?)))
             })
             .collect();
-        self.known = renewed.iter().flatten().cloned().collect();
         renewed
     }
 
@@ -223,5 +224,54 @@ impl TlsClients {
                 roots
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::backend::Timeouts;
+    use crate::domain::testing::name;
+
+    fn backend(title: &str, tls: BackendTls) -> Backend {
+        let limit = Duration::from_secs(1);
+        Backend {
+            name: name(title),
+            endpoints: Vec::new(),
+            timeouts: Timeouts {
+                connect: limit,
+                response: limit,
+                idle: limit,
+            },
+            protocol: Protocol::Auto,
+            tls: Some(Arc::new(tls)),
+        }
+    }
+
+    #[test]
+    fn what_is_unchanged_is_kept_wherever_it_stands() {
+        let of = |titles: &[&str]| -> Vec<_> {
+            let backends = titles.iter();
+            backends
+                .map(|title| backend(title, BackendTls::default()))
+                .collect()
+        };
+        let system: Arc<[Der]> = Arc::default();
+        let mut clients = TlsClients::default();
+        let before = clients.renew(&of(&["a", "b", "c"]), &system);
+        let after = clients.renew(&of(&["x", "c", "a", "b"]), &system);
+        let is_same = |old: usize, new: usize| match (&before[old], &after[new]) {
+            (Some(old), Some(new)) => Rc::ptr_eq(old, new),
+            _ => false,
+        };
+        assert!(is_same(0, 2) && is_same(1, 3) && is_same(2, 1));
+        assert!(!is_same(0, 0));
+        let other: Arc<[Der]> = [Der::from([1])].into();
+        let later = clients.renew(&of(&["x"]), &other);
+        let is_kept =
+            matches!((&after[0], &later[0]), (Some(old), Some(new)) if Rc::ptr_eq(old, new));
+        assert!(!is_kept, "the system trusts others");
     }
 }

@@ -1,9 +1,11 @@
 //! A request's body, lent to a shared connection.
 //!
 //! hyper keeps the body of a request until it is sent, which may be long after anybody wants it,
-//! and gives none back that was refused. A loan can be taken back at any time.
+//! and gives none back that was refused. A loan can be taken back at any time, and as long as there
+//! is no answer the beginning of it is kept.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,21 +17,35 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::proxy::upload::Upload;
 
+/// How much of a body is kept until there is an answer, in bytes, so that it can be sent again when
+/// it is refused. Most calls of gRPC are smaller, and what is longer has mostly been read.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// What a piece counts for at the least, for it keeps more than its own bytes in memory.
+const PIECE_BYTES_MIN: usize = 1024;
+
 /// A body that is lent.
 pub(super) struct Loan {
     /// None once it was taken back.
     upload: RefCell<Option<Upload>>,
-    /// Whether some of it is gone for good.
-    is_begun: Cell<bool>,
+    /// What was given away so far; none where some of it is gone for good.
+    given: RefCell<Option<Given>>,
     /// Who waits for more of it.
     waiting: Cell<Option<Waker>>,
+}
+
+/// What was given away of a body.
+#[derive(Default)]
+struct Given {
+    pieces: VecDeque<Bytes>,
+    bytes: usize,
 }
 
 impl Loan {
     pub(super) fn new(upload: Upload) -> Rc<Self> {
         Rc::new(Self {
             upload: RefCell::new(Some(upload)),
-            is_begun: Cell::new(false),
+            given: RefCell::new(Some(Given::default())),
             waiting: Cell::default(),
         })
     }
@@ -41,7 +57,29 @@ impl Loan {
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
-        upload.filter(|_| !self.is_begun.get())
+        let (mut upload, given) = (upload?, self.given.take()?);
+        upload.put_back(given.pieces);
+        Some(upload)
+    }
+
+    /// Says that there is an answer, so that the body will not be wanted again.
+    pub(super) fn settle(&self) {
+        self.given.take();
+    }
+
+    /// Remembers a piece that is given away.
+    fn give(&self, frame: &Frame<Bytes>) {
+        let mut given = self.given.borrow_mut();
+        let (Some(kept), Some(piece)) = (given.as_mut(), frame.data_ref()) else {
+            *given = None;
+            return;
+        };
+        kept.bytes += piece.len().max(PIECE_BYTES_MIN);
+        if kept.bytes <= KEPT_BYTES_MAX {
+            kept.pieces.push_back(piece.clone());
+        } else {
+            *given = None;
+        }
     }
 }
 
@@ -66,7 +104,8 @@ impl Body for LentUpload {
         let polled = Pin::new(upload).poll_frame(context);
         match &polled {
             Poll::Pending => loan.waiting.set(Some(context.waker().clone())),
-            Poll::Ready(Some(_)) => loan.is_begun.set(true),
+            Poll::Ready(Some(Ok(frame))) => loan.give(frame),
+            Poll::Ready(Some(Err(_))) => loan.settle(),
             Poll::Ready(None) => {}
         }
         polled.map_err(Into::into)

@@ -53,7 +53,10 @@ impl Share {
         let sent = Request::from_parts(sent, LentUpload(Rc::clone(loan)));
         let mut sender = self.connection.sender.clone();
         let mut failed = match sender.try_send_request(sent).await {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                loan.settle();
+                return Ok(response);
+            }
             Err(failed) => failed,
         };
         let was_sent = failed.take_message().is_none();
