@@ -15,6 +15,7 @@ mod download;
 mod error;
 pub mod explain;
 mod forward;
+mod forwarded;
 pub mod framing;
 mod headers;
 mod identity;
