@@ -1,6 +1,8 @@
 //! By what way a request came: what proxies before us say of it, as far as they are trusted, and what
 //! we say to the backend.
 
+mod element;
+
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,29 +19,45 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The address of the client behind trusted proxies.
 ///
-/// `X-Forwarded-For` is read from right to left: each entry was written by the peer to its right,
-/// so it counts only as far as these are trusted.
+/// The chain is read from right to left: each entry was written by the peer to its right, so it counts
+/// only as far as these are trusted. `X-Forwarded-For` is the one that counts where it is there, for it
+/// is what nearly all proxies write; `Forwarded` beside it may have passed one that does not know it.
 pub(crate) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &AddressMatcher) -> IpAddr {
     if !trusted.contains(peer) {
         return peer;
     }
+    if headers.contains_key(&X_FORWARDED_FOR) {
+        let fields = headers.get_all(&X_FORWARDED_FOR).iter().rev();
+        let entries = fields.flat_map(|field| field.to_str().unwrap_or_default().rsplit(','));
+        walk(peer, entries.map(|entry| entry_ip(entry.trim())), trusted)
+    } else {
+        let fields = headers.get_all(&FORWARDED).iter().rev();
+        let addresses = fields.flat_map(|field| element::addresses(field.as_bytes()));
+        walk(peer, addresses, trusted)
+    }
+}
+
+/// Goes back from a trusted peer to the first address that is not, or the last that is known.
+fn walk(
+    peer: IpAddr,
+    chain: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &AddressMatcher,
+) -> IpAddr {
     let mut client = peer;
-    for field in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
-        for entry in field.to_str().unwrap_or_default().rsplit(',') {
-            let Some(address) = forwarded_ip(entry.trim()) else {
-                return client;
-            };
-            client = address.to_canonical();
-            if !trusted.contains(client) {
-                return client;
-            }
+    for address in chain {
+        let Some(address) = address else {
+            break;
+        };
+        client = address.to_canonical();
+        if !trusted.contains(client) {
+            break;
         }
     }
     client
 }
 
 /// An address, of which some proxies write the port as well.
-fn forwarded_ip(entry: &str) -> Option<IpAddr> {
+fn entry_ip(entry: &str) -> Option<IpAddr> {
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
     entry.parse().ok().or_else(with_port)
 }
@@ -128,6 +146,36 @@ mod tests {
         assert_eq!(client("10.0.0.1", &with_port), "203.0.113.5");
         let broken = [("x-forwarded-for", "203.0.113.5, unknown, 10.0.0.2")];
         assert_eq!(client("10.0.0.1", &broken), "10.0.0.2");
+    }
+
+    #[test]
+    fn where_the_one_field_is_not_there_the_other_counts() {
+        let trusted = AddressMatcher {
+            networks: vec!["10.0.0.0/8".parse().unwrap()],
+        };
+        let client = |peer: &str, chain: &[(&str, &str)]| {
+            client_ip(&map(chain), peer.parse().unwrap(), &trusted).to_string()
+        };
+        let chain = [
+            ("forwarded", "for=198.51.100.7, for=\"[2001:db8::7]:4711\""),
+            ("forwarded", "for=10.0.0.3;proto=http, for=\"10.0.0.2\""),
+        ];
+        assert_eq!(client("10.0.0.1", &chain), "2001:db8::7");
+        assert_eq!(client("192.0.2.1", &chain), "192.0.2.1");
+        let mapped = [("forwarded", "for=\"[::ffff:10.0.0.2]\"")];
+        assert_eq!(client("10.0.0.1", &mapped), "10.0.0.2");
+        for end in ["unknown", "_hidden", "\"", "203.0.113.5:80", ""] {
+            let field = format!("for=198.51.100.7, for={end}, for=10.0.0.2");
+            let hidden = [("forwarded", &*field)];
+            assert_eq!(client("10.0.0.1", &hidden), "10.0.0.2", "{field}");
+        }
+        let both = [
+            ("forwarded", "for=198.51.100.7"),
+            ("x-forwarded-for", "203.0.113.5"),
+        ];
+        assert_eq!(client("10.0.0.1", &both), "203.0.113.5");
+        let both = [("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "")];
+        assert_eq!(client("10.0.0.1", &both), "10.0.0.1");
     }
 
     #[test]
