@@ -22,6 +22,7 @@ mod identity;
 mod interim;
 mod listener;
 mod observe;
+mod proxy_protocol;
 mod resolve;
 mod respond;
 mod service;

@@ -27,7 +27,7 @@ pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
 pub(in crate::config) use listening::{
-    CertificateDocument, DemandDocument, ListenerDocument, TlsDocument,
+    CertificateDocument, DemandDocument, ListenerDocument, ProxyProtocolDocument, TlsDocument,
 };
 pub(in crate::config) use operating::{
     AdminDocument, AnyNotifyDocument, FormatDocument, NotifyDocument, RoleDocument, StateDocument,
