@@ -3,6 +3,7 @@
 
 mod element;
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -64,7 +65,8 @@ fn entry_ip(entry: &str) -> Option<IpAddr> {
 
 /// Says by what way a request came. What a trusted peer has said is kept and added to.
 pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
-    let for_value = match joined(headers, &X_FORWARDED_FOR) {
+    let known = joined(headers, &X_FORWARDED_FOR).or_else(|| chain_of_forwarded(headers));
+    let for_value = match known {
         Some(known) => append(&known, client.ip_value()),
         None => client.ip_value().clone(),
     };
@@ -81,6 +83,23 @@ pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &He
     headers
         .entry(X_FORWARDED_PROTO)
         .or_insert(HeaderValue::from_static(client.scheme.as_str()));
+}
+
+/// What `Forwarded` says, in the words of `X-Forwarded-For`, from where it can be read on: whoever reads
+/// that field behind us is not to take the peer for the first of the chain.
+fn chain_of_forwarded(headers: &HeaderMap) -> Option<HeaderValue> {
+    let fields = headers.get_all(&FORWARDED).iter().rev();
+    let mut chain = VecDeque::new();
+    for address in fields.flat_map(|field| element::addresses(field.as_bytes())) {
+        let Some(address) = address else {
+            chain.push_front("unknown".to_owned());
+            break;
+        };
+        chain.push_front(address.to_canonical().to_string());
+    }
+    let chain = chain.make_contiguous().join(", ");
+    // Addresses in digits are always a header value.
+    (!chain.is_empty()).then(|| HeaderValue::try_from(chain).ok())?
 }
 
 /// `for=…;host=…;proto=…` (RFC 7239), kept for the next request of the same client.
@@ -176,6 +195,30 @@ mod tests {
         assert_eq!(client("10.0.0.1", &both), "203.0.113.5");
         let both = [("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "")];
         assert_eq!(client("10.0.0.1", &both), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_chain_that_one_field_tells_goes_on_in_both() {
+        let now = crate::runtime::clock::monotonic();
+        let client = Client::new("192.0.2.1:7".parse().unwrap(), Scheme::Http, now);
+        let host = HeaderValue::from_static("example.com");
+        for (fields, chain) in [
+            (&["for=203.0.113.5"][..], "203.0.113.5, 192.0.2.1"),
+            (
+                &["for=203.0.113.5, for=\"[2001:db8::1]:80\"", "for=10.0.0.2"],
+                "203.0.113.5, 2001:db8::1, 10.0.0.2, 192.0.2.1",
+            ),
+            (
+                &["for=203.0.113.5, for=_hidden, for=10.0.0.2"],
+                "unknown, 10.0.0.2, 192.0.2.1",
+            ),
+            (&[",,,,"], "unknown, 192.0.2.1"),
+        ] {
+            let fields: Vec<_> = fields.iter().map(|field| ("forwarded", *field)).collect();
+            let mut headers = map(&fields);
+            set_forwarding(&mut headers, &client, &host);
+            assert_eq!(headers["x-forwarded-for"], chain, "{fields:?}");
+        }
     }
 
     #[test]
