@@ -77,7 +77,11 @@ impl DataPlane {
         let contexts = bound.sockets.into_iter().enumerate();
         let contexts = contexts.map(|(index, socket)| WorkerContext {
             index,
-            sockets: vec![Socket { socket, tls: None }],
+            sockets: vec![Socket {
+                socket,
+                tls: None,
+                proxy_protocol: None,
+            }],
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),
             clock: Clock::start(),

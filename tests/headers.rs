@@ -221,6 +221,22 @@ fn what_a_trusted_peer_says_is_kept_and_added_to() {
 }
 
 #[test]
+fn a_client_behind_a_proxy_that_writes_forwarded_alone_is_known() {
+    let (stable, canary) = (TestBackend::start("a"), TestBackend::start("b"));
+    let office = "groups: { office: { ip: [203.0.113.0/24] } }\nroutes: [{ flag: orders }]\n\
+                  flags: { orders: { stable: a, canary: b, groups: { office: 100% } } }\n";
+    let start = |trust: &str| {
+        TestProxy::start(&(backends(&[("a", &stable), ("b", &canary)]) + trust + office))
+    };
+    let request = Request::get("/").field("forwarded", "for=\"203.0.113.5:4711\", for=127.0.0.9");
+    assert_eq!(start(DISTRUSTING).ask(&request).text(), "a");
+    assert_eq!(start(TRUSTING).ask(&request).text(), "b");
+    let head = canary.last_head();
+    let chain = "203.0.113.5, 127.0.0.9, 127.0.0.1";
+    assert_eq!(head.field("x-forwarded-for"), Some(chain));
+}
+
+#[test]
 fn an_absolute_target_decides_the_host_and_goes_on_relative() {
     let edge = Edge::distrusting();
     let head = edge.seen(&Request::get("http://api.test:81/a?b=c").host("other.test"));

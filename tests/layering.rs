@@ -49,11 +49,12 @@ const FORBIDDEN_IN_DOMAIN: [&str; 19] = [
 ];
 
 /// Outside crates that only some modules may use; any other crate is free above `domain`.
-const KEPT_TO: [(&str, &[&str]); 14] = [
+const KEPT_TO: [(&str, &[&str]); 15] = [
     ("h2", &["proxy"]),
     ("hyper", &["proxy", "admin", "adapters", "lab"]),
     ("hyper_util", &["proxy", "admin", "adapters", "lab"]),
     ("rustls", &["proxy", "admin", "adapters", "lab"]),
+    ("proxy_header", &["proxy"]),
     ("axum", &["admin"]),
     ("serde_yaml", &["config"]),
     ("prometheus", &["telemetry"]),

@@ -32,7 +32,7 @@ use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::app::tls::TlsListeners;
-use crate::config::{self, Config, Objection};
+use crate::config::{self, Config, Objection, ProxyProtocol};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
@@ -42,6 +42,7 @@ use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{AccessLogReader, BoundListener, Socket, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::bind::BindError;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::handshakes::HandshakeCounters;
@@ -143,7 +144,7 @@ impl App {
         let (reload, requests) = reloading::channel();
         let (deliverer, recipients) = telling.split();
         let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
-        let contexts = contexts(&shared, claimed.bound, &claimed.tls);
+        let contexts = contexts(&shared, claimed.listeners, &claimed.tls);
         let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log);
         let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
         let status = controller.status();
@@ -214,10 +215,16 @@ impl App {
     }
 }
 
+/// A listener whose sockets are had.
+struct ClaimedListener {
+    bound: BoundListener,
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
 /// What has to be had before anything starts.
 struct Claimed {
     workers: usize,
-    bound: Vec<BoundListener>,
+    listeners: Vec<ClaimedListener>,
     tls: TlsListeners,
     admin: AdminServer,
     log: AccessLog,
@@ -227,18 +234,22 @@ struct Claimed {
 impl Claimed {
     /// The addresses that are listened on, in the file's order.
     fn listeners(&self) -> Vec<SocketAddr> {
-        let bound = self.bound.iter();
-        bound.map(|listener| listener.address).collect()
+        let listeners = self.listeners.iter();
+        listeners.map(|listener| listener.bound.address).collect()
     }
 
     fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
-        let bound = config
-            .listeners
-            .iter()
-            .map(|listener| bind(listener.address, workers));
-        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        let listeners = config.listeners.iter().map(|listener| {
+            let bound = bind(listener.address, workers)?;
+            let proxy_protocol = listener.proxy_protocol;
+            Ok::<_, BindError>(ClaimedListener {
+                bound,
+                proxy_protocol,
+            })
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
         tls::warn_of(&tls::lapsed(config, clock::wall()));
@@ -246,7 +257,7 @@ impl Claimed {
         let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
         Ok(Self {
             workers,
-            bound,
+            listeners,
             tls,
             admin,
             log,
@@ -348,13 +359,20 @@ fn exporter(
 }
 
 /// Deals the sockets out: each worker gets one of each listener.
-fn contexts(shared: &Shared, bound: Vec<BoundListener>, tls: &TlsListeners) -> Vec<WorkerContext> {
+fn contexts(
+    shared: &Shared,
+    listeners: Vec<ClaimedListener>,
+    tls: &TlsListeners,
+) -> Vec<WorkerContext> {
     let workers = shared.handshakes.len();
     let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for (listener, tls) in bound.into_iter().zip(tls.readers()) {
-        for (own, socket) in sockets.iter_mut().zip(listener.sockets) {
-            let tls = tls.clone();
-            own.push(Socket { socket, tls });
+    for (listener, tls) in listeners.into_iter().zip(tls.readers()) {
+        for (own, socket) in sockets.iter_mut().zip(listener.bound.sockets) {
+            own.push(Socket {
+                socket,
+                tls: tls.clone(),
+                proxy_protocol: listener.proxy_protocol,
+            });
         }
     }
     let context = |(index, sockets)| WorkerContext {

@@ -11,7 +11,7 @@ use crate::app::access_log::AccessLog;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::app::tls::{self, TlsListeners};
-use crate::config::{self, Config, Objection};
+use crate::config::{self, Config, Objection, ProxyProtocol};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
 use crate::control::reload::{PendingReload, ReloadError, ReloadReceiver, ReloadStatus};
@@ -23,16 +23,26 @@ use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fixed {
     workers: Option<NonZeroUsize>,
-    /// Addresses, and whether TLS is spoken there. Certificates and the like may change.
-    listeners: Vec<(SocketAddr, bool)>,
+    listeners: Vec<FixedListener>,
     admin: SocketAddr,
     state: config::state::StateConfig,
 }
 
+/// What cannot be changed of a listener. Certificates and the like may.
+#[derive(Clone, Debug, PartialEq)]
+struct FixedListener {
+    address: SocketAddr,
+    has_tls: bool,
+    proxy_protocol: Option<ProxyProtocol>,
+}
+
 impl Fixed {
     pub(crate) fn of(config: &Config) -> Self {
-        let listeners = config.listeners.iter();
-        let listeners = listeners.map(|listener| (listener.address, listener.tls.is_some()));
+        let listeners = config.listeners.iter().map(|listener| FixedListener {
+            address: listener.address,
+            has_tls: listener.tls.is_some(),
+            proxy_protocol: listener.proxy_protocol,
+        });
         Self {
             workers: config.workers,
             listeners: listeners.collect(),

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::document::ListenerDocument;
+use crate::config::document::{ListenerDocument, ProxyProtocolDocument};
 use crate::config::group::ReadFile;
+use crate::config::identity::Vouching;
 use crate::config::report::{Problem, Report};
 use crate::config::tls::{self, ListenerTls};
 use crate::config::written::Placed;
@@ -15,11 +16,21 @@ pub struct Listener {
     pub address: SocketAddr,
     /// TLS for all who connect there; none for plain HTTP.
     pub tls: Option<ListenerTls>,
+    /// Whose connections may begin with a PROXY header; none where nobody's may.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Whose connections may begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Those of the trusted proxies.
+    FromTrusted,
 }
 
 /// Understands `listeners`: at least one, no two in each other's way.
 pub(super) fn listeners(
     section: Option<&Placed<Vec<ListenerDocument>>>,
+    vouching: &Vouching,
     read_file: ReadFile<'_>,
     report: &Report,
 ) -> Vec<Listener> {
@@ -45,9 +56,26 @@ pub(super) fn listeners(
                 .tls
                 .as_ref()
                 .and_then(|document| tls::tls(document, read_file, report)),
+            proxy_protocol: proxy_protocol(document, vouching, report),
         });
     }
     listeners
+}
+
+fn proxy_protocol(
+    document: &ListenerDocument,
+    vouching: &Vouching,
+    report: &Report,
+) -> Option<ProxyProtocol> {
+    let written = document.proxy_protocol.as_ref()?;
+    if !vouching.trusts_peers {
+        let problem = "a PROXY header is read from trusted proxies only, and there are none";
+        let hint = "name your load balancers under `trusted_proxies`";
+        report.add(written.place, Problem::new(problem).hint(hint));
+    }
+    match written.value {
+        ProxyProtocolDocument::FromTrusted => Some(ProxyProtocol::FromTrusted),
+    }
 }
 
 fn taken(address: SocketAddr, other: SocketAddr) -> Problem {

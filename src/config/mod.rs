@@ -82,7 +82,7 @@ pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::diff::{Change, Diff, diff};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
-pub use self::listener::Listener;
+pub use self::listener::{Listener, ProxyProtocol};
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
 pub use self::schema::schema;
@@ -235,8 +235,8 @@ fn understand(
     );
     let flag_names = Names::new("flag", &document.flags, FlagName::as_str, root.get("flags"));
 
-    let listeners = listener::listeners(document.listeners.as_ref(), read_file, report);
     let vouching = Vouching::of(document, root, report);
+    let listeners = listener::listeners(document.listeners.as_ref(), &vouching, read_file, report);
     let networks = document.trusted_proxies.iter().map(|network| network.value);
     let group_reader = GroupReader {
         names: &group_names,

@@ -5,10 +5,7 @@
 /// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
 const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "apps", "tracing"]),
-    (
-        "ListenerDocument",
-        &["http3", "proxy_protocol", "limits", "feedback"],
-    ),
+    ("ListenerDocument", &["http3", "limits", "feedback"]),
     ("AdminDocument", &["tls"]),
     ("IdentityDocument", &["api_key", "jwt", "link"]),
     (

@@ -654,6 +654,37 @@ fn the_folder_of_the_state_is_a_path_and_nothing_else() {
 }
 
 #[test]
+fn a_proxy_header_is_read_from_somebody_or_refused() {
+    let with = |key: &str, rest: &str| {
+        let listener = format!("{{ address: 0.0.0.0:80, {key} }}");
+        format!("{}{rest}\n", sound(&listener, "{}", "", ROUTE))
+    };
+    let read = |key: &str, rest: &str| {
+        let config = parse(&with(key, rest), &read_file).unwrap();
+        config.listeners[0].proxy_protocol
+    };
+    let (key, trusting) = (
+        "proxy_protocol: from_trusted",
+        "trusted_proxies: [10.0.0.0/8]",
+    );
+    assert_eq!(read(key, trusting), Some(ProxyProtocol::FromTrusted));
+    assert_eq!(read("", trusting), None);
+    for (key, rest, problem) in [
+        (
+            key,
+            "",
+            "listeners[0].proxy_protocol: a PROXY header is read from trusted proxies only, and \
+             there are none; name your load balancers under `trusted_proxies`",
+        ),
+        ("proxy_protocol: on", trusting, "`from_trusted`"),
+        ("proxy_protocol: true", trusting, "`from_trusted`"),
+    ] {
+        let found = problems(&with(key, rest));
+        assert!(found.len() == 1 && found[0].contains(problem), "{found:?}");
+    }
+}
+
+#[test]
 fn identity_sources_that_can_never_speak_are_refused() {
     let identity = |list: &str| problems(&format!("{}identity: {list}\n", with_groups("{}")));
     assert_eq!(
@@ -1045,25 +1076,8 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "http3",
-        "proxy_protocol",
-        "limits",
-        "fleet",
-        "apps",
-        "api_key",
-        "jwt",
-        "app",
-        "segment",
-        "discover",
-        "balance",
-        "health",
-        "outlier",
-        "retries",
-        "weight",
-        "shield",
-        "mirror",
-        "variants",
-        "off",
+        "http3", "limits", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover",
+        "balance", "health", "outlier", "retries", "weight", "shield", "mirror", "variants", "off",
         "tracing",
     ] {
         let named = refused

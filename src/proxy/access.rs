@@ -15,7 +15,7 @@ use crate::domain::backend::Endpoint;
 use crate::domain::ids::BackendIndex;
 use crate::domain::weight::Weight;
 use crate::proxy::client::Client;
-use crate::proxy::headers;
+use crate::proxy::forwarded;
 use crate::proxy::trace;
 use crate::proxy::view::View;
 use crate::runtime::snapshot::SnapshotReader;
@@ -106,7 +106,7 @@ impl Clerk {
         };
         let routing = view.shared_routing();
         let arrival = Arrival {
-            client: headers::client_ip(request.headers(), client.ip(), &routing.trusted),
+            client: forwarded::client_ip(request.headers(), client.ip(), &routing.trusted),
             scheme: client.scheme.as_str(),
             version: request.version(),
         };

@@ -87,6 +87,8 @@ impl Address {
 /// A client's connection.
 pub(crate) struct Client {
     address: Address,
+    /// The address that a trusted peer passes on, in the place of its own.
+    passed_on: OnceCell<Box<Address>>,
     /// What it is spoken on.
     pub(crate) scheme: Scheme,
     /// What the client has shown of itself in the handshake.
@@ -125,6 +127,7 @@ impl Client {
     pub(crate) fn new(peer: SocketAddr, scheme: Scheme, now: Instant) -> Self {
         Self {
             address: Address::new(peer.ip()),
+            passed_on: OnceCell::new(),
             scheme,
             certificate: OnceCell::new(),
             forwarded: RefCell::default(),
@@ -151,14 +154,25 @@ impl Client {
         self.last_used.set(now);
     }
 
+    /// Takes note of whom the peer, a trusted one, passes on: from now on this is who is at the other
+    /// end. It can be said once, before the first request.
+    pub(crate) fn is_passed_on_for(&self, ip: IpAddr) {
+        self.passed_on.get_or_init(|| Box::new(Address::new(ip)));
+    }
+
+    fn address(&self) -> &Address {
+        let passed_on = self.passed_on.get();
+        passed_on.map_or(&self.address, |passed_on| passed_on)
+    }
+
     /// The address at the other end, an IPv4 one as such.
-    pub(crate) const fn ip(&self) -> IpAddr {
-        self.address.ip
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.address().ip
     }
 
     /// The same as header value.
-    pub(crate) const fn ip_value(&self) -> &HeaderValue {
-        &self.address.value
+    pub(crate) fn ip_value(&self) -> &HeaderValue {
+        &self.address().value
     }
 
     /// Takes note of what the client has shown of itself.

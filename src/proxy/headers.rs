@@ -4,20 +4,12 @@
 //! section 7.6.1), framing is left to hyper, and what we say about a request ourselves cannot be
 //! said by anyone we do not trust.
 
-use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
-
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
-use crate::domain::matcher::address::AddressMatcher;
-use crate::proxy::client::{Client, Scheme};
-
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The way of a request in the words of RFC 7239.
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -97,35 +89,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The address of the client behind trusted proxies.
-///
-/// `X-Forwarded-For` is read from right to left: each entry was written by the peer to its right,
-/// so it counts only as far as these are trusted.
-pub(crate) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &AddressMatcher) -> IpAddr {
-    if !trusted.contains(peer) {
-        return peer;
-    }
-    let mut client = peer;
-    for field in headers.get_all(&X_FORWARDED_FOR).iter().rev() {
-        for entry in field.to_str().unwrap_or_default().rsplit(',') {
-            let Some(address) = forwarded_ip(entry.trim()) else {
-                return client;
-            };
-            client = address.to_canonical();
-            if !trusted.contains(client) {
-                return client;
-            }
-        }
-    }
-    client
-}
-
-/// An address, of which some proxies write the port as well.
-fn forwarded_ip(entry: &str) -> Option<IpAddr> {
-    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
-    entry.parse().ok().or_else(with_port)
-}
-
 /// Makes one field of cookies that came in several, as HTTP/2 lets them (RFC 9113, section 8.2.3);
 /// nothing else understands them so.
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
@@ -144,69 +107,6 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Says by what way a request came. What a trusted peer has said is kept and added to.
-pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
-    let for_value = match joined(headers, &X_FORWARDED_FOR) {
-        Some(known) => append(&known, client.ip_value()),
-        None => client.ip_value().clone(),
-    };
-    headers.insert(X_FORWARDED_FOR, for_value);
-    let element = forwarded_element(client, host);
-    let forwarded = match joined(headers, &FORWARDED) {
-        Some(known) => append(&known, &element),
-        None => element,
-    };
-    headers.insert(FORWARDED, forwarded);
-    headers
-        .entry(X_FORWARDED_HOST)
-        .or_insert_with(|| host.clone());
-    headers
-        .entry(X_FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static(client.scheme.as_str()));
-}
-
-/// All values of a field as one list.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?.clone();
-    Some(values.fold(first, |list, value| append(&list, value)))
-}
-
-fn append(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
-    let bytes = [list.as_bytes(), b", ", value.as_bytes()].concat();
-    // Two header values joined by a comma are one again.
-    HeaderValue::try_from(bytes).unwrap_or_else(|_| value.clone())
-}
-
-/// `for=…;host=…;proto=…` (RFC 7239), kept for the next request of the same client.
-fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
-    if let Some((known, element)) = &*client.forwarded.borrow()
-        && known == host
-    {
-        return element.clone();
-    }
-    let element = make_forwarded_element(client.ip(), client.scheme, host);
-    *client.forwarded.borrow_mut() = Some((host.clone(), element.clone()));
-    element
-}
-
-fn make_forwarded_element(ip: IpAddr, scheme: Scheme, host: &HeaderValue) -> HeaderValue {
-    let mut text = match ip {
-        IpAddr::V4(ip) => format!("for={ip}"),
-        IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
-    };
-    // Quoted unless it is a token, as a port's colon is not; a quote cannot be in a host.
-    let host = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
-    let is_token = host
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    let quote = if is_token { "" } else { "\"" };
-    // Writing to a string cannot fail.
-    let proto = scheme.as_str();
-    let _ = write!(text, ";host={quote}{host}{quote};proto={proto}");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
-}
-
 /// Adds us to the proxies a message has passed, with the version it came in.
 pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
     let own = HeaderValue::from_static(match version {
@@ -219,6 +119,20 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
         None => own,
     };
     headers.insert(header::VIA, via);
+}
+
+/// All values of a field as one list.
+pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.clone();
+    Some(values.fold(first, |list, value| append(&list, value)))
+}
+
+/// A list with one more value at its end.
+pub(crate) fn append(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
+    let bytes = [list.as_bytes(), b", ", value.as_bytes()].concat();
+    // Two header values joined by a comma are one again.
+    HeaderValue::try_from(bytes).unwrap_or_else(|_| value.clone())
 }
 
 #[cfg(test)]
@@ -283,63 +197,6 @@ mod tests {
         remove_hop_by_hop(&mut headers);
         assert_eq!(names(&headers), ["accept", "host", "te"]);
         assert_eq!(headers["te"], "trailers");
-    }
-
-    #[test]
-    fn a_client_is_looked_up_behind_trusted_proxies_only() {
-        let trusted = AddressMatcher {
-            networks: vec!["10.0.0.0/8".parse().unwrap()],
-        };
-        let client = |peer: &str, chain: &[(&str, &str)]| {
-            client_ip(&map(chain), peer.parse().unwrap(), &trusted).to_string()
-        };
-        let chain = [("x-forwarded-for", "198.51.100.7, 203.0.113.5, 10.0.0.2")];
-        assert_eq!(client("10.0.0.1", &chain), "203.0.113.5");
-        assert_eq!(client("192.0.2.1", &chain), "192.0.2.1");
-        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
-        let two = [
-            ("x-forwarded-for", "203.0.113.5"),
-            ("x-forwarded-for", "10.0.0.3"),
-        ];
-        assert_eq!(client("10.0.0.1", &two), "203.0.113.5");
-        let with_port = [("x-forwarded-for", "198.51.100.7, 203.0.113.5:4711")];
-        assert_eq!(client("10.0.0.1", &with_port), "203.0.113.5");
-        let broken = [("x-forwarded-for", "203.0.113.5, unknown, 10.0.0.2")];
-        assert_eq!(client("10.0.0.1", &broken), "10.0.0.2");
-    }
-
-    #[test]
-    fn the_way_of_a_request_is_told_and_added_to() {
-        let now = crate::runtime::clock::monotonic();
-        let peer = "[::ffff:192.0.2.1]:7".parse().unwrap();
-        let client = Client::new(peer, Scheme::Http, now);
-        let host = HeaderValue::from_static("example.com:8080");
-        let mut headers = HeaderMap::new();
-        set_forwarding(&mut headers, &client, &host);
-        assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
-        assert_eq!(headers["x-forwarded-host"], "example.com:8080");
-        assert_eq!(headers["x-forwarded-proto"], "http");
-        assert_eq!(
-            headers["forwarded"],
-            "for=192.0.2.1;host=\"example.com:8080\";proto=http"
-        );
-
-        let mut headers = map(&[
-            ("x-forwarded-for", "203.0.113.5"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=203.0.113.5"),
-        ]);
-        set_forwarding(
-            &mut headers,
-            &client,
-            &HeaderValue::from_static("example.com"),
-        );
-        assert_eq!(headers["x-forwarded-for"], "203.0.113.5, 192.0.2.1");
-        assert_eq!(headers["x-forwarded-proto"], "https");
-        assert_eq!(
-            headers["forwarded"],
-            "for=203.0.113.5, for=192.0.2.1;host=example.com;proto=http"
-        );
     }
 
     #[test]

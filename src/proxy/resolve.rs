@@ -16,7 +16,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::{Identity, Peer, identify};
-use crate::proxy::{headers, target};
+use crate::proxy::{forwarded, headers, target};
 
 /// What a decision needs besides the request and the snapshot.
 pub(crate) trait Surroundings {
@@ -129,7 +129,7 @@ pub(crate) fn identity<'a, B>(
     request: &'a Request<B>,
     surroundings: &impl Surroundings,
 ) -> (IpAddr, Identity<'a>) {
-    let ip = headers::client_ip(request.headers(), peer.ip, &routing.trusted);
+    let ip = forwarded::client_ip(request.headers(), peer.ip, &routing.trusted);
     let client = Peer { ip, ..peer };
     let new_caller = || surroundings.new_caller();
     (

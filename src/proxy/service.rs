@@ -22,7 +22,7 @@ use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{respond, trace, upgrade};
+use crate::proxy::{forwarded, respond, trace, upgrade};
 use crate::runtime::inbox::Message;
 
 /// A request on its way, with what is known of it.
@@ -149,7 +149,7 @@ fn prepare(
     if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
         fields.remove(&force.header);
     }
-    headers::set_forwarding(fields, client, host);
+    forwarded::set_forwarding(fields, client, host);
     headers::add_via(fields, version);
     let is_trusted = routing.trusted.contains(client.ip());
     worker.with_random(|random| {

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::config::ProxyProtocol;
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
@@ -23,7 +24,8 @@ use crate::proxy::access::{AccessLogReader, Clerk};
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
 use crate::proxy::resolve::Surroundings;
-use crate::proxy::tls::{TlsAcceptor, TlsServer, TlsTerms};
+use crate::proxy::stream::ClientStream;
+use crate::proxy::tls::{TlsAcceptor, TlsServer};
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::assignments::CallerAssignments;
@@ -56,6 +58,14 @@ pub struct Socket {
     pub socket: TcpListener,
     /// How TLS is served there; none where HTTP is spoken plainly.
     pub tls: Option<SnapshotReader<TlsServer>>,
+    /// Whose PROXY headers are read there; none where no connection may begin with one.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// What a connection is welcomed by.
+struct Door {
+    tls: Option<TlsAcceptor>,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What a worker is given to work with.
@@ -118,9 +128,12 @@ pub fn run_worker(context: WorkerContext) -> io::Result<()> {
 async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
     let sockets = context.sockets.into_iter();
-    let sockets = sockets.map(|Socket { socket, tls }| {
-        let socket = tokio::net::TcpListener::from_std(socket)?;
-        Ok((socket, tls.map(TlsAcceptor::new)))
+    let sockets = sockets.map(|socket| {
+        let door = Door {
+            tls: socket.tls.map(TlsAcceptor::new),
+            proxy_protocol: socket.proxy_protocol,
+        };
+        Ok((tokio::net::TcpListener::from_std(socket.socket)?, door))
     });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let mut pools = Pools::default();
@@ -145,9 +158,9 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     });
     let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
     let mut accepting = JoinSet::new();
-    for (socket, tls) in sockets {
+    for (socket, door) in sockets {
         let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
-        accepting.spawn_local(accept(worker, socket, tls, shutdown));
+        accepting.spawn_local(accept(worker, socket, door, shutdown));
     }
     tokio::select! {
         () = shutdown.requested() => {}
@@ -167,13 +180,10 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
 async fn accept(
     worker: Rc<Worker>,
     socket: tokio::net::TcpListener,
-    mut tls: Option<TlsAcceptor>,
+    mut door: Door,
     mut shutdown: Shutdown,
 ) {
-    let mut welcome = |stream, peer| {
-        let terms = tls.as_mut().map(TlsAcceptor::terms);
-        worker.welcome(stream, peer, terms);
-    };
+    let mut welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
     loop {
         tokio::select! {
             biased;
@@ -261,15 +271,15 @@ impl Worker {
     }
 
     /// Serves a new connection, unless there are as many as there may be.
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, tls: Option<TlsTerms>) {
+    fn welcome(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, door: &mut Door) {
         if self.clients.borrow().len() >= CLIENTS_MAX {
             self.turned_away.set(self.turned_away.get() + 1);
             return;
         }
-        let scheme = if tls.is_some() {
-            Scheme::Https
-        } else {
-            Scheme::Http
+        let tls = door.tls.as_mut().map(TlsAcceptor::terms);
+        let scheme = match tls {
+            Some(_) => Scheme::Https,
+            None => Scheme::Http,
         };
         let client = Rc::new(Client::new(peer, scheme, self.coarse_now()));
         let id = self.next_client.get();
@@ -280,8 +290,17 @@ impl Worker {
             worker: Rc::clone(self),
             id,
         };
-        // Two kinds of tasks, so that a plain connection takes no room for the state of TLS.
+        let may_pass_on = match door.proxy_protocol {
+            Some(ProxyProtocol::FromTrusted) => self.view().routing().trusted.contains(client.ip()),
+            None => false,
+        };
+        let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(self));
+        // Several kinds of tasks, so that a plain connection takes no room for what others need.
         match tls {
+            tls if may_pass_on => spawn_local(async move {
+                connection::serve_passed_on(stream, tls, client, worker).await;
+                drop(welcomed);
+            }),
             None => spawn_local(async move {
                 connection::serve(stream, client, worker).await;
                 drop(welcomed);

@@ -21,6 +21,17 @@ pub(in crate::config) struct ListenerDocument {
     pub(in crate::config) address: Written<SocketAddr>,
     /// TLS for all who connect here. Without it, plain HTTP.
     pub(in crate::config) tls: Option<TlsDocument>,
+    /// Whose connections may begin with a PROXY header, version 1 or 2, that names the client. Without
+    /// it, nobody's.
+    pub(in crate::config) proxy_protocol: Option<Placed<ProxyProtocolDocument>>,
+}
+
+/// Whose connections may begin with a PROXY header.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ProxyProtocolDocument {
+    /// Those of the `trusted_proxies`. A connection of theirs that begins otherwise is taken as it comes.
+    FromTrusted,
 }
 
 /// TLS of a listener.

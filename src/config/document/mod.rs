@@ -30,7 +30,7 @@ pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
 pub(in crate::config) use listening::{
-    CertificateDocument, DemandDocument, ListenerDocument, TlsDocument,
+    CertificateDocument, DemandDocument, ListenerDocument, ProxyProtocolDocument, TlsDocument,
 };
 pub(in crate::config) use operating::{
     AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument, FormatDocument,

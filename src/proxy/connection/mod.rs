@@ -1,12 +1,12 @@
-//! One client's connection, from its first byte to its last: the handshake where there is one, then
-//! HTTP/1 or HTTP/2, whichever the client speaks, then whatever a request has switched to.
+//! One client's connection, from its first byte to its last: a PROXY header and a handshake where there
+//! are such, then HTTP/1 or HTTP/2, whichever the client speaks, then whatever a request has switched
+//! to.
 
 mod http1;
 mod http2;
+mod opening;
 
 use std::rc::Rc;
-
-use tokio::net::TcpStream;
 
 use crate::proxy::client::Client;
 use crate::proxy::identity::certificate::ClientCertificate;
@@ -17,9 +17,8 @@ use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) {
+pub(crate) async fn serve(stream: ClientStream, client: Rc<Client>, worker: Rc<Worker>) {
     client.begin(clock::monotonic());
-    let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
     let stream = Guarded::http1(stream, Rc::clone(&client));
     http1::exchange(stream, client, worker).await;
 }
@@ -27,13 +26,12 @@ pub(crate) async fn serve(socket: TcpStream, client: Rc<Client>, worker: Rc<Work
 /// The same for one that begins with a handshake. Until that is done, nothing is known of the
 /// client, and nothing that goes wrong is counted as anybody's but in the metric of handshakes.
 pub(crate) async fn serve_tls(
-    socket: TcpStream,
+    stream: ClientStream,
     terms: TlsTerms,
     client: Rc<Client>,
     worker: Rc<Worker>,
 ) {
     client.begin(clock::monotonic());
-    let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(&worker));
     let result = tokio::select! {
         result = shake_hands(stream, terms) => result,
         () = client.told_to_close() => return,
@@ -62,5 +60,35 @@ pub(crate) async fn serve_tls(
             }
             tracing::debug!(client = %client.ip(), %error, "handshake failed");
         }
+    }
+}
+
+/// The same for one that may begin with a PROXY header, and then with a handshake where there are terms
+/// for one. What is no good header is never taken for anything else.
+pub(crate) async fn serve_passed_on(
+    mut stream: ClientStream,
+    terms: Option<TlsTerms>,
+    client: Rc<Client>,
+    worker: Rc<Worker>,
+) {
+    client.begin(clock::monotonic());
+    let opened = tokio::select! {
+        opened = opening::open(&mut stream) => opened,
+        () = client.told_to_close() => return,
+    };
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::debug!(peer = %client.ip(), %error, "connection not opened");
+            return;
+        }
+    };
+    if let Some(ip) = opened.client {
+        client.is_passed_on_for(ip);
+    }
+    stream.read_again(opened.rest);
+    match terms {
+        None => serve(stream, client, worker).await,
+        Some(terms) => serve_tls(stream, terms, client, worker).await,
     }
 }

@@ -19,6 +19,8 @@ use crate::proxy::worker::Worker;
 /// A socket, and whose it is.
 pub(crate) struct ClientStream {
     socket: TcpStream,
+    /// What was read of the socket and is to be read again.
+    read_before: Vec<u8>,
     client: Rc<Client>,
     worker: Rc<Worker>,
 }
@@ -27,8 +29,24 @@ impl ClientStream {
     pub(crate) const fn new(socket: TcpStream, client: Rc<Client>, worker: Rc<Worker>) -> Self {
         Self {
             socket,
+            read_before: Vec::new(),
             client,
             worker,
+        }
+    }
+
+    /// Has bytes that were read before read again, before any others.
+    pub(crate) fn read_again(&mut self, bytes: Vec<u8>) {
+        self.read_before = bytes;
+    }
+
+    /// Hands out what was read before.
+    fn hand_out(&mut self, into: &mut ReadBuf<'_>) {
+        let step = self.read_before.len().min(into.remaining());
+        into.put_slice(&self.read_before[..step]);
+        self.read_before.drain(..step);
+        if self.read_before.is_empty() {
+            self.read_before = Vec::new();
         }
     }
 
@@ -48,6 +66,10 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.read_before.is_empty() {
+            self.hand_out(into);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_read(cx, into)
     }
 }
