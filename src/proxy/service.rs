@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     let asks_for_switch = request.headers().contains_key(header::UPGRADE);
     let response = answer(worker, Rc::clone(&client), request).await;
     if asks_for_switch && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        client.switch.set(Switch::Stay);
+        client.stay();
     }
     response
 }
