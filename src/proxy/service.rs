@@ -61,11 +61,13 @@ async fn answer(
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
     let routing = view.routing();
+    // Such a one may stand in for one that was not let in, behind others that were.
+    let may_stand_in = request.headers().is_empty();
     let located = match locate(routing, client.ip(), &mut request) {
         Ok(located) => located,
         Err(error) => {
-            // It may stand in for one that was not let in.
-            let error = client.refusal.get().map_or(error, ProxyError::Malformed);
+            let refusal = client.refusal.get().filter(|_| may_stand_in);
+            let error = refusal.map_or(error, ProxyError::Malformed);
             observation.answered(error.status(), error.class());
             return respond::problem(&error, None);
         }
