@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
-use crate::proxy::client::{Client, Switch};
+use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Unanswered, forward};
@@ -148,10 +148,20 @@ fn prepare(
     flag: Option<FlagIndex>,
 ) -> HeaderValue {
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
+    let needs_chunks = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.body().is_end_stream()
+        && request.body().size_hint().exact().is_none();
     let fields = request.headers_mut();
     headers::remove_hop_by_hop(fields);
     if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
         fields.remove(&force.header);
+    }
+    if needs_chunks {
+        // hyper takes it for granted that these have no body, unless it is told otherwise.
+        fields.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     headers::set_forwarding(fields, client, host);
     headers::add_via(fields, version);
