@@ -248,7 +248,11 @@ fn a_client_that_offers_other_protocols_only_is_told_so() {
     assert!(said.contains("no application protocol"), "{said}");
     edge.wait_for_count("failed", 1);
     // Of what both speak the newer is taken, in whatever order it is offered.
-    for (offered, agreed) in [("http/1.1", "http/1.1"), ("http/1.1,h2", "h2"), ("h2", "h2")] {
+    for (offered, agreed) in [
+        ("http/1.1", "http/1.1"),
+        ("http/1.1,h2", "h2"),
+        ("h2", "h2"),
+    ] {
         let said = edge.openssl(&["-alpn", offered]);
         assert!(said.contains(&format!("ALPN protocol: {agreed}")), "{said}");
     }

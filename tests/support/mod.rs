@@ -25,6 +25,7 @@ pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod position;
 pub(crate) mod proxy;
+pub(crate) mod recorder;
 pub(crate) mod release;
 
 use std::thread::sleep;
@@ -39,6 +40,7 @@ pub(crate) use http::{Answer, Connection, Request};
 pub(crate) use load::Load;
 pub(crate) use metrics::Metrics;
 pub(crate) use proxy::TestProxy;
+pub(crate) use recorder::Recorder;
 
 /// How long anything may take that should come at once. Long, for machines can be busy; a test
 /// that passes does not wait for it.
