@@ -20,6 +20,7 @@
 pub(crate) mod authority;
 pub(crate) mod backend;
 pub(crate) mod crowd;
+pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod metrics;
