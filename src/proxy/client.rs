@@ -254,6 +254,15 @@ impl Client {
         }
     }
 
+    /// Says that HTTP goes on after a request for another protocol, to whoever holds back what the client
+    /// sent behind it.
+    pub(crate) fn stay(&self) {
+        self.switch.set(Switch::Stay);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
     /// What it was told to do.
     pub(crate) const fn order(&self) -> Order {
         self.order.get()
@@ -277,7 +286,7 @@ impl Client {
         }
     }
 
-    /// Has whoever works with the connection woken when it is told something.
+    /// Has whoever works with the connection woken when it is told something, or that HTTP goes on.
     pub(crate) fn wake_when_told(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         let is_known = |known: &Waker| known.will_wake(cx.waker());

@@ -13,6 +13,8 @@ pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// What `Upgrade: h2c` comes with.
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Tells the backend what was decided.
 pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags");
@@ -55,6 +57,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             header::TE,
             KEEP_ALIVE,
             PROXY_CONNECTION,
+            HTTP2_SETTINGS,
             header::PROXY_AUTHORIZATION,
             header::PROXY_AUTHENTICATE,
         ]
@@ -190,6 +193,7 @@ mod tests {
             ("upgrade", "websocket"),
             ("transfer-encoding", "chunked"),
             ("proxy-connection", "close"),
+            ("http2-settings", "AAMAAABk"),
             ("content-length", "5"),
             ("host", "example.com"),
             ("accept", "*/*"),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 
 use crate::domain::backend::Protocol;
@@ -49,11 +49,13 @@ pub(crate) async fn handle(
     let wish = Wish::of(&request, &client);
     observation.log(&request);
     let routing = view.routing();
+    // Such a one may stand in for one that was not let in, behind others that were.
+    let may_stand_in = request.headers().is_empty();
     let located = match locate(routing, client.ip(), &mut request) {
         Ok(located) => located,
         Err(error) => {
-            // It may stand in for one that was not let in.
-            let error = client.refusal.get().map_or(error, ProxyError::Malformed);
+            let refusal = client.refusal.get().filter(|_| may_stand_in);
+            let error = refusal.map_or(error, ProxyError::Malformed);
             let answer = respond::problem(&error, None);
             observation.answered(&answer, error.class());
             return answer;
@@ -144,10 +146,20 @@ fn prepare(
     flag: Option<FlagIndex>,
 ) -> HeaderValue {
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
+    let needs_chunks = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.body().is_end_stream()
+        && request.body().size_hint().exact().is_none();
     let fields = request.headers_mut();
     headers::remove_hop_by_hop(fields);
     if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
         fields.remove(&force.header);
+    }
+    if needs_chunks {
+        // hyper takes it for granted that these have no body, unless it is told otherwise.
+        fields.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     forwarded::set_forwarding(fields, client, host);
     headers::add_via(fields, version);

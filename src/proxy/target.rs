@@ -6,8 +6,9 @@ use crate::proxy::error::ProxyError;
 
 /// Makes a request's target relative and its `Host` the one it asks for, as an origin wants it.
 ///
-/// A host in the target is the one that counts (RFC 9112, section 3.2.2). In HTTP/2 a `Host` beside it
-/// must be the same (RFC 9113, section 8.3.1). Returns the host as it goes upstream.
+/// A host in the target is the one that counts (RFC 9112, section 3.2.2), but the field must be there and
+/// be one all the same (section 3.2). In HTTP/2 a `Host` beside it must be the same (RFC 9113, section
+/// 8.3.1). Returns the host as it goes upstream.
 ///
 /// # Errors
 /// [`ProxyError::BadHost`] where there is not exactly one, [`ProxyError::BadTarget`] where the target is
@@ -22,7 +23,7 @@ pub(crate) fn settle<B>(request: &mut Request<B>) -> Result<HeaderValue, ProxyEr
             return Err(ProxyError::BadTarget);
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::BadHost)?;
-        if request.version() == Version::HTTP_2 && !agrees(request.headers(), &host) {
+        if !may_stand_beside(request, &host) {
             return Err(ProxyError::BadHost);
         }
         let relative = relative(request.uri()).ok_or(ProxyError::BadTarget)?;
@@ -31,17 +32,28 @@ pub(crate) fn settle<B>(request: &mut Request<B>) -> Result<HeaderValue, ProxyEr
     } else if !is_about_all && !request.uri().path().starts_with('/') {
         return Err(ProxyError::BadTarget);
     }
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    match (fields.next(), fields.next()) {
-        (Some(host), None) if is_host(host.as_bytes()) => Ok(host.clone()),
-        _ => Err(ProxyError::BadHost),
-    }
+    let host = the_host(request.headers());
+    host.cloned().ok_or(ProxyError::BadHost)
 }
 
-/// Whether `Host`, where it is there, says the same.
-fn agrees(headers: &HeaderMap, host: &HeaderValue) -> bool {
+/// The field `Host`, if it is there once and names one.
+fn the_host(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut fields = headers.get_all(header::HOST).iter();
-    fields.all(|field| field.as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+    let host = fields.next().filter(|host| is_host(host.as_bytes()))?;
+    fields.next().is_none().then_some(host)
+}
+
+/// Whether what `Host` says, or that it is not there, fits a target that names this host.
+fn may_stand_beside<B>(request: &Request<B>, host: &HeaderValue) -> bool {
+    let headers = request.headers();
+    let mut fields = headers.get_all(header::HOST).iter();
+    match request.version() {
+        Version::HTTP_2 => {
+            fields.all(|field| field.as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+        }
+        Version::HTTP_10 if fields.next().is_none() => true,
+        _ => the_host(headers).is_some(),
+    }
 }
 
 /// The part of a target that an origin is asked for.
@@ -58,15 +70,21 @@ fn relative(uri: &Uri) -> Option<Uri> {
 
 /// Whether a value is a name or an address, and perhaps a port: no user, no path, no list.
 fn is_host(value: &[u8]) -> bool {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte);
-    let name_end = match value.iter().rposition(|byte| *byte == b']') {
-        Some(bracket) => bracket + 1,
-        None => value
-            .iter()
-            .position(|byte| *byte == b':')
-            .unwrap_or(value.len()),
+    let end_of = |end: u8| value.iter().position(|byte| *byte == end);
+    // An address with colons has brackets around it.
+    let is_bracketed = value.first() == Some(&b'[');
+    let name_end = if is_bracketed {
+        end_of(b']').map_or(0, |bracket| bracket + 1)
+    } else {
+        end_of(b':').unwrap_or(value.len())
     };
     let (name, port) = value.split_at(name_end);
+    let (name, others): (_, &[u8]) = if is_bracketed {
+        (name.get(1..name_end.max(2) - 1).unwrap_or(&[]), b"-._~%:")
+    } else {
+        (name, b"-._~%")
+    };
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
     let has_good_port = match port {
         [] => true,
         [b':', digits @ ..] => is_port(digits),
@@ -165,6 +183,12 @@ mod tests {
         }
         assert_eq!(host("/", &[]), None);
         assert_eq!(host("/", &["a", "a"]), None);
+        for bad in ["::1]", "[]", "[::1", "[::1]80", "[a]b]", "a[", "a]"] {
+            assert_eq!(host("/", &[bad]), None, "{bad}");
+        }
+        assert_eq!(host("http://h/", &[]), None);
+        assert_eq!(host("http://h/", &["a", "a"]), None);
+        assert_eq!(host("http://h/", &["a/b"]), None);
         assert_eq!(host("http://user:secret@h/", &["a"]), None);
         assert_eq!(host("ftp://h/x", &["a"]), None);
         assert_eq!(host("h:80", &["a"]), None);

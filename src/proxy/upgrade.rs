@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::evidence::{Failure, OutcomeClass};
-use crate::proxy::client::{Client, Switch};
+use crate::proxy::client::Client;
 use crate::proxy::observe::Observation;
 use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
@@ -43,7 +43,7 @@ struct Undecided(Option<Rc<Client>>);
 impl Drop for Undecided {
     fn drop(&mut self) {
         if let Some(client) = &self.0 {
-            client.switch.set(Switch::Stay);
+            client.stay();
         }
     }
 }

@@ -75,6 +75,39 @@ impl Request {
     }
 }
 
+/// Reads answers, each with a body of its own length, until the server ends the connection. If it does
+/// not, the last one has the status 0.
+#[track_caller]
+pub(crate) fn read_answers(mut stream: impl Read) -> Vec<Answer> {
+    let mut bytes = Vec::new();
+    // What it says before it hangs up is what counts.
+    let ended = stream.read_to_end(&mut bytes);
+    let is_open = ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    let mut rest = bytes.as_slice();
+    let mut answers = Vec::new();
+    while let Some(end) = rest.windows(4).position(|part| part == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&rest[..end + 4]).into_owned();
+        rest = &rest[end + 4..];
+        let mut answer = Answer::with_head(head);
+        let length = answer
+            .field("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        let (body, behind) = rest.split_at(length.min(rest.len()));
+        answer.body = body.to_vec();
+        rest = behind;
+        answers.push(answer);
+    }
+    assert!(
+        rest.is_empty(),
+        "no answer: {:?}",
+        rest.escape_ascii().to_string()
+    );
+    if is_open {
+        answers.push(Answer::with_head("HTTP/1.1 0 still open".to_owned()));
+    }
+    answers
+}
+
 /// A connection to a server, kept until it is dropped.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,

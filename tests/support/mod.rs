@@ -21,11 +21,13 @@ pub(crate) mod authority;
 pub(crate) mod backend;
 pub(crate) mod crowd;
 pub(crate) mod disk;
+pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod position;
 pub(crate) mod proxy;
+pub(crate) mod recorder;
 pub(crate) mod release;
 pub(crate) mod upstream;
 
@@ -41,6 +43,7 @@ pub(crate) use http::{Answer, Connection, Request};
 pub(crate) use load::Load;
 pub(crate) use metrics::Metrics;
 pub(crate) use proxy::TestProxy;
+pub(crate) use recorder::Recorder;
 
 /// How long anything may take that should come at once. Long, for machines can be busy; a test
 /// that passes does not wait for it.

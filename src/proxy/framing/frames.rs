@@ -6,6 +6,7 @@
 //! stream for that, and the state of its header compression stays what it must be.
 //!
 //! A field that stands for one of the connection's own table is not looked up; the library drops it.
+//! So it does with a pseudo-header field in a continuation, unless another field stands before it.
 
 /// The length of a frame's head (RFC 9113, section 4.1).
 const FRAME_HEAD: usize = 9;
@@ -16,7 +17,13 @@ const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 /// The length of what a client begins with (section 3.4).
 const PREFACE: usize = 24;
 
+/// The most streams that are known not to have ended. A client has some left over if it is answered
+/// before it has sent all; the oldest are forgotten.
+const OPEN_MAX: usize = 1024;
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -29,8 +36,10 @@ const PSEUDO_FIELDS: std::ops::RangeInclusive<usize> = 1..=14;
 pub struct Frames {
     /// Bytes that go by unseen: of the preface, or of a frame.
     unseen: usize,
-    /// The latest stream that has begun; its next head, and that of any before, is its trailers.
+    /// The latest stream that has begun.
     last_stream: u32,
+    /// Those whose client has not ended them, in order; the next head of one of them is its trailers.
+    open: Vec<u32>,
 }
 
 impl Frames {
@@ -39,6 +48,7 @@ impl Frames {
         Self {
             unseen: PREFACE,
             last_stream: 0,
+            open: Vec::new(),
         }
     }
 
@@ -57,17 +67,42 @@ impl Frames {
             let (kind, flags) = (head[3], head[4]);
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & (u32::MAX >> 1);
             let whole = FRAME_HEAD + length;
-            if kind == HEADERS && stream > self.last_stream {
-                self.last_stream = stream;
-            } else if kind == HEADERS && length <= PAYLOAD_BYTES_MAX {
-                let Some(frame) = bytes[at..].get(..whole) else {
-                    return at;
-                };
-                if has_pseudo_field(fragment(flags, &frame[FRAME_HEAD..])) {
-                    bytes[at + 4] &= !END_STREAM;
+            let is_end = flags & END_STREAM != 0;
+            match kind {
+                HEADERS if stream > self.last_stream => self.begin(stream, is_end),
+                HEADERS
+                    if length <= PAYLOAD_BYTES_MAX && self.open.binary_search(&stream).is_ok() =>
+                {
+                    let Some(frame) = bytes[at..].get(..whole) else {
+                        return at;
+                    };
+                    if has_pseudo_field(fragment(flags, &frame[FRAME_HEAD..])) {
+                        bytes[at + 4] &= !END_STREAM;
+                    } else if is_end {
+                        self.end(stream);
+                    }
                 }
+                DATA if is_end => self.end(stream),
+                RST_STREAM => self.end(stream),
+                _ => {}
             }
             self.unseen = whole;
+        }
+    }
+
+    fn begin(&mut self, stream: u32, is_end: bool) {
+        self.last_stream = stream;
+        if !is_end {
+            if self.open.len() == OPEN_MAX {
+                self.open.remove(0);
+            }
+            self.open.push(stream);
+        }
+    }
+
+    fn end(&mut self, stream: u32) {
+        if let Ok(place) = self.open.binary_search(&stream) {
+            self.open.remove(place);
         }
     }
 }

@@ -254,7 +254,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 }
             } else if this.awaits_switch() {
                 if this.client.switch.get() != Switch::Stay {
-                    // Whoever decides is polled by the same task as this, and this after it.
+                    this.client.wake_when_told(cx);
                     return Poll::Pending;
                 }
                 this.look_at_held();
