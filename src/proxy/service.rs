@@ -56,9 +56,7 @@ pub(crate) async fn handle(
         Err(error) => {
             let refusal = client.refusal.get().filter(|_| may_stand_in);
             let error = refusal.map_or(error, ProxyError::Malformed);
-            let answer = respond::problem(&error, None);
-            observation.answered(&answer, error.class());
-            return answer;
+            return refuse(observation, &error, None);
         }
     };
     observation.routed(located.route);
@@ -98,11 +96,20 @@ pub(crate) async fn handle(
         }
         Err(error) => {
             tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
-            let answer = respond::problem(&error, Some(&request_id));
-            observation.answered(&answer, error.class());
-            answer
+            refuse(observation, &error, Some(&request_id))
         }
     }
+}
+
+/// Answers a request ourselves.
+fn refuse(
+    observation: Observation,
+    error: &ProxyError,
+    request_id: Option<&HeaderValue>,
+) -> Response<ResponseBody> {
+    let answer = respond::problem(error, request_id);
+    observation.answered(&answer, error.class());
+    answer
 }
 
 /// What a client expects before its answer.
@@ -278,10 +285,7 @@ fn switch(
         ..
     } = received.answer;
     let Some(wish) = wish else {
-        let error = ProxyError::Switched;
-        let answer = respond::problem(&error, None);
-        observation.answered(&answer, error.class());
-        return answer;
+        return refuse(observation, &ProxyError::Switched, None);
     };
     observation.head(response.status(), response.headers());
     observation.opened();
