@@ -99,6 +99,8 @@ pub(crate) struct Client {
     pub(crate) refusal: Cell<Option<Refusal>>,
     /// Whether what was taken for HTTP/1 turned out to be HTTP/2.
     pub(crate) speaks_http2: Cell<bool>,
+    /// Whether a request with the field `Upgrade` was let in that nobody has looked at yet.
+    pub(crate) asks_for_switch: Cell<bool>,
     /// What becomes of the request for another protocol that was let in last.
     pub(crate) switch: Cell<Switch>,
     /// Where the bytes go after a switch.
@@ -133,6 +135,7 @@ impl Client {
             forwarded: RefCell::default(),
             refusal: Cell::default(),
             speaks_http2: Cell::default(),
+            asks_for_switch: Cell::default(),
             switch: Cell::default(),
             tunnel: RefCell::default(),
             interim: OnceCell::new(),

@@ -79,18 +79,21 @@ fn is_host(value: &[u8]) -> bool {
         end_of(b':').unwrap_or(value.len())
     };
     let (name, port) = value.split_at(name_end);
-    let (name, others): (_, &[u8]) = if is_bracketed {
-        (name.get(1..name_end.max(2) - 1).unwrap_or(&[]), b"-._~%:")
-    } else {
-        (name, b"-._~%")
+    let is_part = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
     };
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
+    let is_name = if is_bracketed {
+        let name = name.get(1..name_end.max(2) - 1).unwrap_or(&[]);
+        !name.is_empty() && name.iter().all(|byte| is_part(byte) || *byte == b':')
+    } else {
+        !name.is_empty() && name.iter().all(is_part)
+    };
     let has_good_port = match port {
         [] => true,
         [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
-    !name.is_empty() && name.iter().all(is_part) && has_good_port
+    is_name && has_good_port
 }
 
 /// Digits up to 65,535. None at all are the port of the scheme (RFC 3986, section 3.2.3).

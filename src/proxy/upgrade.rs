@@ -54,8 +54,13 @@ impl Wish {
     /// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without
     /// it.
     pub(crate) fn of<B>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
+        if !client.asks_for_switch.get() {
+            return None;
+        }
+        // Those before it may not have been answered yet.
         let fields = request.headers();
         let protocol = fields.get(header::UPGRADE)?;
+        client.asks_for_switch.set(false);
         let undecided = Undecided(Some(Rc::clone(client)));
         let has_one = fields.get_all(header::UPGRADE).iter().count() == 1;
         let is_h2c = tokens(protocol).any(|token| token.eq_ignore_ascii_case(b"h2c"));

@@ -69,6 +69,12 @@ pub(crate) struct Upload {
     progress: Option<Rc<UploadProgress>>,
     /// Where what comes before the answer is told.
     interim: Option<Arc<Interim>>,
+    /// What few need, so that others do not carry it.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// For a client that sends its body only when it is told to.
     patience: Option<Pin<Box<Sleep>>>,
     /// What was sent in vain and comes first when it is sent again.
@@ -99,9 +105,13 @@ impl Upload {
                 body,
                 progress: progress.clone(),
                 interim,
-                patience: expects_continue
-                    .then(|| Box::pin(sleep_until(clock::monotonic() + CONTINUE_WAIT))),
-                again: VecDeque::new(),
+                rare: expects_continue.then(|| {
+                    let patience = sleep_until(clock::monotonic() + CONTINUE_WAIT);
+                    Box::new(Rare {
+                        patience: Some(Box::pin(patience)),
+                        again: VecDeque::new(),
+                    })
+                }),
             },
             progress,
         )
@@ -114,14 +124,43 @@ impl Upload {
 
     /// Waits no longer to be asked for: by this way nobody would.
     pub(crate) fn hurry(&mut self) {
-        self.patience = None;
+        if let Some(rare) = &mut self.rare {
+            rare.patience = None;
+        }
+    }
+
+    /// What comes before the body as it is: a piece that was sent before, or the wait for the word that it
+    /// is wanted.
+    fn poll_rare(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(rare) = &mut self.rare else {
+            return Poll::Ready(None);
+        };
+        if let Some(piece) = rare.again.pop_front() {
+            return Poll::Ready(Some(piece));
+        }
+        if let Some(patience) = &mut rare.patience {
+            let is_wanted = self.interim.as_ref().is_some_and(|it| it.is_body_wanted());
+            if !is_wanted {
+                ready!(patience.as_mut().poll(cx));
+            }
+        }
+        self.rare = None;
+        Poll::Ready(None)
+    }
+
+    fn again(&self) -> impl Iterator<Item = &Bytes> {
+        self.rare.iter().flat_map(|rare| &rare.again)
     }
 
     /// Puts back what was sent in vain.
     pub(crate) fn put_back(&mut self, mut pieces: VecDeque<Bytes>) {
+        if pieces.is_empty() {
+            return;
+        }
+        let rare = self.rare.get_or_insert_default();
         // It may have been so before, and not all of it this time.
-        pieces.append(&mut self.again);
-        self.again = pieces;
+        pieces.append(&mut rare.again);
+        rare.again = pieces;
     }
 }
 
@@ -133,16 +172,8 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(piece) = self.again.pop_front() {
+        if let Some(piece) = ready!(self.poll_rare(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        let this = &mut *self;
-        if let Some(patience) = &mut this.patience {
-            let is_wanted = this.interim.as_ref().is_some_and(|it| it.is_body_wanted());
-            if !is_wanted {
-                ready!(patience.as_mut().poll(cx));
-            }
-            this.patience = None;
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Some(progress) = &self.progress {
@@ -166,12 +197,12 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.again.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream() && self.again().next().is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.body.size_hint();
-        let again: u64 = self.again.iter().map(|piece| piece.len() as u64).sum();
+        let again: u64 = self.again().map(|piece| piece.len() as u64).sum();
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + again);
         }

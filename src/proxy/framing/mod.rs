@@ -88,8 +88,10 @@ pub struct Framing {
     state: State,
     /// So many bytes of a head that is not whole are known not to end it.
     searched: usize,
-    /// Whether any message has begun.
+    /// Whether no message has begun.
     is_first: bool,
+    /// Whether a request for another protocol has gone on since it was last asked.
+    has_wish: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl Framing {
             state: State::Head,
             searched: 0,
             is_first: true,
+            has_wish: false,
         }
     }
 
@@ -168,6 +171,11 @@ impl Framing {
         stopped(passed, Then::More)
     }
 
+    /// Whether a request for another protocol has gone on since this was last asked.
+    pub(crate) const fn take_wish(&mut self) -> bool {
+        std::mem::replace(&mut self.has_wish, false)
+    }
+
     /// Whether it must be known whether the protocol is switched before more bytes go on.
     pub(crate) const fn awaits_switch(&self) -> bool {
         matches!(self.state, State::Switch)
@@ -187,6 +195,7 @@ impl Framing {
             })) => {
                 self.searched = 0;
                 self.is_first = false;
+                self.has_wish |= wants_switch;
                 self.state = match body {
                     Body::Length(0) => after_body(wants_switch),
                     Body::Length(left) => State::Length {

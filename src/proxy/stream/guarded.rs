@@ -116,6 +116,9 @@ impl<S> Guarded<S> {
             progress = framing.advance(&bytes[passed..]);
             progress.passed += passed;
         }
+        if framing.take_wish() {
+            client.asks_for_switch.set(true);
+        }
         let stopped = (progress.then != Then::More).then_some(progress.then);
         (progress.passed, stopped)
     }
