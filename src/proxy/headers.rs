@@ -140,6 +140,8 @@ pub(crate) fn append(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -221,5 +223,92 @@ mod tests {
         let mut headers = map(&[("via", "1.0 fred"), ("via", "1.1 p.example.net")]);
         add_via(&mut headers, Version::HTTP_11);
         assert_eq!(headers["via"], "1.0 fred, 1.1 p.example.net, 1.1 serin");
+    }
+
+    const NAMES: &[&str] = &[
+        "connection",
+        "Keep-Alive",
+        "te",
+        "upgrade",
+        "transfer-encoding",
+        "proxy-connection",
+        "http2-settings",
+        "proxy-authorization",
+        "host",
+        "content-length",
+        "x-a",
+        "x-b",
+        "cookie",
+        "serin-flags",
+        "serin_flags",
+        "x-forwarded-for",
+        "X_Forwarded-Proto",
+        "forwarded",
+        "x-real-ip",
+    ];
+
+    /// What `Connection` and others may say.
+    fn value() -> impl Strategy<Value = String> {
+        let word = proptest::sample::select(NAMES);
+        let noise =
+            proptest::sample::select(&["", " ", "\t", ", ", ",,", ";", "close", "\u{e9}"][..]);
+        let words = proptest::collection::vec((word, noise), 0..4);
+        words.prop_map(|words| {
+            let text = |(word, noise): &(&str, &str)| format!("{noise}{word}{noise}");
+            words.iter().map(text).collect::<Vec<_>>().join(",")
+        })
+    }
+
+    fn fields() -> impl Strategy<Value = HeaderMap> {
+        let field = (proptest::sample::select(NAMES), value());
+        let fields = proptest::collection::vec(field, 0..12);
+        fields.prop_map(|fields| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            headers
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_connection_says_nothing_of_one_connection_goes_on(headers in fields()) {
+            let mut named = vec![
+                "connection", "keep-alive", "upgrade", "transfer-encoding", "proxy-connection",
+                "http2-settings", "proxy-authorization",
+            ];
+            let said: Vec<_> = headers.get_all("connection").iter().collect();
+            let said: Vec<_> = said.iter().filter_map(|value| value.to_str().ok()).collect();
+            let said: Vec<_> = said.iter().map(|value| value.to_ascii_lowercase()).collect();
+            named.extend(said.iter().flat_map(|value| value.split(',')).map(str::trim));
+            named.retain(|name| !matches!(*name, "host" | "content-length" | "te"));
+            let hosts = headers.get_all("host").iter().count();
+            let mut after = headers.clone();
+            remove_hop_by_hop(&mut after);
+            for name in named.iter().filter(|name| !name.is_empty()) {
+                prop_assert!(!after.contains_key(*name), "{name}");
+            }
+            prop_assert_eq!(after.get_all("host").iter().count(), hosts);
+            prop_assert!(after.get_all("te").iter().all(|value| value == "trailers"));
+            // Nothing comes in that was not there.
+            prop_assert!(after.keys().all(|name| headers.contains_key(name)));
+        }
+
+        #[test]
+        fn whatever_is_said_nobody_speaks_for_us(headers in fields(), is_trusted: bool) {
+            let mut after = headers.clone();
+            remove_forged(&mut after, is_trusted, |name| name == "x-a");
+            for name in after.keys() {
+                let name = name.as_str().replace('_', "-");
+                let is_of_others = name.starts_with("x-forwarded") || name == "forwarded";
+                prop_assert!(!name.starts_with("serin-"), "{name}");
+                prop_assert!(is_trusted || !(is_of_others || name == "x-real-ip" || name == "x-a"));
+            }
+            prop_assert!(after.contains_key("x-b") == headers.contains_key("x-b"));
+        }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) fn host_name(host: &HeaderValue) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request(target: &str, hosts: &[&str]) -> Request<()> {
@@ -197,5 +199,49 @@ mod tests {
         assert_eq!(host("h:80", &["a"]), None);
         assert_eq!(host("*", &["a"]), None);
         assert_eq!(host("http://h?q", &["a"]).unwrap(), "h");
+    }
+
+    /// Pieces of targets and hosts, right and wrong.
+    const PIECES: &[&str] = &[
+        "http://", "https://", "ftp://", "//", "/", "*", "?", "#", "@", ":", ",", ".", "[", "]",
+        "a", "b.test", "80", "65536", "%41", "[::1]", "u:p@", " ", "a:80",
+    ];
+
+    fn text() -> impl Strategy<Value = String> {
+        let pieces = proptest::collection::vec(proptest::sample::select(PIECES), 0..5);
+        pieces.prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn what_is_settled_names_one_host_and_a_target_on_it(
+            target in text(),
+            hosts in proptest::collection::vec(text(), 0..3),
+            version in proptest::sample::select(&[
+                Version::HTTP_10, Version::HTTP_11, Version::HTTP_2,
+            ][..]),
+        ) {
+            let Ok(uri) = target.parse::<Uri>() else {
+                return Ok(());
+            };
+            let authority = uri.authority().map(ToString::to_string);
+            let mut request = Request::builder().uri(uri).version(version).body(()).unwrap();
+            for host in &hosts {
+                let host = HeaderValue::from_str(host).unwrap();
+                request.headers_mut().append(header::HOST, host);
+            }
+            if let Ok(host) = settle(&mut request) {
+                let fields: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
+                prop_assert_eq!(fields, [&host]);
+                let host = host.to_str().unwrap();
+                prop_assert!(!host.is_empty() && !host.contains(['@', '/', '#', '?', ',', ' ']));
+                prop_assert!(authority.is_none_or(|authority| authority == host));
+                prop_assert!(hosts.len() == 1 || version != Version::HTTP_11);
+                let uri = request.uri().to_string();
+                prop_assert!(uri.starts_with('/'), "{uri}");
+            }
+        }
     }
 }

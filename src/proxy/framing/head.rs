@@ -243,9 +243,17 @@ pub(super) fn may_end(bytes: &[u8], searched: usize) -> bool {
     ends.any(|end| matches!(&bytes[from + end + 1..], [b'\r', b'\n', ..] | [b'\n', ..]))
 }
 
-/// Whether bytes begin as HTTP/2 does (RFC 9113, section 3.4).
+/// How HTTP/2 begins (RFC 9113, section 3.4), as far as it looks like a head.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// Whether bytes begin as HTTP/2 does.
 pub(super) fn is_preface(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"PRI * HTTP/2.0\r\n\r\n")
+    bytes.starts_with(PREFACE)
+}
+
+/// Whether bytes may go on so that they do.
+pub(super) fn may_be_preface(bytes: &[u8]) -> bool {
+    PREFACE.starts_with(bytes)
 }
 
 /// Which part of a head that is not whole makes it too long.

@@ -216,6 +216,10 @@ impl Framing {
             Err(Refusal::BadVersion) if self.is_first && head::is_preface(bytes) => {
                 Err(Then::Http2)
             }
+            Err(Refusal::BadVersion) if self.is_first && head::may_be_preface(bytes) => {
+                self.searched = bytes.len();
+                Err(Then::More)
+            }
             Err(refusal) => Err(Then::Refuse(refusal)),
         }
     }

@@ -256,6 +256,20 @@ fn http_2_is_known_by_its_preface_at_the_beginning_only() {
     assert_eq!(at_once(&later), (first.len(), refused));
 }
 
+#[test]
+fn http_2_is_known_wherever_its_preface_is_cut() {
+    for cut in 0..18 {
+        let mut framing = Framing::new();
+        assert_eq!(framing.advance(&PREFACE[..cut]).then, Then::More, "{cut}");
+        assert_eq!(framing.advance(PREFACE).then, Then::Http2, "{cut}");
+    }
+    let mut framing = Framing::new();
+    assert_eq!(framing.advance(&PREFACE[..16]).then, Then::More);
+    let other = [&PREFACE[..16], b"Host: a\r\n\r\n"].concat();
+    let refused = Then::Refuse(Refusal::BadVersion);
+    assert_eq!(framing.advance(&other).then, refused);
+}
+
 /// Lines that mean something to framing, right and wrong, and pieces of bodies.
 const PIECES: &[&str] = &[
     "GET / HTTP/1.1\r\n",
@@ -317,4 +331,117 @@ proptest! {
         let (passed, _) = at_once(&bytes);
         prop_assert!(passed <= bytes.len());
     }
+}
+
+/// The bytes of a frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags, 0, 0, 0, stream]].concat();
+    [&head, payload].concat()
+}
+
+/// What becomes of the bytes of a connection that come in pieces that end at these places.
+fn frames_in_pieces(bytes: &[u8], ends: &[usize]) -> Vec<u8> {
+    let (mut frames, mut held, mut gone) = (frames::Frames::new(), Vec::new(), Vec::new());
+    let mut from = 0;
+    for end in ends.iter().copied().chain([bytes.len()]) {
+        held.extend_from_slice(&bytes[from..end]);
+        from = end;
+        let passed = frames.advance(&mut held);
+        gone.extend(held.drain(..passed));
+    }
+    gone
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn many_frames() -> impl Strategy<Value = Vec<u8>> {
+    let payload = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..40),
+        // A path of the table, one written out, and a field that is not of their kind.
+        Just(vec![0x84]),
+        Just(b"\x00\x05:path\x01/".to_vec()),
+        Just(b"\x00\x01x\x01y".to_vec()),
+    ];
+    let one = (0..10_u8, any::<u8>(), 0..6_u8, payload);
+    let frames = proptest::collection::vec(one, 0..12);
+    frames.prop_map(|frames| {
+        let bytes = frames
+            .iter()
+            .flat_map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload));
+        PREFACE.iter().copied().chain(bytes).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn it_does_not_matter_in_which_pieces_frames_come(
+        bytes in many_frames(),
+        mut ends in proptest::collection::vec(0..600_usize, 0..8),
+    ) {
+        ends.iter_mut().for_each(|end| *end = (*end).min(bytes.len()));
+        ends.sort_unstable();
+        let whole = frames_in_pieces(&bytes, &[]);
+        prop_assert_eq!(&whole, &frames_in_pieces(&bytes, &ends));
+        // Nothing but one flag of heads changes.
+        prop_assert!(whole.len() <= bytes.len() && bytes.len() - whole.len() < 9);
+        let changed = whole.iter().zip(&bytes).filter(|(after, before)| after != before);
+        prop_assert!(changed.into_iter().all(|(after, before)| *after == before & !1));
+    }
+
+    #[test]
+    fn any_bytes_are_frames_to_it(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        frames_in_pieces(&bytes, &[]);
+    }
+}
+
+#[test]
+fn trailers_with_a_pseudo_field_do_not_end_their_stream() {
+    let open = frame(1, 0x4, 1, b"\x82");
+    let ended = frame(1, 0x5, 1, b"\x82");
+    let last = |frames: &[Vec<u8>]| {
+        let all = [PREFACE, &frames.concat()].concat();
+        let after = frames_in_pieces(&all, &[]);
+        let at = after.len() - frames.last().unwrap().len();
+        after[at + 4]
+    };
+    for block in [
+        &b"\x84"[..],
+        b"\x20\x84",
+        b"\x00\x05:path\x01/",
+        b"\x10\x05:path\x01/",
+        b"\x40\x05:path\x01/",
+        b"\x00\x01x\x01y\x44\x01/",
+        // In Huffman's code.
+        b"\x00\x84\xb9\x58\xd3\x3f\x01/",
+    ] {
+        assert_eq!(
+            last(&[open.clone(), frame(1, 0x5, 1, block)]),
+            0x4,
+            "{block:?}"
+        );
+        let padded = [&[2, 0, 0, 0, 3, 9][..], block, &[0, 0]].concat();
+        assert_eq!(
+            last(&[open.clone(), frame(1, 0x2d, 1, &padded)]),
+            0x2c,
+            "{block:?}"
+        );
+        // What is no trailers stays as it is.
+        assert_eq!(last(&[frame(1, 0x5, 1, block)]), 0x5, "{block:?}");
+        assert_eq!(
+            last(&[ended.clone(), frame(1, 0x5, 1, block)]),
+            0x5,
+            "{block:?}"
+        );
+        let reset = frame(3, 0, 1, &[0, 0, 0, 8]);
+        assert_eq!(
+            last(&[open.clone(), reset, frame(1, 0x5, 1, block)]),
+            0x5,
+            "{block:?}"
+        );
+    }
+    let sound = frame(1, 0x5, 1, b"\x00\x01x\x05:path");
+    assert_eq!(last(&[open, sound]), 0x5);
 }

@@ -4,6 +4,8 @@
 //! a client that reads slowly looks, from further up, just like one that does not read at all.
 
 pub(crate) mod guarded;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
