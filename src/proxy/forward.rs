@@ -4,6 +4,7 @@
 //! one accepts no connection, on a new connection when a kept one turned out to be closed.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,7 +23,8 @@ use crate::runtime::clock;
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
-    pub(crate) timeouts: Timeouts,
+    /// How long it may say nothing.
+    pub(crate) idle_limit: Duration,
 }
 
 /// What is known of a request on its way.
@@ -36,7 +38,7 @@ pub(crate) struct Errand {
 /// A request that was not answered; it comes back if no byte of it was sent.
 pub(crate) struct Unanswered {
     pub(crate) error: ProxyError,
-    pub(crate) request: Option<Request<Upload>>,
+    pub(crate) request: Option<Box<Request<Upload>>>,
 }
 
 /// Sends a request to the endpoints of a backend in turn, until one takes it.
@@ -55,7 +57,7 @@ pub(crate) async fn forward(
                 request: Some(unsent),
             }) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
-                request = unsent;
+                request = *unsent;
                 last = Some(keep_gravest(last, error));
             }
             done => return done,
@@ -63,7 +65,7 @@ pub(crate) async fn forward(
     }
     // A backend has at least one endpoint, so there is an error by now.
     let error = last.unwrap_or(ProxyError::Busy);
-    let request = Some(request);
+    let request = Some(Box::new(request));
     Err(Unanswered { error, request })
 }
 
@@ -93,7 +95,7 @@ async fn send(
             None => match pool.connect(errand.is_switch).await {
                 Ok(lease) => (lease, true),
                 Err(error) => {
-                    let request = Some(request);
+                    let request = Some(Box::new(request));
                     return Err(Unanswered { error, request });
                 }
             },
@@ -109,7 +111,7 @@ async fn send(
             Err(Unanswered {
                 request: Some(unsent),
                 ..
-            }) if may_repeat => request = unsent,
+            }) if may_repeat => request = *unsent,
             done => return done,
         }
     }
@@ -122,12 +124,12 @@ async fn exchange(
     errand: &Errand,
 ) -> Result<Answer, Unanswered> {
     let progress = errand.progress.as_deref();
-    let timeouts = *pool.timeouts();
+    let timeouts = pool.timeouts();
     let begun = clock::monotonic();
     let answered = tokio::select! {
         biased;
         answered = lease.send(request) => answered,
-        error = expire(&timeouts, begun, progress) => {
+        error = expire(timeouts, begun, progress) => {
             lease.distrust();
             return Err(Unanswered { error, request: None });
         }
@@ -136,7 +138,7 @@ async fn exchange(
         Ok(response) => Ok(Answer {
             response,
             lease,
-            timeouts,
+            idle_limit: timeouts.idle,
         }),
         Err(Failed { error, request }) => {
             let is_clients = progress.is_some_and(|progress| progress.broken.get());

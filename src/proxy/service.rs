@@ -219,7 +219,7 @@ async fn send(
     let stable = routing.flag(flag).backends.stable;
     let entry = observation.entry.heads_for(stable);
     let endpoints = view.endpoints(stable);
-    let rescued = forward(endpoints, unsent, &errand, entry).await;
+    let rescued = forward(endpoints, *unsent, &errand, entry).await;
     let answer = rescued.map_err(|unanswered| unanswered.error)?;
     observation.rescued();
     let progress = errand.progress;
@@ -241,7 +241,7 @@ fn pass_back(
     let Answer {
         response,
         lease,
-        timeouts,
+        idle_limit,
     } = answer;
     observation.head(response.status(), response.headers());
     if is_stream_of_events(response.headers()) {
@@ -259,7 +259,7 @@ fn pass_back(
     if is_last {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let body = ResponseBody::download(body, progress, timeouts.idle, observation, lease);
+    let body = ResponseBody::download(body, progress, idle_limit, observation, lease);
     Response::from_parts(parts, body)
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Terms {
 
 /// A connection that was made.
 pub(super) enum Established {
-    Http1(http1::Connection),
+    Http1(Box<http1::Connection>),
     Http2(Rc<http2::Connection>),
 }
 
@@ -87,7 +87,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let opened = http1::Connection::open(stream, open).await;
-    opened.map(Established::Http1).map_err(ProxyError::Broken)
+    let opened = opened.map(Box::new).map(Established::Http1);
+    opened.map_err(ProxyError::Broken)
 }
 
 async fn http2<S>(

@@ -23,18 +23,20 @@ pub(crate) struct Lease {
 }
 
 enum Held {
-    Whole(http1::Connection),
+    /// On the heap, once for the connection: a lease is passed from hand to hand.
+    Whole(Box<http1::Connection>),
     Share(http2::Share),
 }
 
 /// A request that has got no answer; it comes back if the endpoint has certainly done nothing.
 pub(crate) struct Failed {
     pub(crate) error: ProxyError,
-    pub(crate) request: Option<Request<Upload>>,
+    /// On the heap, so that those that are answered do not make room for it.
+    pub(crate) request: Option<Box<Request<Upload>>>,
 }
 
 impl Lease {
-    pub(super) const fn whole(pool: Rc<Pool>, connection: http1::Connection) -> Self {
+    pub(super) const fn whole(pool: Rc<Pool>, connection: Box<http1::Connection>) -> Self {
         let held = Held::Whole(connection);
         Self { pool, held }
     }
@@ -59,7 +61,7 @@ impl Lease {
                 connection.ear.set(request.body().interim());
                 let answered = connection.sender.try_send_request(request).await;
                 answered.map_err(|mut failed| Failed {
-                    request: failed.take_message(),
+                    request: failed.take_message().map(Box::new),
                     error: ProxyError::Broken(failed.into_error()),
                 })
             }

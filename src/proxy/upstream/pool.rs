@@ -36,7 +36,7 @@ const IDLE_MAX: usize = 256;
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Idle {
-    connection: http1::Connection,
+    connection: Box<http1::Connection>,
     since: Instant,
 }
 
@@ -197,7 +197,7 @@ impl Pool {
         shared.retain(|connection| connection.is_usable(now, limit));
     }
 
-    pub(super) fn keep(&self, connection: http1::Connection) {
+    pub(super) fn keep(&self, connection: Box<http1::Connection>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
             let since = clock::monotonic();

@@ -65,7 +65,7 @@ impl Share {
         let upload = if is_untouched { loan.take_back() } else { None };
         Err(Failed {
             error: ProxyError::Broken(error),
-            request: upload.map(|upload| Request::from_parts(head, upload)),
+            request: upload.map(|upload| Box::new(Request::from_parts(head, upload))),
         })
     }
 }
