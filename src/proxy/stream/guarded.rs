@@ -17,7 +17,7 @@ use crate::proxy::framing::frames::Frames;
 use crate::proxy::framing::{Framing, Refusal, Then};
 
 /// What hyper reads in the place of a head that is refused; logs show its method as unknown.
-const STAND_IN: &[u8] = b"- / HTTP/1.1\r\n\r\n";
+pub(super) const STAND_IN: &[u8] = b"- / HTTP/1.1\r\n\r\n";
 
 /// How much is read at once where a head comes in pieces.
 const PIECE_BYTES: usize = 4 * 1024;

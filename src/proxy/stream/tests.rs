@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::proxy::client::{Client, Scheme};
-use crate::proxy::stream::guarded::Guarded;
+use crate::proxy::stream::guarded::{Guarded, STAND_IN};
 use crate::runtime::clock;
 
 /// Gives bytes in pieces, and then an end.
@@ -95,7 +95,7 @@ proptest! {
         });
         let in_parts = read(parts.collect(), at_once);
         let whole = read(vec![bytes.clone()], 8192);
-        let own = whole.0.strip_suffix(&b"GET / HTTP/1.1\r\n\r\n"[..]);
+        let own = whole.0.strip_suffix(STAND_IN);
         let own = own.filter(|_| whole.1 == "refused").unwrap_or(&whole.0);
         if whole.1 == "error" {
             // A part of a body that turns out to be none may have gone on before.
