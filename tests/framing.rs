@@ -24,6 +24,8 @@ use tempfile::TempDir;
 type Rule = (u16, &'static [u8]);
 
 /// Heads of which not one byte goes on.
+// One line for each.
+#[rustfmt::skip]
 const HEADS: &[Rule] = &[
     // Two lengths, and lengths that are none.
     (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -360,6 +362,8 @@ fn what_is_too_long_is_named() {
 }
 
 /// What is unusual and can be read in one way only, with what the backend sees of it.
+// One line for each.
+#[rustfmt::skip]
 const UNUSUAL: &[(&[u8], &str, &[u8])] = &[
     (b"\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x", b""),
     (b"GET /x HTTP/1.1\r\nHost:a\r\n\r\n", "GET /x", b""),

@@ -9,11 +9,17 @@
 mod support;
 
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use support::backend::pattern;
 use support::proxy::{SERIN, backends};
-use support::{Authority, Behaviour, TestBackend, TestProxy};
+use support::{Authority, Behaviour, SOON, TestBackend, TestProxy};
 use tempfile::TempDir;
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -159,6 +165,52 @@ fn trailers_and_heads_without_bodies_come_through() {
         .behave(Behaviour::Raw(b"HTTP/1.1 204 No\r\n\r\n".to_vec()));
     let options = [&["--http2-prior-knowledge"], &VERSION[..]].concat();
     assert_eq!(edge.curl("http", &options), " 2 204");
+}
+
+#[test]
+fn what_serin_answers_itself_says_nothing_of_the_connection() {
+    let edge = Edge::start(Behaviour::Name, false);
+    for (option, expected) in [("Host: a,b", "http/2 400"), ("Host: u@a", "http/2 400")] {
+        let options = ["--http2-prior-knowledge", "--include", "-H", option];
+        let text = edge.curl("http", &options).to_ascii_lowercase();
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("application/problem+json"), "{text}");
+        assert!(!text.contains("\nconnection:"), "{text}");
+    }
+    assert_eq!(edge.backend.requests(), 0);
+}
+
+#[test]
+fn what_was_agreed_in_the_handshake_is_what_is_spoken() {
+    let (edge, name) = (Edge::start(Behaviour::Name, true), "shop.test");
+    let pem = fs::read_to_string(edge.folder.path().join("authority.crt")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+        .unwrap();
+    for (agreed, spoken) in [
+        ("h2", "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
+        ("http/1.1", "GET / HTTP/2.0\r\n\r\n"),
+    ] {
+        let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![agreed.into()];
+        let session = ClientConnection::new(config.into(), name.try_into().unwrap()).unwrap();
+        let socket = TcpStream::connect(edge.proxy.address()).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        let mut stream = StreamOwned::new(session, socket);
+        stream.write_all(spoken.as_bytes()).unwrap();
+        let mut said = Vec::new();
+        let ended = stream.read_to_end(&mut said);
+        let kind = ended.err().map(|error| error.kind());
+        assert_ne!(kind, Some(ErrorKind::WouldBlock), "{agreed}");
+        assert!(!said.is_empty(), "{agreed}: {kind:?}");
+        assert!(!said.starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(edge.backend.requests(), 0);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The parts of Serin that are fuzzed, built without the rest of it.
+
+pub mod proxy;
