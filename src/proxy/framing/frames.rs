@@ -24,6 +24,9 @@ const OPEN_MAX: usize = 1024;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+/// No client may send one, so that in the place of another it ends the connection.
+const PUSH_PROMISE: u8 = 5;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -36,6 +39,8 @@ const PSEUDO_FIELDS: std::ops::RangeInclusive<usize> = 1..=14;
 pub struct Frames {
     /// Bytes that go by unseen: of the preface, or of a frame.
     unseen: usize,
+    /// Whether the first frame is still to come, which must be one of settings (section 3.4).
+    is_first: bool,
     /// The latest stream that has begun.
     last_stream: u32,
     /// Those whose client has not ended them, in order; the next head of one of them is its trailers.
@@ -47,6 +52,7 @@ impl Frames {
     pub const fn new() -> Self {
         Self {
             unseen: PREFACE,
+            is_first: true,
             last_stream: 0,
             open: Vec::new(),
         }
@@ -67,6 +73,9 @@ impl Frames {
             let (kind, flags) = (head[3], head[4]);
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & (u32::MAX >> 1);
             let whole = FRAME_HEAD + length;
+            if std::mem::replace(&mut self.is_first, false) && kind != SETTINGS {
+                bytes[at + 3] = PUSH_PROMISE;
+            }
             let is_end = flags & END_STREAM != 0;
             match kind {
                 HEADERS if stream > self.last_stream => self.begin(stream, is_end),

@@ -369,7 +369,8 @@ fn many_frames() -> impl Strategy<Value = Vec<u8>> {
         let bytes = frames
             .iter()
             .flat_map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, payload));
-        PREFACE.iter().copied().chain(bytes).collect()
+        let beginning = [PREFACE, &frame(4, 0, 0, b"")].concat();
+        beginning.into_iter().chain(bytes).collect()
     })
 }
 
@@ -395,6 +396,24 @@ proptest! {
     fn any_bytes_are_frames_to_it(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         frames_in_pieces(&bytes, &[]);
     }
+}
+
+#[test]
+fn a_connection_begins_with_settings_or_with_what_ends_it() {
+    let kinds = |frames: &[Vec<u8>]| {
+        let all = [PREFACE, &frames.concat()].concat();
+        let after = frames_in_pieces(&all, &[20, 30, 33]);
+        let mut at = PREFACE.len();
+        let heads = frames.iter().map(|frame| {
+            let kind = after[at + 3];
+            at += frame.len();
+            kind
+        });
+        heads.collect::<Vec<_>>()
+    };
+    let (settings, head) = (frame(4, 0, 0, b""), frame(1, 5, 1, b"\x82"));
+    assert_eq!(kinds(&[settings.clone(), head.clone()]), [4, 1]);
+    assert_eq!(kinds(&[head, settings]), [5, 4]);
 }
 
 #[test]
