@@ -300,8 +300,13 @@ impl Client {
 
     /// Waits until the connection is told to close.
     pub(crate) async fn told_to_close(&self) {
+        self.told(Order::Close).await;
+    }
+
+    /// Waits until the connection is told this, or more.
+    pub(crate) async fn told(&self, order: Order) {
         let told = |cx: &mut Context<'_>| {
-            if self.order.get() >= Order::Close {
+            if self.order.get() >= order {
                 return Poll::Ready(());
             }
             self.wake_when_told(cx);

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -33,6 +33,17 @@ pub(crate) struct Errand {
     pub(crate) progress: Option<Rc<UploadProgress>>,
     /// Whether it asks for another protocol, for which it needs a connection of its own.
     pub(crate) is_switch: bool,
+}
+
+impl Errand {
+    /// Goes on without the wish for another protocol.
+    pub(crate) fn give_up_switch(&mut self, request: &mut Request<Upload>) {
+        if std::mem::replace(&mut self.is_switch, false) {
+            let fields = request.headers_mut();
+            fields.remove(header::UPGRADE);
+            fields.remove(header::CONNECTION);
+        }
+    }
 }
 
 /// A request that was not answered; it comes back if no byte of it was sent.

@@ -1,4 +1,6 @@
-//! Sees how a request ends, and counts it exactly once.
+//! Sees how a request ends, and counts it exactly once. What has no end to wait for, a stream of events
+//! or a switch to another protocol, counts when it begins, and its arm has a failure more if the backend
+//! breaks it later.
 //!
 //! An [`Observation`] begins with the request and ends with the last byte of the answer. It
 //! travels with the answer's body; dropped before it was told how things ended, it takes that to
@@ -245,11 +247,17 @@ impl Observation {
     /// Counts a request whose answer was cut off.
     pub(crate) fn cut(mut self, class: OutcomeClass) {
         if !self.is_counted {
-            self.count(class);
-        } else if let OutcomeClass::BackendFailure(_) = class {
-            // It was counted as what it began as; that it did not go on is the backend's failure as well.
+            return self.count(class);
+        }
+        self.file(class);
+        // It was counted as what it began as; that it was broken off is its backend's failure as well.
+        // That it was silent is not, and a backend that stood in is none of the arm's.
+        let is_broken = matches!(
+            class,
+            OutcomeClass::BackendFailure(Failure::CutBody | Failure::Reset)
+        );
+        if is_broken && self.first_attempt.is_none() {
             self.look = Look::default();
-            self.file(class);
             self.head_latency = None;
             self.count_in_arm(class);
         }
@@ -272,7 +280,13 @@ impl Observation {
 
     /// What it means that the client is gone: once the answer had begun, no more than its status
     /// says; before that nothing. But if the backend had kept it waiting for long, that is why.
+    ///
+    /// A call of gRPC has no status before its end, and one that watches for news is quiet until there is
+    /// some: once it is answered, leaving it says nothing.
     fn abandoned(&self) -> OutcomeClass {
+        if self.grpc.is_some() {
+            return OutcomeClass::ClientAborted;
+        }
         let is_uploaded = UploadProgress::is_whole(self.upload.as_deref());
         let waits_since = match self.status {
             Some(_) => self.waits_since,
@@ -304,7 +318,6 @@ impl Observation {
     }
 
     fn count(&mut self, class: OutcomeClass) {
-        let class = self.first_attempt.unwrap_or(class);
         self.file(class);
         self.count_once(class);
     }
@@ -358,6 +371,7 @@ impl Observation {
         let Some(mut record) = self.entry.take() else {
             return;
         };
+        let class = self.first_attempt.unwrap_or(class);
         record.way.route = self.route;
         record.way.flag = self.flag;
         let upload = self.upload.as_ref();

@@ -22,7 +22,7 @@ use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{forwarded, respond, trace, upgrade};
+use crate::proxy::{forwarded, respond, trace};
 use crate::runtime::inbox::Message;
 
 /// A request on its way, with what is known of it.
@@ -89,7 +89,7 @@ pub(crate) async fn handle(
     match sent {
         Ok(received) => {
             if received.answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return switch(received, observation, &client, wish);
+                return switch(received, observation, &client, wish, &request_id);
             }
             let is_last = worker.is_stopping();
             pass_back(received, observation, destination.set_cookie, is_last)
@@ -188,14 +188,26 @@ async fn send(
 ) -> Result<Received, ProxyError> {
     let Parcel {
         mut request,
-        errand,
+        mut errand,
     } = parcel;
     if let Some((flag, decision)) = destination.flag {
         tell_decision(view, flag, decision.variant, request.headers_mut());
     }
     let endpoints = view.endpoints(destination.backend);
     let entry = observation.entry.heads_for(destination.backend);
-    let answered = forward(endpoints, request, &errand, entry).await;
+    let mut answered = forward(endpoints, request, &errand, entry).await;
+    if let Err(Unanswered {
+        error: ProxyError::Handshake(_),
+        request: unsent @ Some(_),
+    }) = &mut answered
+        && errand.is_switch
+        && let Some(mut unsent) = unsent.take()
+    {
+        // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
+        errand.give_up_switch(&mut unsent);
+        let entry = observation.entry.heads_for(destination.backend);
+        answered = forward(endpoints, *unsent, &errand, entry).await;
+    }
     let Unanswered { error, request } = match answered {
         Ok(answer) => {
             let progress = errand.progress;
@@ -217,6 +229,9 @@ async fn send(
     }
     tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
     let stable = routing.flag(flag).backends.stable;
+    if routing.backend(stable).protocol == Protocol::Http2 {
+        errand.give_up_switch(&mut unsent);
+    }
     let entry = observation.entry.heads_for(stable);
     let endpoints = view.endpoints(stable);
     let rescued = forward(endpoints, *unsent, &errand, entry).await;
@@ -278,29 +293,26 @@ fn switch(
     mut observation: Observation,
     client: &Client,
     wish: Option<Wish>,
+    request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
     let Answer {
         mut response,
         lease,
         ..
     } = received.answer;
-    let Some(wish) = wish else {
-        return refuse(observation, &ProxyError::Switched, None);
-    };
-    observation.head(response.status(), response.headers());
-    observation.opened();
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
     let fields = &mut parts.headers;
-    let protocol = fields.get(header::UPGRADE).cloned();
+    let named = fields.get(header::UPGRADE).cloned();
     headers::remove_hop_by_hop(fields);
     fields.remove(header::CONTENT_LENGTH);
     headers::add_via(fields, came_in);
-    if let Some(protocol) = protocol {
-        upgrade::put(fields, protocol);
+    if !wish.is_some_and(|wish| wish.grant(fields, named.as_ref())) {
+        return refuse(observation, &ProxyError::Switched, Some(request_id));
     }
-    wish.grant();
+    observation.head(parts.status, fields);
+    observation.opened();
     let tunnel = Tunnel::new(upstream, observation, lease);
     client.tunnel.replace(Some(tunnel));
     Response::from_parts(parts, ResponseBody::empty())

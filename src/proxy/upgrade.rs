@@ -13,13 +13,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Version, header};
+use http_body::Body;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::evidence::{Failure, OutcomeClass};
-use crate::proxy::client::Client;
+use crate::proxy::client::{Client, Order};
 use crate::proxy::observe::Observation;
 use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
@@ -53,7 +54,10 @@ impl Wish {
     ///
     /// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without
     /// it.
-    pub(crate) fn of<B>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
+    ///
+    /// Nor is that of a request with a body, of which the rest would be on its way while the protocol
+    /// is another already.
+    pub(crate) fn of<B: Body>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
         if !client.asks_for_switch.get() {
             return None;
         }
@@ -67,7 +71,9 @@ impl Wish {
         let names_upgrade =
             |field| tokens(field).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
         let is_asked = fields.get_all(header::CONNECTION).iter().any(names_upgrade);
-        let is_passed_on = request.version() == Version::HTTP_11 && has_one && !is_h2c && is_asked;
+        let has_no_body = request.body().is_end_stream();
+        let is_passed_on =
+            request.version() == Version::HTTP_11 && has_one && !is_h2c && is_asked && has_no_body;
         is_passed_on.then(|| Self {
             protocol: protocol.clone(),
             undecided,
@@ -79,9 +85,17 @@ impl Wish {
         put(fields, self.protocol.clone());
     }
 
-    /// It is granted.
-    pub(crate) fn grant(mut self) {
+    /// Writes that it is granted into the head that says so, with the protocol that the backend names;
+    /// `false` where that is not one that was asked for.
+    pub(crate) fn grant(mut self, fields: &mut HeaderMap, named: Option<&HeaderValue>) -> bool {
+        let was_asked =
+            |token: &[u8]| tokens(&self.protocol).any(|asked| asked.eq_ignore_ascii_case(token));
+        let Some(named) = named.filter(|named| tokens(named).all(was_asked)) else {
+            return false;
+        };
+        put(fields, named.clone());
         self.undecided.0 = None;
+        true
     }
 }
 
@@ -91,7 +105,7 @@ fn tokens(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Writes the wish, or that it is granted, into a head from which all of its kind was removed.
-pub(crate) fn put(fields: &mut HeaderMap, protocol: HeaderValue) {
+fn put(fields: &mut HeaderMap, protocol: HeaderValue) {
     fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     fields.insert(header::UPGRADE, protocol);
 }
@@ -113,7 +127,8 @@ impl Tunnel {
         }
     }
 
-    /// Passes bytes on until both sides have ended, one of them breaks, or none says anything for long.
+    /// Passes bytes on until both sides have ended, one of them breaks, none says anything for long, or
+    /// the client's connection is cut.
     pub(crate) async fn run<S>(self, client: S, whose: &Client)
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -122,15 +137,19 @@ impl Tunnel {
             Ok(upstream) => TokioIo::new(upstream),
             Err(error) => {
                 tracing::debug!(client = %whose.ip(), %error, "no tunnel");
-                self.observation
-                    .cut(OutcomeClass::BackendFailure(Failure::Reset));
+                let failure = OutcomeClass::BackendFailure(Failure::Reset);
+                self.observation.cut(failure);
                 return;
             }
         };
-        if let Err(Broken::Upstream(error)) = pass_on(client, upstream).await {
+        let ended = tokio::select! {
+            ended = pass_on(client, upstream) => ended,
+            () = whose.told(Order::Cut) => Ok(()),
+        };
+        if let Err(Broken::Upstream(error)) = ended {
             tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
-            self.observation
-                .cut(OutcomeClass::BackendFailure(Failure::CutBody));
+            let failure = OutcomeClass::BackendFailure(Failure::CutBody);
+            self.observation.cut(failure);
         }
     }
 }
@@ -150,14 +169,27 @@ where
     let mut up = Direction::new(Rc::clone(&moved));
     let mut down = Direction::new(Rc::clone(&moved));
     let both = poll_fn(|cx| {
-        let up = up.poll(cx, &mut client, &mut upstream);
-        let up = up.map_err(|(side, error)| side.of_client(error))?;
-        let down = down.poll(cx, &mut upstream, &mut client);
-        let down = down.map_err(|(side, error)| side.of_upstream(error))?;
-        match (up, down) {
-            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        let mut up_ended = match up.poll(cx, &mut client, &mut upstream) {
+            Poll::Ready(Err((Side::From, _))) => return Poll::Ready(Err(Broken::Client)),
+            // It wants to hear no more. What it has said before is still to be passed on.
+            Poll::Ready(Err((Side::To, _))) => {
+                up.stop();
+                Poll::Ready(())
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        };
+        match down.poll(cx, &mut upstream, &mut client) {
+            Poll::Ready(Err((Side::From, error))) if !up.was_stopped() => {
+                return Poll::Ready(Err(Broken::Upstream(error)));
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Client)),
+            // Nobody would read what the client still has to say.
+            Poll::Ready(Ok(())) if up.was_stopped() => up_ended = Poll::Ready(()),
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return Poll::Pending,
         }
+        up_ended.map(Ok)
     });
     let idle = async {
         loop {
@@ -182,24 +214,6 @@ enum Side {
     To,
 }
 
-impl Side {
-    /// Where bytes come from a client.
-    fn of_client(self, error: io::Error) -> Broken {
-        match self {
-            Self::From => Broken::Client,
-            Self::To => Broken::Upstream(error),
-        }
-    }
-
-    /// Where they come from a backend.
-    fn of_upstream(self, error: io::Error) -> Broken {
-        match self {
-            Self::From => Broken::Upstream(error),
-            Self::To => Broken::Client,
-        }
-    }
-}
-
 /// One direction of a tunnel. What the one side sent and the other does not take yet waits here, and
 /// nothing more is read meanwhile.
 struct Direction {
@@ -214,6 +228,8 @@ enum Place {
     /// The one side has ended, and the other is to be told.
     Ending,
     Ended,
+    /// The other side takes no more.
+    Stopped,
 }
 
 impl Direction {
@@ -223,6 +239,15 @@ impl Direction {
             place: Place::Open,
             moved,
         }
+    }
+
+    fn stop(&mut self) {
+        self.place = Place::Stopped;
+        self.waiting = Vec::new();
+    }
+
+    fn was_stopped(&self) -> bool {
+        self.place == Place::Stopped
     }
 
     fn poll<F, T>(
@@ -256,7 +281,7 @@ impl Direction {
                     self.place = Place::Ended;
                     return Poll::Ready(Ok(()));
                 }
-                Place::Ended => return Poll::Ready(Ok(())),
+                Place::Ended | Place::Stopped => return Poll::Ready(Ok(())),
             }
             let mut into = ReadBuf::new(&mut piece);
             match from.as_mut().poll_read(cx, &mut into) {

@@ -38,6 +38,8 @@ pub(crate) struct UploadProgress {
     pub(crate) awaits_client: Cell<bool>,
     /// Whether the last piece has gone by.
     pub(crate) ended: Cell<bool>,
+    /// How many bytes it has, if that was said before.
+    length: Option<u64>,
     /// Whether the client broke off.
     pub(crate) broken: Cell<bool>,
     /// Why it broke off, if it sent something that is no body.
@@ -90,12 +92,15 @@ impl Upload {
         interim: Option<Arc<Interim>>,
         expects_continue: bool,
     ) -> (Self, Option<Rc<UploadProgress>>) {
+        let length = body.size_hint().exact();
         let progress = (!body.is_end_stream()).then(|| {
             Rc::new(UploadProgress {
                 moved: Cell::new(clock::monotonic()),
                 bytes: Cell::new(0),
                 awaits_client: Cell::new(false),
-                ended: Cell::new(false),
+                // Nobody asks for the end of a body that has nothing else.
+                ended: Cell::new(length == Some(0)),
+                length,
                 broken: Cell::new(false),
                 refusal: Cell::new(None),
             })
@@ -184,7 +189,10 @@ impl Body for Upload {
                     let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                     progress.bytes.set(progress.bytes.get() + bytes);
                     progress.moved.set(clock::monotonic());
-                    progress.ended.set(self.body.is_end_stream());
+                    // After the last byte, or the trailers, nobody asks whether there is more.
+                    let has_all = progress.length == Some(progress.bytes.get());
+                    let is_end = has_all || frame.is_trailers() || self.body.is_end_stream();
+                    progress.ended.set(is_end);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     progress.broken.set(true);

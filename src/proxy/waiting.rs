@@ -36,7 +36,8 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Ticket(usize);
 
-/// The requests of one worker that wait: at most one for each of its connections.
+/// The requests of one worker that wait: at most one for each of its connections of HTTP/1, and 128 for
+/// each of HTTP/2.
 #[derive(Default)]
 pub(crate) struct WaitingRoom {
     places: RefCell<Slab<Place>>,

@@ -65,10 +65,11 @@ where
     if let Err(error) = served.await {
         tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
     }
+    // Taken in any case: what lies in it holds the client in turn.
+    let tunnel = client.tunnel.take();
     if client.order() == Order::Cut {
         return;
     }
-    let tunnel = client.tunnel.take();
     if tunnel.is_none() && !client.speaks_http2.get() && client.refusal.get().is_none() {
         return;
     }

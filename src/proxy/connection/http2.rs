@@ -22,11 +22,13 @@ use crate::proxy::worker::Worker;
 /// The most requests under way on one connection.
 const STREAMS_MAX: u32 = 128;
 
-/// How much of one request's body a client may send ahead of its backend, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// How much of one request's body a client may send ahead of its backend, in bytes: enough for 6 MB/s
+/// from a client that is 20 ms away.
+const STREAM_WINDOW: u32 = 128 * 1024;
 
-/// The same of all requests of a connection together.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same of all requests of a connection together. Room for each of them, so that those whose backend
+/// takes nothing hold up none of the others.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 
 /// The most bytes of an answer that wait to be sent, so that a client that takes its time holds up
 /// the backend.
