@@ -3,9 +3,11 @@
 mod support;
 
 use support::frames::{
-    DATA, END_HEADERS, End, HEADERS, Http2, PING, RST_STREAM, frame, get, post, settings,
+    DATA, END_HEADERS, End, HEADERS, Http2, PING, RST_STREAM, WINDOW_UPDATE, frame, get, post,
+    settings,
 };
 use support::recorder::Edge;
+use support::{Behaviour, TestBackend, TestProxy};
 
 /// How much more memory a flood may take, in bytes.
 const GROWTH_MAX: u64 = 32 * 1024 * 1024;
@@ -84,4 +86,40 @@ fn tables_that_grow_when_they_are_read() {
         let bomb = [&block, &long, &b"\xbe".repeat(8_000)[..]].concat();
         frame(HEADERS, END_HEADERS | 1, stream, bomb)
     });
+}
+
+#[test]
+fn a_stream_that_is_not_taken_is_ended_and_the_others_go_on() {
+    let backend = TestBackend::with("v1", Behaviour::Bytes(1024 * 1024));
+    let proxy = TestProxy::start(&format!(
+        "workers: 1\n\
+         backends: {{ v1: {{ endpoints: [\"{}\"], timeouts: {{ idle: 1s }} }} }}\n\
+         routes: [{{ backend: v1 }}]\n",
+        backend.url()
+    ));
+    // One window never opens, one opens a little and then no more, and one is let in at the end.
+    let mut client = Http2::with(proxy.address(), &[(4, 0)]);
+    client.send(&[get(1), get(3), get(5)].concat());
+    client.send(&frame(WINDOW_UPDATE, 0, 3, [0, 0, 0, 9]));
+    let mut windows = 0;
+    let mut reset = Vec::new();
+    while reset.len() < 2 {
+        // Whoever takes some now and then is not late.
+        client.send(&frame(WINDOW_UPDATE, 0, 5, [0, 0, 0, 1]));
+        windows += 1;
+        let got = client.read().unwrap();
+        if got.kind == RST_STREAM {
+            reset.push(got.stream);
+        }
+    }
+    reset.sort_unstable();
+    assert_eq!(reset, [1, 3], "after {windows} bytes more of the third");
+    proxy.wait_for_count("serin_upstream_connections", &[("backend", "v1")], 1);
+    // Nobody's fault but the client's.
+    assert_eq!(
+        proxy.metrics().count("serin_backend_failures_total", &[]),
+        0
+    );
+    client.send(&get(7));
+    assert_eq!(client.answer(7), End::Answered(200));
 }

@@ -7,13 +7,16 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::HeaderValue;
+use slab::Slab;
 use tokio::time::Instant;
 
+use crate::proxy::connection::stream::Stream;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
 use crate::proxy::identity::certificate::ClientCertificate;
@@ -109,6 +112,8 @@ pub(crate) struct Client {
     pub(crate) interim: OnceCell<Arc<Interim>>,
     /// Whether all that was written to an HTTP/1 connection has left.
     pub(crate) is_flushed: Cell<bool>,
+    /// The streams of an HTTP/2 connection.
+    streams: RefCell<Slab<Rc<Stream>>>,
     /// Requests that are not answered to their end.
     in_flight: Cell<usize>,
     /// When the last request ended, or the connection began, to the worker's second.
@@ -140,6 +145,7 @@ impl Client {
             tunnel: RefCell::default(),
             interim: OnceCell::new(),
             is_flushed: Cell::new(true),
+            streams: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
             not_taking_since: Cell::new(None),
@@ -271,8 +277,22 @@ impl Client {
         self.order.get()
     }
 
-    /// Looks whether the connection is overdue, and tells it so.
+    /// Takes note of a stream; returns its place.
+    pub(crate) fn enter_stream(&self, stream: Rc<Stream>) -> usize {
+        self.streams.borrow_mut().insert(stream)
+    }
+
+    /// Forgets the stream at a place.
+    pub(crate) fn leave_stream(&self, place: usize) {
+        self.streams.borrow_mut().try_remove(place);
+    }
+
+    /// Looks whether the connection or one of its streams is overdue, and tells it so.
     pub(crate) fn look(&self, now: Instant) {
+        self.streams
+            .borrow()
+            .iter()
+            .for_each(|(_, stream)| stream.look(now));
         self.tell(self.due(now), now);
     }
 

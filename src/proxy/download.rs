@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::domain::evidence::{Failure, OutcomeClass};
+use crate::proxy::connection::stream::Stream;
 use crate::proxy::observe::Observation;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::upstream::lease::Lease;
@@ -27,6 +28,8 @@ pub(crate) struct Download {
     body: Incoming,
     upload: Option<Rc<UploadProgress>>,
     idle_limit: Duration,
+    /// The stream it is sent on, where clients take what they are sent stream by stream.
+    stream: Option<Rc<Stream>>,
     /// Runs only while the backend keeps us waiting.
     idle: Option<Pin<Box<Sleep>>>,
     /// Until the answer has ended.
@@ -60,6 +63,13 @@ impl Download {
         observation.completed();
     }
 
+    /// Says that the client is to ask for more now.
+    fn hand_over(&self) {
+        if let (Some(stream), Some(Open { observation, .. })) = (&self.stream, &self.open) {
+            stream.hand_over(observation.coarse_now(), self.idle_limit);
+        }
+    }
+
     /// Ends badly: by the client's fault if it was to send and did not.
     fn cut(&mut self, failure: Failure, is_clients: impl FnOnce(&UploadProgress) -> bool) {
         let Some(Open { observation, lease }) = self.open.take() else {
@@ -77,6 +87,9 @@ impl Download {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        if let Some(stream) = &self.stream {
+            stream.is_asked();
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle = None;
@@ -89,6 +102,8 @@ impl Download {
                 }
                 if self.body.is_end_stream() {
                     self.complete();
+                } else {
+                    self.hand_over();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -166,11 +181,14 @@ impl ResponseBody {
             body,
             upload,
             idle_limit,
+            stream: Stream::current(),
             idle: None,
             open,
         };
         if download.body.is_end_stream() {
             download.complete();
+        } else {
+            download.hand_over();
         }
         Self::Download(download)
     }

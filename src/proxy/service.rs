@@ -295,6 +295,10 @@ fn switch(
     wish: Option<Wish>,
     request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
+    if !UploadProgress::is_whole(received.progress.as_deref()) {
+        // There is more of the request to come, and nobody could tell it from what follows it.
+        return refuse(observation, &ProxyError::UploadBroken, Some(request_id));
+    }
     let Answer {
         mut response,
         lease,

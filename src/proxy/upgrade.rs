@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Version, header};
-use http_body::Body;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -54,10 +53,7 @@ impl Wish {
     ///
     /// `h2c` is not: it would be between the backend and us, and we speak HTTP/2 in the clear without
     /// it.
-    ///
-    /// Nor is that of a request with a body, of which the rest would be on its way while the protocol
-    /// is another already.
-    pub(crate) fn of<B: Body>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
+    pub(crate) fn of<B>(request: &Request<B>, client: &Rc<Client>) -> Option<Self> {
         if !client.asks_for_switch.get() {
             return None;
         }
@@ -71,9 +67,7 @@ impl Wish {
         let names_upgrade =
             |field| tokens(field).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
         let is_asked = fields.get_all(header::CONNECTION).iter().any(names_upgrade);
-        let has_no_body = request.body().is_end_stream();
-        let is_passed_on =
-            request.version() == Version::HTTP_11 && has_one && !is_h2c && is_asked && has_no_body;
+        let is_passed_on = request.version() == Version::HTTP_11 && has_one && !is_h2c && is_asked;
         is_passed_on.then(|| Self {
             protocol: protocol.clone(),
             undecided,

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use crate::proxy::client::{Client, Order};
+use crate::proxy::connection::stream::Work;
 use crate::proxy::framing::HEAD_BYTES_MAX;
 use crate::proxy::service;
 use crate::proxy::stream::guarded::Guarded;
@@ -43,16 +44,15 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HEAD_LIST_MAX: u32 = HEAD_BYTES_MAX as u32;
 
 /// Runs what a connection begins on the same thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+#[derive(Clone)]
+struct LocalExecutor(Rc<Client>);
 
 impl<F> Executor<F> for LocalExecutor
 where
     F: Future + 'static,
-    F::Output: 'static,
 {
     fn execute(&self, future: F) {
-        spawn_local(future);
+        spawn_local(Work::new(future, &self.0));
     }
 }
 
@@ -65,7 +65,7 @@ where
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
     });
-    let connection = http2::Builder::new(LocalExecutor)
+    let connection = http2::Builder::new(LocalExecutor(Rc::clone(&client)))
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -5,6 +5,7 @@
 mod http1;
 mod http2;
 mod opening;
+pub(crate) mod stream;
 
 use std::rc::Rc;
 

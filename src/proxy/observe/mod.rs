@@ -6,6 +6,8 @@
 //! travels with the answer's body; dropped before it was told how things ended, it takes that to
 //! mean that the client left.
 
+mod look;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,13 +17,14 @@ use tokio::time::Instant;
 
 use crate::domain::backend::Timeouts;
 use crate::domain::decision::Decision;
-use crate::domain::evidence::{ContentTypeIndex, Failure, Outcome, OutcomeClass, grpc};
+use crate::domain::evidence::{Failure, Outcome, OutcomeClass, grpc};
 use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::proxy::access::Entry;
 use crate::proxy::client::Client;
+use crate::proxy::observe::look::Look;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::view::View;
-use crate::proxy::waiting::{Ticket, Waiting};
+use crate::proxy::waiting::Waiting;
 use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
@@ -64,20 +67,6 @@ pub(crate) struct Observation {
     is_counted: bool,
     /// What the access log is to tell of it.
     pub(crate) entry: Entry,
-}
-
-/// What is looked at of an answer that a rollout watches; of others it stays empty.
-#[derive(Default)]
-struct Look {
-    /// The request's place in the waiting room, while it waits for its head.
-    ticket: Option<Ticket>,
-    /// Whether it was counted as slow there.
-    was_waiting: bool,
-    /// Whether the answer has no body because none was asked for.
-    is_bodiless: bool,
-    content_type: Option<ContentTypeIndex>,
-    /// The bytes of the body so far, where there can be one.
-    bytes: Option<u64>,
 }
 
 impl Observation {
@@ -185,15 +174,8 @@ impl Observation {
             self.grpc = Some(fields.get(GRPC_STATUS).cloned());
         }
         if self.watch().is_some() {
-            let is_empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-            let has_body = !is_empty && !self.look.is_bodiless;
-            self.look.bytes = has_body.then_some(0);
-            // What was not modified need not be described again.
-            let is_described = status != StatusCode::NOT_MODIFIED;
-            self.look.content_type = is_described.then(|| {
-                let types = self.view.meters().content_types();
-                types.number(content_type.map(HeaderValue::as_bytes))
-            });
+            let types = self.view.meters().content_types();
+            self.look.see(status, content_type, types);
         }
     }
 
@@ -266,6 +248,11 @@ impl Observation {
     fn class_by_status(&self) -> OutcomeClass {
         let class = self.status.map(OutcomeClass::of_status);
         class.unwrap_or(OutcomeClass::ProxyFault)
+    }
+
+    /// The time to the second, without asking for it.
+    pub(crate) fn coarse_now(&self) -> Instant {
+        self.worker.coarse_now()
     }
 
     /// Says since when the rest of the answer is waited for, if it is.
