@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((cuts, bytes)) = data.split_at_checked(CUTS) else {
         return;
     };
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    // With settings behind it, without which a connection is ended.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let bytes = [&preface[..], bytes].concat();
     let mut cuts: Vec<_> = cuts
         .iter()
