@@ -196,6 +196,48 @@ fn what_an_untrusted_peer_says_of_others_is_removed() {
 }
 
 #[test]
+fn a_caller_is_not_forged_in_whichever_spelling() {
+    let backend = TestBackend::start("a");
+    let start = |trust: &str, name: &str| {
+        let flag = FLAG.replace("x-user-id", name);
+        TestProxy::start(&(backends(&[("a", &backend), ("b", &backend)]) + trust + &flag))
+    };
+    for name in ["x-user-id", "x_user_id", "X_User-Id"] {
+        let (open, closed) = (start(TRUSTING, name), start(DISTRUSTING, name));
+        for spelling in ["x-user-id", "x_user_id", "x-user_id", "X_USER-ID"] {
+            let request = Request::get("/").field(spelling, "alice");
+            assert_eq!(closed.ask(&request).status, 200);
+            let head = backend.last_head();
+            let is_known = head.fields.iter().any(|(_, value)| value == "alice");
+            assert!(!is_known, "{spelling} as {name}: {head:?}");
+            assert_eq!(open.ask(&request).status, 200);
+            let spelling = spelling.to_ascii_lowercase();
+            assert_eq!(backend.last_head().field(&spelling), Some("alice"));
+        }
+    }
+}
+
+#[test]
+fn what_forces_a_variant_goes_no_further_in_whichever_spelling() {
+    let (stable, canary) = (TestBackend::start("a"), TestBackend::start("b"));
+    let config = "groups: { qa: { ip: [127.0.0.0/8] } }\nroutes: [{ flag: orders }]\n\
+                  flags: { orders: { stable: a, canary: b, force: { header: x_arm, for: [qa] } } }\n";
+    let proxy = TestProxy::start(&(backends(&[("a", &stable), ("b", &canary)]) + config));
+    let request = Request::get("/")
+        .field("x_arm", "canary")
+        .field("x-arm", "canary");
+    assert_eq!(proxy.ask(&request).text(), "b");
+    let head = canary.last_head();
+    assert_eq!((head.field("x_arm"), head.field("x-arm")), (None, None));
+    assert_eq!(
+        proxy
+            .ask(&Request::get("/").field("x-arm", "canary"))
+            .text(),
+        "a"
+    );
+}
+
+#[test]
 fn what_a_trusted_peer_says_is_kept_and_added_to() {
     let edge = Edge::trusting();
     let head = edge.seen(

@@ -22,7 +22,7 @@ pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags"
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted
 /// peer the `guarded` ones, from which callers are known, and all that speaks of forwarding.
 ///
-/// An underscore counts as a hyphen: gateways behind us make the same variable of both.
+/// An underscore counts as a hyphen; `guarded` is asked with hyphens only.
 pub(crate) fn remove_forged(
     headers: &mut HeaderMap,
     is_trusted: bool,
@@ -43,6 +43,20 @@ pub(crate) fn remove_forged(
     };
     let forged: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_removed).cloned().collect();
     forged.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Whether two names are one to a gateway behind us: many make the same variable of an underscore and a
+/// hyphen.
+pub(crate) fn is_alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// Removes a field in whichever spelling.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    let is_alike = |known: &&HeaderName| is_alike(known.as_str(), name.as_str());
+    let alike: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_alike).cloned().collect();
+    alike.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Removes the fields that concern one connection only, and those that `Connection` names.
@@ -182,6 +196,20 @@ mod tests {
             remaining(true),
             "accept forwarded x-forwarded-for x-forwarded-proto x-user-id x_forwarded_for x_user_id"
         );
+    }
+
+    #[test]
+    fn an_underscore_is_a_hyphen_and_nothing_else() {
+        assert!(is_alike("x_user-id", "x-user_id") && is_alike("a", "a"));
+        for other in ["x_user", "x-user-ids", "xyuser-id", "x-user.id"] {
+            assert!(!is_alike("x-user-id", other), "{other}");
+        }
+        let fields = [("x_force", "a"), ("x-force", "b"), ("x-forced", "c")];
+        for name in ["x_force", "x-force"] {
+            let mut headers = map(&fields);
+            remove_alike(&mut headers, &HeaderName::from_static(name));
+            assert_eq!(names(&headers), ["x-forced"]);
+        }
     }
 
     #[test]

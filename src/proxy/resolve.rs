@@ -113,7 +113,7 @@ pub(crate) fn facts<'a, B>(
 /// Whether a header says who the caller is, so that only trusted peers may send it.
 fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
-        IdentitySource::Header(source) => source == name,
+        IdentitySource::Header(source) => headers::is_alike(source.as_str(), name),
         IdentitySource::Certificate(_)
         | IdentitySource::Cookie(_)
         | IdentitySource::AssignedCookie(_)

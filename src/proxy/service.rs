@@ -159,7 +159,7 @@ fn prepare(
     let fields = request.headers_mut();
     headers::remove_hop_by_hop(fields);
     if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
-        fields.remove(&force.header);
+        headers::remove_alike(fields, &force.header);
     }
     if needs_chunks {
         // hyper takes it for granted that these have no body, unless it is told otherwise.
