@@ -7,8 +7,8 @@
 //! sections 2.2, 3, 5 and 6). That is also why our view of where a message ends cannot be another one
 //! than hyper's.
 //!
-//! Only what bears on framing is looked at. Characters that a name or value must not have are left
-//! to hyper, which refuses them. Nothing is copied and nothing done for each byte of a body.
+//! Heads that hyper would refuse do not get there either: it answers them itself, without a word of why,
+//! and nobody could count or log them. Nothing is copied and nothing done for each byte of a body.
 
 mod chunked;
 pub mod frames;
@@ -31,6 +31,9 @@ pub enum Refusal {
     /// The first line is not that of a request.
     #[error("the first line must be a method, a target and `HTTP/1.1`")]
     BadRequestLine,
+    /// The target is no path and no URL, or holds what must not be in one.
+    #[error("the target must be a path or a URL, without spaces and control characters")]
+    BadTarget,
     /// The version is not spoken here.
     #[error("versions spoken are HTTP/1.0, HTTP/1.1 and HTTP/2")]
     BadVersion,
@@ -43,9 +46,15 @@ pub enum Refusal {
     /// The head is too long.
     #[error("the header fields are too long")]
     HeadTooLong,
-    /// A field goes on over a line's end, or a line has no colon.
-    #[error("a header field must be a name, a colon and a value on one line")]
+    /// There are too many fields.
+    #[error("there are more than 100 header fields")]
+    TooManyFields,
+    /// A field goes on over a line's end, or what stands before its colon is no name.
+    #[error("a header field must be a name, a colon right behind it and a value, on one line")]
     BadField,
+    /// The head holds NUL or another control character.
+    #[error("control characters must not be in a head")]
+    ControlCharacter,
     /// `Content-Length` is no number, or is there twice.
     #[error("`Content-Length` must be one number")]
     BadLength,
