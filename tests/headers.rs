@@ -10,7 +10,7 @@ mod support;
 
 use support::backend::Head;
 use support::proxy::backends;
-use support::{Behaviour, Request, TestBackend, TestProxy};
+use support::{Behaviour, Recorder, Request, TestBackend, TestProxy};
 
 /// A flag for everything, half canary, callers known by a header.
 const FLAG: &str = "
@@ -235,6 +235,43 @@ fn what_forces_a_variant_goes_no_further_in_whichever_spelling() {
             .text(),
         "a"
     );
+}
+
+/// What may not stand behind a body, and what only those may say there who are trusted.
+const TRAILERS: &str = "x-sum: 1\r\nserin-flags: orders=forged\r\nhost: forged\r\n\
+    content-length: 7\r\nauthorization: forged\r\nx_user_id: forged\r\nx-user-id: alice\r\n";
+
+#[test]
+fn behind_a_body_nothing_is_said_that_could_not_be_said_before_it() {
+    for (trust, expected) in [
+        (DISTRUSTING, "x-sum: 1\r\n"),
+        (
+            TRUSTING,
+            "x-sum: 1\r\nx_user_id: forged\r\nx-user-id: alice\r\n",
+        ),
+    ] {
+        let backend = Recorder::start();
+        let url = backend.url();
+        let names = "trailer: x-sum, serin-flags, host, content-length, authorization, x_user_id, x-user-id";
+        let proxy = TestProxy::start(&format!(
+            "backends: {{ a: \"{url}\", b: \"{url}\" }}\n{trust}{FLAG}"
+        ));
+        let mut connection = proxy.connect();
+        connection.send(
+            format!(
+                "POST / HTTP/1.1\r\nhost: shop.test\r\nte: trailers\r\n{names}\r\n\
+                 transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n{TRAILERS}\r\n"
+            )
+            .as_bytes(),
+        );
+        assert_eq!(connection.answer().status, 200);
+        let seen = backend.take().remove(0);
+        let mut lines: Vec<_> = seen.trailers.lines().collect();
+        lines.sort_unstable();
+        let mut expected: Vec<_> = expected.lines().collect();
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+    }
 }
 
 #[test]

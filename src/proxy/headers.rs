@@ -8,6 +8,8 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
+use crate::proxy::trace;
+
 /// The way of a request in the words of RFC 7239.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -105,6 +107,38 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
+
+/// Removes what must not stand behind a body, since whoever merges it with the head would be framed, routed
+/// or persuaded by it (RFC 9110, section 6.5.1).
+pub(crate) fn remove_of_heads(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    for name in OF_HEADS {
+        trailers.remove(name);
+    }
+}
+
+/// Framing, routing, authentication, what modifies a request, and how its content is to be read.
+const OF_HEADS: [HeaderName; 19] = [
+    header::CONTENT_LENGTH,
+    header::TRAILER,
+    header::HOST,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::TE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    trace::REQUEST_ID,
+];
 
 /// Makes one field of cookies that came in several, as HTTP/2 lets them (RFC 9113, section 8.2.3);
 /// nothing else understands them so.
@@ -231,6 +265,26 @@ mod tests {
         remove_hop_by_hop(&mut headers);
         assert_eq!(names(&headers), ["accept", "host", "te"]);
         assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn what_makes_a_head_does_not_come_behind_the_body() {
+        let mut trailers = map(&[
+            ("x-sum", "1"),
+            ("grpc-status", "0"),
+            ("host", "evil.test"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("te", "trailers"),
+            ("authorization", "Basic YTpi"),
+            ("cookie", "a=1"),
+            ("trailer", "x-sum"),
+            ("x-request-id", "mine"),
+        ]);
+        remove_of_heads(&mut trailers);
+        assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
@@ -80,6 +80,13 @@ pub(crate) fn locate<B>(
         route: found.ok_or(ProxyError::NoRoute)?,
         host,
     })
+}
+
+/// Removes from what comes behind a body what the peer may not say, and what nobody may there.
+pub(crate) fn clean_trailers(routing: &RoutingSnapshot, peer: IpAddr, trailers: &mut HeaderMap) {
+    headers::remove_of_heads(trailers);
+    let guarded = |name: &str| is_guarded(routing, name);
+    headers::remove_forged(trailers, routing.trusted.contains(peer), guarded);
 }
 
 /// The path that routes are asked for. `OPTIONS *` is about the host as a whole.

@@ -19,7 +19,7 @@ use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Destination, decide, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
-use crate::proxy::upload::{Upload, UploadProgress};
+use crate::proxy::upload::{Sender, Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{forwarded, respond, trace, upgrade};
@@ -75,7 +75,9 @@ pub(crate) async fn handle(
         wish.put(request.headers_mut());
     }
     let (parts, body) = request.into_parts();
-    let (upload, progress) = Upload::new(body, expectation.interim, expectation.of_continue);
+    let sender = || Sender::new(&client, &view);
+    let (upload, progress) =
+        Upload::new(body, sender, expectation.interim, expectation.of_continue);
     observation.sent(&parts.method, progress.clone(), &backend.timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
