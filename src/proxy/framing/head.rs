@@ -6,10 +6,10 @@ use memchr::memchr;
 use crate::proxy::framing::{HEAD_BYTES_MAX, Refusal};
 
 /// The longest method, in bytes. The longest that is registered has 17 (`UPDATEREDIRECTREF`).
-const METHOD_BYTES_MAX: usize = 64;
+pub(crate) const METHOD_BYTES_MAX: usize = 64;
 
 /// The longest target, in bytes. Everyone should take 8,000 (RFC 9112, section 3).
-const TARGET_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 
 /// The most fields. hyper takes no more.
 const FIELDS_MAX: usize = 100;

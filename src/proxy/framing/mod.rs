@@ -16,6 +16,8 @@ mod head;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::head::{METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+
 use self::chunked::Chunks;
 use self::head::{Body, Head};
 
