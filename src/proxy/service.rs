@@ -125,12 +125,12 @@ struct Expectation {
 fn expectation(client: &Client, request: &mut Request<Incoming>) -> Expectation {
     let interim = match request.version() {
         Version::HTTP_11 => client.interim.get(),
-        Version::HTTP_10 => {
-            // It does not know what that is (RFC 9110, section 10.1.1).
+        // HTTP/1.0 does not know what that is (RFC 9110, section 10.1.1), and clients of HTTP/2 cannot be
+        // told: one that waits a while and then sends its body all the same does not wait for the backend.
+        _ => {
             request.headers_mut().remove(header::EXPECT);
             None
         }
-        _ => None,
     };
     let of_continue = interim.is_some() && !request.body().is_end_stream() && {
         let expected = request.headers().get(header::EXPECT);
