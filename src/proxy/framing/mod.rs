@@ -99,8 +99,8 @@ pub struct Framing {
     state: State,
     /// So many bytes of a head that is not whole are known not to end it.
     searched: usize,
-    /// Whether no message has begun.
-    is_first: bool,
+    /// Whether it may turn out to be HTTP/2: no message has begun, and nothing else was agreed on.
+    may_be_http2: bool,
     /// Whether a request for another protocol has gone on since it was last asked.
     has_wish: bool,
 }
@@ -115,8 +115,6 @@ enum State {
     Chunked { chunks: Chunks, then_switch: bool },
     /// After a request for another protocol.
     Switch,
-    /// HTTP is over.
-    Raw,
 }
 
 impl Framing {
@@ -125,8 +123,16 @@ impl Framing {
         Self {
             state: State::Head,
             searched: 0,
-            is_first: true,
+            may_be_http2: true,
             has_wish: false,
+        }
+    }
+
+    /// At the beginning of a connection on which HTTP/1 was agreed on.
+    pub const fn agreed() -> Self {
+        Self {
+            may_be_http2: false,
+            ..Self::new()
         }
     }
 
@@ -137,11 +143,6 @@ impl Framing {
         }
     }
 
-    /// Takes note that the protocol was switched: all bytes go on.
-    pub fn leave(&mut self) {
-        self.state = State::Raw;
-    }
-
     /// Looks at bytes that follow those passed before, beginning with those that were not passed.
     pub fn advance(&mut self, bytes: &[u8]) -> Progress {
         let mut passed = 0;
@@ -149,7 +150,6 @@ impl Framing {
         while passed < bytes.len() {
             let rest = &bytes[passed..];
             let step = match &mut self.state {
-                State::Raw => Ok(rest.len()),
                 State::Switch => return stopped(passed, Then::Switch),
                 State::Head => self.advance_head(rest),
                 State::Length { left, then_switch } => {
@@ -205,7 +205,7 @@ impl Framing {
                 wants_switch,
             })) => {
                 self.searched = 0;
-                self.is_first = false;
+                self.may_be_http2 = false;
                 self.has_wish |= wants_switch;
                 self.state = match body {
                     Body::Length(0) => after_body(wants_switch),
@@ -224,10 +224,10 @@ impl Framing {
                 self.searched = bytes.len();
                 too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)))
             }
-            Err(Refusal::BadVersion) if self.is_first && head::is_preface(bytes) => {
+            Err(Refusal::BadVersion) if self.may_be_http2 && head::is_preface(bytes) => {
                 Err(Then::Http2)
             }
-            Err(Refusal::BadVersion) if self.is_first && head::may_be_preface(bytes) => {
+            Err(Refusal::BadVersion) if self.may_be_http2 && head::may_be_preface(bytes) => {
                 self.searched = bytes.len();
                 Err(Then::More)
             }
