@@ -136,6 +136,8 @@ const HEADS: &[Rule] = &[
     (400, b"GET a HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, b"GET a/b HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, b"GET * HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, b"GET /<a> HTTP/1.1\r\nHost: a\r\n\r\n"),
+    (400, b"GET /\xe9 HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, b"GET http:// HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, b"GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -243,6 +245,13 @@ impl Complaints {
         let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         if statuses != [vec![200; sound], vec![status]].concat() {
             self.note(what, statuses);
+        }
+        let says_why = answers.last().is_some_and(|answer| {
+            answer.field("content-type") == Some("application/problem+json")
+                && answer.text().contains("\"detail\":\"")
+        });
+        if !says_why {
+            self.note(what, "without a word of why");
         }
     }
 
@@ -460,10 +469,18 @@ fn a_sound_request_in_front_keeps_its_own_answer() {
 #[test]
 fn refusals_are_counted_as_the_clients() {
     let edge = Edge::start();
-    edge.send(&[b"GET / HTTP/1.1\nHost: a\r\n\r\n"]);
-    wait_until("it is counted", SOON, || {
+    let heads = [
+        &b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET /< HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for head in heads {
+        edge.send(&[head]);
+    }
+    wait_until("they are counted", SOON, || {
         let metrics = edge.proxy.metrics();
-        metrics.count("serin_requests_total", &[("code", "400")]) == 1
+        metrics.count("serin_requests_total", &[("code", "400")]) == heads.len() as u64
     });
     let metrics = edge.proxy.metrics();
     assert_eq!(metrics.count("serin_backend_failures_total", &[]), 0);

@@ -10,7 +10,7 @@ mod support;
 
 use support::backend::Head;
 use support::proxy::backends;
-use support::{Behaviour, Request, TestBackend, TestProxy};
+use support::{Behaviour, Recorder, Request, TestBackend, TestProxy};
 
 /// A flag for everything, half canary, callers known by a header.
 const FLAG: &str = "
@@ -193,6 +193,85 @@ fn what_an_untrusted_peer_says_of_others_is_removed() {
     let forwarded = "for=127.0.0.1;host=shop.test;proto=http";
     assert_eq!(head.field("forwarded"), Some(forwarded));
     assert_ne!(head.field("x-request-id"), Some("mine"));
+}
+
+#[test]
+fn a_caller_is_not_forged_in_whichever_spelling() {
+    let backend = TestBackend::start("a");
+    let start = |trust: &str, name: &str| {
+        let flag = FLAG.replace("x-user-id", name);
+        TestProxy::start(&(backends(&[("a", &backend), ("b", &backend)]) + trust + &flag))
+    };
+    for name in ["x-user-id", "x_user_id", "X_User-Id"] {
+        let (open, closed) = (start(TRUSTING, name), start(DISTRUSTING, name));
+        for spelling in ["x-user-id", "x_user_id", "x-user_id", "X_USER-ID"] {
+            let request = Request::get("/").field(spelling, "alice");
+            assert_eq!(closed.ask(&request).status, 200);
+            let head = backend.last_head();
+            let is_known = head.fields.iter().any(|(_, value)| value == "alice");
+            assert!(!is_known, "{spelling} as {name}: {head:?}");
+            assert_eq!(open.ask(&request).status, 200);
+            let spelling = spelling.to_ascii_lowercase();
+            assert_eq!(backend.last_head().field(&spelling), Some("alice"));
+        }
+    }
+}
+
+#[test]
+fn what_forces_a_variant_goes_no_further_in_whichever_spelling() {
+    let (stable, canary) = (TestBackend::start("a"), TestBackend::start("b"));
+    let config = "groups: { qa: { ip: [127.0.0.0/8] } }\nroutes: [{ flag: orders }]\n\
+                  flags: { orders: { stable: a, canary: b, force: { header: x_arm, for: [qa] } } }\n";
+    let proxy = TestProxy::start(&(backends(&[("a", &stable), ("b", &canary)]) + config));
+    let request = Request::get("/")
+        .field("x_arm", "canary")
+        .field("x-arm", "canary");
+    assert_eq!(proxy.ask(&request).text(), "b");
+    let head = canary.last_head();
+    assert_eq!((head.field("x_arm"), head.field("x-arm")), (None, None));
+    assert_eq!(
+        proxy
+            .ask(&Request::get("/").field("x-arm", "canary"))
+            .text(),
+        "a"
+    );
+}
+
+/// What may not stand behind a body, and what only those may say there who are trusted.
+const TRAILERS: &str = "x-sum: 1\r\nserin-flags: orders=forged\r\nhost: forged\r\n\
+    content-length: 7\r\nauthorization: forged\r\nx_user_id: forged\r\nx-user-id: alice\r\n";
+
+#[test]
+fn behind_a_body_nothing_is_said_that_could_not_be_said_before_it() {
+    for (trust, expected) in [
+        (DISTRUSTING, "x-sum: 1\r\n"),
+        (
+            TRUSTING,
+            "x-sum: 1\r\nx_user_id: forged\r\nx-user-id: alice\r\n",
+        ),
+    ] {
+        let backend = Recorder::start();
+        let url = backend.url();
+        let names = "trailer: x-sum, serin-flags, host, content-length, authorization, x_user_id, x-user-id";
+        let proxy = TestProxy::start(&format!(
+            "backends: {{ a: \"{url}\", b: \"{url}\" }}\n{trust}{FLAG}"
+        ));
+        let mut connection = proxy.connect();
+        connection.send(
+            format!(
+                "POST / HTTP/1.1\r\nhost: shop.test\r\nte: trailers\r\n{names}\r\n\
+                 transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n{TRAILERS}\r\n"
+            )
+            .as_bytes(),
+        );
+        assert_eq!(connection.answer().status, 200);
+        let seen = backend.take().remove(0);
+        let mut lines: Vec<_> = seen.trailers.lines().collect();
+        lines.sort_unstable();
+        let mut expected: Vec<_> = expected.lines().collect();
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+    }
 }
 
 #[test]

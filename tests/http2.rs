@@ -268,6 +268,34 @@ fn a_head_that_is_too_long_is_refused() {
 }
 
 #[test]
+fn a_method_or_target_that_is_too_long_is_refused_as_in_http_1() {
+    let edge = Edge::start();
+    let path = |length: usize| "/".repeat(length);
+    for (method, path, expected) in [
+        ("A".repeat(64), path(1), 200),
+        ("A".repeat(65), path(1), 501),
+        ("GET".to_owned(), path(16_000), 200),
+        ("GET".to_owned(), path(16 * 1024 + 1), 414),
+        ("GET".to_owned(), path(30_000), 414),
+    ] {
+        let mut client = Http2::open(edge.proxy.address());
+        let mut head = fields(&method, &[]);
+        head.iter_mut().find(|field| field.0 == ":path").unwrap().1 = &path;
+        let block = block(&head);
+        let parts: Vec<_> = block.chunks(16_000).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let kind = if at == 0 { HEADERS } else { 9 };
+            let ends = if at == 0 { END_STREAM } else { 0 };
+            let is_last = at + 1 == parts.len();
+            let flags = ends | if is_last { END_HEADERS } else { 0 };
+            client.send(&frame(kind, flags, 1, part));
+        }
+        assert_eq!(client.answer(1), End::Answered(expected), "{}", path.len());
+        assert_eq!(edge.seen().len(), usize::from(expected == 200));
+    }
+}
+
+#[test]
 fn a_fixed_connection_of_http_1_is_not_http_2() {
     let edge = Edge::start();
     let first = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";

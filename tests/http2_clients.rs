@@ -191,6 +191,7 @@ fn what_was_agreed_in_the_handshake_is_what_is_spoken() {
     for (agreed, spoken) in [
         ("h2", "GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
         ("http/1.1", "GET / HTTP/2.0\r\n\r\n"),
+        ("http/1.1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ] {
         let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -208,7 +209,8 @@ fn what_was_agreed_in_the_handshake_is_what_is_spoken() {
         let kind = ended.err().map(|error| error.kind());
         assert_ne!(kind, Some(ErrorKind::WouldBlock), "{agreed}");
         assert!(!said.is_empty(), "{agreed}: {kind:?}");
-        assert!(!said.starts_with(b"HTTP/1.1 200"));
+        let is_refused = said.starts_with(b"HTTP/1.1 505");
+        assert_eq!(is_refused, agreed == "http/1.1", "{}", said.escape_ascii());
     }
     assert_eq!(edge.backend.requests(), 0);
 }

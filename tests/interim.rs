@@ -157,6 +157,26 @@ fn hints_stand_before_their_own_answer_where_requests_are_pipelined() {
 }
 
 #[test]
+fn a_body_that_looks_like_hints_is_a_body() {
+    let puppet = Puppet::start();
+    let mut client = puppet.proxy.connect();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", HINTS.len());
+    for before in ["", HINTS, "HTTP/1.1 103 x\n\n", "HTTP/1.1 103 x\r\n\n"] {
+        client.send(GET);
+        puppet.hear("\r\n\r\n");
+        puppet.say(&[before, &head].concat());
+        let mut answer = client.answer_head();
+        if answer.status == 103 {
+            assert_hints(&answer);
+            answer = client.answer_head();
+        }
+        assert_eq!(answer.status, 200, "{before:?}");
+        puppet.say(HINTS);
+        expect(&mut client, HINTS);
+    }
+}
+
+#[test]
 fn who_cannot_be_told_does_without() {
     let puppet = Puppet::start();
     let mut old = puppet.proxy.connect();
@@ -291,7 +311,8 @@ fn a_client_of_http_2_is_not_told_and_need_not_be() {
         1,
         &[("expect", "100-continue"), ("content-length", "5")],
     ));
-    puppet.hear("\r\n\r\n");
+    let head = puppet.hear("\r\n\r\n");
+    assert!(!head.contains("expect"), "{head}");
     puppet.say("HTTP/1.1 100 Continue\r\n\r\n");
     client.send(&frame(DATA, 1, 1, "hello"));
     puppet.hear("hello");

@@ -13,6 +13,7 @@ use std::thread::{scope, spawn};
 
 use http::Version;
 use support::backend::pattern;
+use support::frames::{DATA, END_HEADERS, END_STREAM, End, HEADERS, Http2, block, fields, frame};
 use support::upstream::{Conduct, Upstream};
 use support::{Behaviour, Connection, Request, SOON, TestBackend, TestProxy, wait_until};
 
@@ -119,6 +120,38 @@ fn more_connections_are_made_where_each_takes_few_requests() {
     proxy.get("/");
     assert_eq!(upstream.seen().len(), before, "one that is there has room");
     assert_eq!(upstream.asked().len(), 51, "none was sent twice");
+}
+
+#[test]
+fn behind_a_body_nothing_is_said_that_could_not_be_said_before_it() {
+    let (_upstream, proxy) = start(Conduct::http2());
+    let mut client = Http2::open(proxy.address());
+    let head = fields("POST", &[("te", "trailers")]).into_iter();
+    let head = head.map(|(name, value)| match name {
+        ":path" => (name, "/trailers"),
+        _ => (name, value),
+    });
+    let head: Vec<_> = head.collect();
+    let trailers = [
+        ("x-sum", "1"),
+        ("serin-flags", "orders=canary"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("host", "evil.test"),
+        ("grpc-status", "0"),
+    ];
+    client.send(&frame(HEADERS, END_HEADERS, 1, block(&head)));
+    client.send(&frame(DATA, 0, 1, "abc"));
+    let flags = END_HEADERS | END_STREAM;
+    client.send(&frame(HEADERS, flags, 1, block(&trailers)));
+    assert_eq!(client.answer(1), End::Answered(200));
+    let names = String::from_utf8(client.body(1)).unwrap();
+    let mut names: Vec<_> = names.split(' ').collect();
+    names.sort_unstable();
+    assert_eq!(names, ["grpc-status", "x-sum"]);
+    // Where nothing is left of them the request ends all the same.
+    client.send(&frame(HEADERS, END_HEADERS, 3, block(&head)));
+    client.send(&frame(HEADERS, flags, 3, block(&trailers[1..2])));
+    assert_eq!(client.answer(3), End::Answered(200));
 }
 
 #[test]

@@ -120,7 +120,8 @@ impl Clerk {
         };
         let whole = uri.path_and_query().filter(|_| terms.shows_query);
         let path = whole.map_or_else(|| uri.path(), |whole| whole.as_str());
-        let texts = [request.method().as_str().as_bytes(), host, path.as_bytes()];
+        let method = request.method().as_str().as_bytes();
+        let texts = [method, without_user(host), path.as_bytes()];
         Entry(Some(Box::new(Record::new(arrival, routing, texts))))
     }
 
@@ -132,6 +133,13 @@ impl Clerk {
             self.lost.set(self.lost.get() + 1);
         }
     }
+}
+
+/// The part of a host that is none of a user's: a request with a user is refused, and a password in the
+/// log would remain.
+fn without_user(host: &[u8]) -> &[u8] {
+    let start = host.iter().rposition(|byte| *byte == b'@');
+    &host[start.map_or(0, |at| at + 1)..]
 }
 
 /// What is logged of one request, if anything.

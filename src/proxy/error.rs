@@ -69,7 +69,9 @@ impl ProxyError {
                 Refusal::BadVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                 Refusal::MethodTooLong => StatusCode::NOT_IMPLEMENTED,
                 Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
-                Refusal::HeadTooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Refusal::HeadTooLong | Refusal::TooManyFields => {
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+                }
                 _ => StatusCode::BAD_REQUEST,
             },
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,

@@ -8,6 +8,8 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
+use crate::proxy::trace;
+
 /// The way of a request in the words of RFC 7239.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -22,7 +24,7 @@ pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags"
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted
 /// peer the `guarded` ones, from which callers are known, and all that speaks of forwarding.
 ///
-/// An underscore counts as a hyphen: gateways behind us make the same variable of both.
+/// An underscore counts as a hyphen; `guarded` is asked with hyphens only.
 pub(crate) fn remove_forged(
     headers: &mut HeaderMap,
     is_trusted: bool,
@@ -43,6 +45,20 @@ pub(crate) fn remove_forged(
     };
     let forged: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_removed).cloned().collect();
     forged.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Whether two names are one to a gateway behind us: many make the same variable of an underscore and a
+/// hyphen.
+pub(crate) fn is_alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// Removes a field in whichever spelling.
+pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    let is_alike = |known: &&HeaderName| is_alike(known.as_str(), name.as_str());
+    let alike: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_alike).cloned().collect();
+    alike.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 /// Removes the fields that concern one connection only, and those that `Connection` names.
@@ -91,6 +107,38 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
+
+/// Removes what must not stand behind a body, since whoever merges it with the head would be framed, routed
+/// or persuaded by it (RFC 9110, section 6.5.1).
+pub(crate) fn remove_of_heads(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    for name in OF_HEADS {
+        trailers.remove(name);
+    }
+}
+
+/// Framing, routing, authentication, what modifies a request, and how its content is to be read.
+const OF_HEADS: [HeaderName; 19] = [
+    header::CONTENT_LENGTH,
+    header::TRAILER,
+    header::HOST,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::TE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    trace::REQUEST_ID,
+];
 
 /// Makes one field of cookies that came in several, as HTTP/2 lets them (RFC 9113, section 8.2.3);
 /// nothing else understands them so.
@@ -185,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn an_underscore_is_a_hyphen_and_nothing_else() {
+        assert!(is_alike("x_user-id", "x-user_id") && is_alike("a", "a"));
+        for other in ["x_user", "x-user-ids", "xyuser-id", "x-user.id"] {
+            assert!(!is_alike("x-user-id", other), "{other}");
+        }
+        let fields = [("x_force", "a"), ("x-force", "b"), ("x-forced", "c")];
+        for name in ["x_force", "x-force"] {
+            let mut headers = map(&fields);
+            remove_alike(&mut headers, &HeaderName::from_static(name));
+            assert_eq!(names(&headers), ["x-forced"]);
+        }
+    }
+
+    #[test]
     fn what_concerns_one_connection_stays_on_it() {
         let mut headers = map(&[
             ("connection", "close, X-Secret"),
@@ -203,6 +265,26 @@ mod tests {
         remove_hop_by_hop(&mut headers);
         assert_eq!(names(&headers), ["accept", "host", "te"]);
         assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn what_makes_a_head_does_not_come_behind_the_body() {
+        let mut trailers = map(&[
+            ("x-sum", "1"),
+            ("grpc-status", "0"),
+            ("host", "evil.test"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("te", "trailers"),
+            ("authorization", "Basic YTpi"),
+            ("cookie", "a=1"),
+            ("trailer", "x-sum"),
+            ("x-request-id", "mine"),
+        ]);
+        remove_of_heads(&mut trailers);
+        assert_eq!(names(&trailers), ["grpc-status", "x-sum"]);
     }
 
     #[test]

@@ -54,19 +54,20 @@ impl Interim {
         self.is_body_wanted.load(Ordering::Relaxed)
     }
 
-    /// Takes in a head of a backend with its last empty line; whatever is none is left out.
-    pub(crate) fn hear(&self, head: &[u8]) {
+    /// Takes in a head of a backend with its last empty line; `false` where it is none.
+    pub(crate) fn hear(&self, head: &[u8]) -> bool {
         let Some((status, mut fields)) = read(head) else {
-            return;
+            return false;
         };
         if status == StatusCode::CONTINUE && self.expects_continue.load(Ordering::Relaxed) {
             // hyper tells the client so itself when the body is asked for.
             self.is_body_wanted.store(true, Ordering::Relaxed);
-            return;
+            return true;
         }
         headers::remove_hop_by_hop(&mut fields);
         fields.remove(header::CONTENT_LENGTH);
         self.add(status, &fields);
+        true
     }
 
     fn add(&self, status: StatusCode, fields: &HeaderMap) {
@@ -99,14 +100,17 @@ impl Interim {
     }
 }
 
-/// Understands a head: its status and its fields.
+/// Understands a head: its status and its fields. All its lines must end with CRLF, or it may have ended
+/// before.
 fn read(head: &[u8]) -> Option<(StatusCode, HeaderMap)> {
-    let text = head.strip_suffix(b"\r\n\r\n")?;
+    let text = head.strip_suffix(b"\n\r\n")?;
     let mut lines = text.split(|byte| *byte == b'\n');
-    let status = StatusCode::from_bytes(lines.next()?.get(9..12)?).ok()?;
+    let status_line = lines.next()?.strip_suffix(b"\r")?;
+    let status = StatusCode::from_bytes(status_line.get(9..12)?).ok()?;
+    let status = status.is_informational().then_some(status)?;
     let mut fields = HeaderMap::new();
     for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = line.strip_suffix(b"\r")?;
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
@@ -122,7 +126,9 @@ mod tests {
     fn heard(heads: &[&str]) -> String {
         let interim = Interim::new(Waker::noop().clone());
         interim.begin(false);
-        heads.iter().for_each(|head| interim.hear(head.as_bytes()));
+        for head in heads {
+            interim.hear(head.as_bytes());
+        }
         let text = String::from_utf8(interim.take()).unwrap();
         assert!(interim.take().is_empty());
         text
@@ -147,6 +153,10 @@ mod tests {
             "HTTP/1.1 103",
             "HTTP/1.1 1\r\n\r\n",
             "HTTP/1.1 103 x\r\nno colon\r\n\r\n",
+            "HTTP/1.1 103 x\na: b\r\n\r\n",
+            "HTTP/1.1 103 x\r\na: b\nc: d\r\n\r\n",
+            "HTTP/1.1 103 x\n\nHTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 103 x\r\na b: c\r\n\r\n",
             "HTTP/1.1 103 x\r\na: b\rc: d\r\n\r\n",
         ] {

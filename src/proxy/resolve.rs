@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
@@ -14,7 +14,7 @@ use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
-use crate::proxy::framing::Refusal;
+use crate::proxy::framing::{METHOD_BYTES_MAX, Refusal, TARGET_BYTES_MAX};
 use crate::proxy::identity::{Identity, Peer, identify};
 use crate::proxy::{forwarded, headers, target};
 
@@ -58,15 +58,7 @@ pub(crate) fn locate<B>(
     headers::remove_forged(request.headers_mut(), is_trusted, guarded);
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
-        if request
-            .headers()
-            .get_all(header::CONTENT_LENGTH)
-            .iter()
-            .count()
-            > 1
-        {
-            return Err(ProxyError::Malformed(Refusal::BadLength));
-        }
+        check_http2(request).map_err(ProxyError::Malformed)?;
     }
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Tunnel);
@@ -80,6 +72,29 @@ pub(crate) fn locate<B>(
         route: found.ok_or(ProxyError::NoRoute)?,
         host,
     })
+}
+
+/// Holds a request of HTTP/2 to what those of HTTP/1 are held to before they are read.
+fn check_http2<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let lengths = request.headers().get_all(header::CONTENT_LENGTH);
+    if lengths.iter().nth(1).is_some() {
+        return Err(Refusal::BadLength);
+    }
+    if request.method().as_str().len() > METHOD_BYTES_MAX {
+        return Err(Refusal::MethodTooLong);
+    }
+    let target = request.uri().path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(Refusal::TargetTooLong);
+    }
+    Ok(())
+}
+
+/// Removes from what comes behind a body what the peer may not say, and what nobody may there.
+pub(crate) fn clean_trailers(routing: &RoutingSnapshot, peer: IpAddr, trailers: &mut HeaderMap) {
+    headers::remove_of_heads(trailers);
+    let guarded = |name: &str| is_guarded(routing, name);
+    headers::remove_forged(trailers, routing.trusted.contains(peer), guarded);
 }
 
 /// The path that routes are asked for. `OPTIONS *` is about the host as a whole.
@@ -113,7 +128,7 @@ pub(crate) fn facts<'a, B>(
 /// Whether a header says who the caller is, so that only trusted peers may send it.
 fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
-        IdentitySource::Header(source) => source == name,
+        IdentitySource::Header(source) => headers::is_alike(source.as_str(), name),
         IdentitySource::Certificate(_)
         | IdentitySource::Cookie(_)
         | IdentitySource::AssignedCookie(_)

@@ -19,7 +19,7 @@ use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Destination, decide, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
-use crate::proxy::upload::{Upload, UploadProgress};
+use crate::proxy::upload::{Sender, Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{forwarded, respond, trace};
@@ -75,7 +75,9 @@ pub(crate) async fn handle(
         wish.put(request.headers_mut());
     }
     let (parts, body) = request.into_parts();
-    let (upload, progress) = Upload::new(body, expectation.interim, expectation.of_continue);
+    let sender = || Sender::new(&client, &view);
+    let (upload, progress) =
+        Upload::new(body, sender, expectation.interim, expectation.of_continue);
     observation.sent(&parts.method, progress.clone(), &backend.timeouts);
     let parcel = Parcel {
         request: Request::from_parts(parts, upload),
@@ -123,12 +125,12 @@ struct Expectation {
 fn expectation(client: &Client, request: &mut Request<Incoming>) -> Expectation {
     let interim = match request.version() {
         Version::HTTP_11 => client.interim.get(),
-        Version::HTTP_10 => {
-            // It does not know what that is (RFC 9110, section 10.1.1).
+        // HTTP/1.0 does not know what that is (RFC 9110, section 10.1.1), and clients of HTTP/2 cannot be
+        // told: one that waits a while and then sends its body all the same does not wait for the backend.
+        _ => {
             request.headers_mut().remove(header::EXPECT);
             None
         }
-        _ => None,
     };
     let of_continue = interim.is_some() && !request.body().is_end_stream() && {
         let expected = request.headers().get(header::EXPECT);
@@ -159,7 +161,7 @@ fn prepare(
     let fields = request.headers_mut();
     headers::remove_hop_by_hop(fields);
     if let Some(force) = flag.and_then(|flag| routing.flag(flag).force.as_ref()) {
-        fields.remove(&force.header);
+        headers::remove_alike(fields, &force.header);
     }
     if needs_chunks {
         // hyper takes it for granted that these have no body, unless it is told otherwise.

@@ -19,8 +19,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::proxy::client::Client;
 use crate::proxy::framing::Refusal;
 use crate::proxy::interim::Interim;
+use crate::proxy::resolve::clean_trailers;
+use crate::proxy::view::View;
 use crate::runtime::clock;
 
 /// How long a backend may take to ask for a body that the client keeps back until then. As long as
@@ -64,18 +67,34 @@ impl UploadProgress {
     }
 }
 
+/// Whose body it is, and by which configuration that may say something behind it.
+pub(crate) struct Sender {
+    client: Rc<Client>,
+    view: Rc<View>,
+}
+
+impl Sender {
+    pub(crate) fn new(client: &Rc<Client>, view: &Rc<View>) -> Self {
+        Self {
+            client: Rc::clone(client),
+            view: Rc::clone(view),
+        }
+    }
+}
+
 /// A request's body that reports its progress; most requests have none to report.
-#[derive(Debug)]
 pub(crate) struct Upload {
     body: Incoming,
     progress: Option<Rc<UploadProgress>>,
+    /// None where there is no body.
+    sender: Option<Sender>,
     /// Where what comes before the answer is told.
     interim: Option<Arc<Interim>>,
     /// What few need, so that others do not carry it.
     rare: Option<Box<Rare>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Rare {
     /// For a client that sends its body only when it is told to.
     patience: Option<Pin<Box<Sleep>>>,
@@ -89,6 +108,7 @@ impl Upload {
     /// touching it is what has the client told to send it.
     pub(crate) fn new(
         body: Incoming,
+        sender: impl FnOnce() -> Sender,
         interim: Option<Arc<Interim>>,
         expects_continue: bool,
     ) -> (Self, Option<Rc<UploadProgress>>) {
@@ -108,6 +128,7 @@ impl Upload {
         (
             Self {
                 body,
+                sender: progress.as_ref().map(|_| sender()),
                 progress: progress.clone(),
                 interim,
                 rare: expects_continue.then(|| {
@@ -180,7 +201,13 @@ impl Body for Upload {
         if let Some(piece) = ready!(self.poll_rare(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+            && let Some(Sender { client, view }) = &self.sender
+        {
+            clean_trailers(view.routing(), client.ip(), trailers);
+        }
         if let Some(progress) = &self.progress {
             progress.awaits_client.set(polled.is_pending());
             match &polled {

@@ -386,6 +386,13 @@ async fn respond(request: Request<Incoming>, log: &Arc<Log>) -> Response<AnyBody
             answer.headers_mut().insert("trailer", trailer);
             answer
         }
+        // The names of what comes behind the body.
+        ["trailers"] => {
+            let body = request.into_body().collect().await.unwrap();
+            let names = body.trailers().into_iter().flat_map(HeaderMap::keys);
+            let names: Vec<_> = names.map(ToString::to_string).collect();
+            Response::new(full(names.join(" ")))
+        }
         // Half an answer, then what `release` does not let go on.
         ["part"] => part(log, false),
         // Half an answer, then an error in the place of the rest.

@@ -46,12 +46,19 @@ pub(crate) async fn serve_tls(
                 client.has_shown(ClientCertificate::read(own));
             }
             client.begin(clock::monotonic());
-            if session.alpn_protocol() == Some(HTTP2) {
-                let stream = Guarded::http2(stream, Rc::clone(&client));
-                http2::exchange(stream, client, worker).await;
-            } else {
-                let stream = Guarded::http1(stream, Rc::clone(&client));
-                http1::exchange(stream, client, worker).await;
+            match session.alpn_protocol() {
+                Some(HTTP2) => {
+                    let stream = Guarded::http2(stream, Rc::clone(&client));
+                    http2::exchange(stream, client, worker).await;
+                }
+                Some(_) => {
+                    let stream = Guarded::agreed_http1(stream, Rc::clone(&client));
+                    http1::exchange(stream, client, worker).await;
+                }
+                None => {
+                    let stream = Guarded::http1(stream, Rc::clone(&client));
+                    http1::exchange(stream, client, worker).await;
+                }
             }
         }
         Err(error) => {

@@ -1,14 +1,18 @@
 //! One head: where it ends, and what it says of the body.
 
+use http::Uri;
 use memchr::memchr;
 
 use crate::proxy::framing::{HEAD_BYTES_MAX, Refusal};
 
 /// The longest method, in bytes. The longest that is registered has 17 (`UPDATEREDIRECTREF`).
-const METHOD_BYTES_MAX: usize = 64;
+pub(crate) const METHOD_BYTES_MAX: usize = 64;
 
 /// The longest target, in bytes. Everyone should take 8,000 (RFC 9112, section 3).
-const TARGET_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// The most fields. hyper takes no more.
+const FIELDS_MAX: usize = 100;
 
 /// The most empty lines before a head. Some clients send one after the body of a `POST`.
 const EMPTY_LINES_MAX: usize = 4;
@@ -30,9 +34,10 @@ pub(super) enum Body {
     Chunked,
 }
 
-/// What the fields so far say of framing.
+/// The fields so far, and what they say of framing.
 #[derive(Default)]
 struct Fields {
+    count: usize,
     length: Option<u64>,
     is_chunked: bool,
     wants_switch: bool,
@@ -74,15 +79,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
     }))
 }
 
-/// Lines that end with CRLF.
+/// Lines that end with CRLF and hold no other control characters than tabs.
 struct Lines<'a> {
     bytes: &'a [u8],
     /// Where the next one begins.
     start: usize,
-    /// Where the word lies in which ends are looked for.
+    /// Where the word ends in which control characters are looked for.
     word: usize,
-    /// A bit for each byte of it that is an LF and was not come to.
-    ends: u64,
+    /// A bit for each byte of it that is one and was not come to.
+    controls: u64,
 }
 
 impl<'a> Lines<'a> {
@@ -91,66 +96,76 @@ impl<'a> Lines<'a> {
             bytes,
             start: 0,
             word: 0,
-            ends: 0,
+            controls: 0,
         }
     }
 
     /// The next line without its end; `None` where it is not whole.
     fn next(&mut self) -> Result<Option<&'a [u8]>, Refusal> {
-        let Some(end) = self.next_end() else {
+        let Some(at) = self.next_control() else {
             return Ok(None);
         };
-        let line = &self.bytes[self.start..end];
-        self.start = end + 1;
-        match line.split_last() {
-            Some((b'\r', line)) => Ok(Some(line)),
-            _ => Err(Refusal::BareLineEnd),
+        match self.bytes[at..] {
+            [b'\r', b'\n', ..] => {
+                let line = &self.bytes[self.start..at];
+                self.start = at + 2;
+                Ok(Some(line))
+            }
+            [b'\r'] => Ok(None),
+            [b'\r' | b'\n', ..] => Err(Refusal::BareLineEnd),
+            _ => Err(Refusal::ControlCharacter),
         }
     }
 
-    /// Where the next LF is. Eight bytes at a time: lines are short, and a search that is set up for
-    /// each of them costs more than it finds.
-    fn next_end(&mut self) -> Option<usize> {
-        while self.ends == 0 {
-            let word = self.bytes[self.word..].first_chunk::<8>();
-            let Some(word) = word else {
-                return self.last_end();
-            };
-            self.ends = line_feeds(u64::from_le_bytes(*word));
-            self.word += 8;
+    /// Where the next control character of the line is. Eight bytes at a time: lines are short, and a
+    /// search that is set up for each of them costs more than it finds.
+    fn next_control(&mut self) -> Option<usize> {
+        loop {
+            while self.controls == 0 {
+                let word = self.bytes[self.word..].first_chunk::<8>();
+                let Some(word) = word else {
+                    return self.last_control();
+                };
+                self.controls = controls(u64::from_le_bytes(*word));
+                self.word += 8;
+            }
+            let place = self.word - 8 + self.controls.trailing_zeros() as usize / 8;
+            self.controls &= self.controls - 1;
+            // The LF of the line before lies behind its CR.
+            if place >= self.start && self.bytes[place] != b'\t' {
+                return Some(place);
+            }
         }
-        let place = self.ends.trailing_zeros() as usize / 8;
-        self.ends &= self.ends - 1;
-        Some(self.word - 8 + place)
     }
 
     /// The same behind the last whole word.
-    fn last_end(&self) -> Option<usize> {
+    fn last_control(&self) -> Option<usize> {
         let from = self.word.max(self.start);
-        let rest = self.bytes[from..].iter();
-        rest.copied()
-            .position(|byte| byte == b'\n')
-            .map(|place| from + place)
+        let mut rest = self.bytes.get(from..)?.iter();
+        let place = rest.position(|byte| byte.is_ascii_control() && *byte != b'\t');
+        place.map(|place| from + place)
     }
 }
 
-/// Where the line feeds are.
-#[cfg(test)]
-pub(super) fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    let mut lines = Lines::of(bytes);
-    std::iter::from_fn(move || {
-        let end = lines.next_end()?;
-        lines.start = end + 1;
-        Some(end)
-    })
+/// The high bit of each byte that is a control character, and of no other: no sum goes beyond its byte
+/// (Warren, Hacker's Delight, section 6-1).
+const fn controls(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = word & (ONES * 0x7f);
+    let is_graphic = low + ONES * 0x60;
+    let is_delete = low + ONES;
+    (!is_graphic | is_delete) & !word & (ONES * 0x80)
 }
 
-/// The high bit of each byte that is an LF, and of no other: those below the first are exact, and so are
-/// all others, since none can borrow from them (Warren, Hacker's Delight, section 6-1).
-const fn line_feeds(word: u64) -> u64 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let differs = word ^ 0x0a0a_0a0a_0a0a_0a0a;
-    !(((differs & LOW) + LOW) | differs | LOW)
+/// Where lines end, if all of them end rightly.
+#[cfg(test)]
+pub(super) fn ends(bytes: &[u8]) -> Result<Vec<usize>, Refusal> {
+    let mut lines = Lines::of(bytes);
+    let mut ends = Vec::new();
+    while lines.next()?.is_some() {
+        ends.push(lines.start);
+    }
+    Ok(ends)
 }
 
 /// Looks at a method, a target and a version; tells whether it is HTTP/1.0.
@@ -161,11 +176,11 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
     let Some((b' ', rest)) = rest.split_last() else {
         return Err(Refusal::BadRequestLine);
     };
-    // Spaces in a target are refused by hyper.
-    let method = rest.iter().position(|byte| *byte == b' ').unwrap_or(0);
-    if method == 0 || method + 1 == rest.len() {
-        return Err(Refusal::BadRequestLine);
-    }
+    let method = token_length(rest);
+    let target = match rest[method..] {
+        [b' ', ref target @ ..] if method > 0 && !target.is_empty() => target,
+        _ => return Err(Refusal::BadRequestLine),
+    };
     let is_http_10 = match version {
         b"HTTP/1.1" => false,
         b"HTTP/1.0" => true,
@@ -179,52 +194,116 @@ fn check_request_line(line: &[u8]) -> Result<bool, Refusal> {
     if method > METHOD_BYTES_MAX {
         return Err(Refusal::MethodTooLong);
     }
-    if rest.len() - method - 1 > TARGET_BYTES_MAX {
+    if target.len() > TARGET_BYTES_MAX {
         return Err(Refusal::TargetTooLong);
+    }
+    if !is_target(target) {
+        return Err(Refusal::BadTarget);
     }
     Ok(is_http_10)
 }
 
+/// Which characters something may consist of.
+struct Characters([bool; 256]);
+
+impl Characters {
+    /// Letters, digits, and more.
+    const fn alphanumeric_and(mut more: &[u8]) -> Self {
+        let mut all = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            all[byte as usize] = byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        while let [first, rest @ ..] = more {
+            all[*first as usize] = true;
+            more = rest;
+        }
+        Self(all)
+    }
+
+    const fn has(&self, byte: u8) -> bool {
+        self.0[byte as usize]
+    }
+}
+
+/// What methods and names of fields consist of (RFC 9110, section 5.6.2).
+static TOKEN: Characters = Characters::alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+/// What paths and queries consist of that need no second look (RFC 3986, sections 3.3 and 3.4).
+static TARGET: Characters = Characters::alphanumeric_and(b"-._~!$&'()*+,;=:@%/?");
+
+/// How long the token is that bytes begin with.
+fn token_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(word) = bytes[length..].first_chunk::<8>() {
+        let others = others(u64::from_le_bytes(*word));
+        length += others.trailing_zeros() as usize / 8;
+        if others != 0 {
+            break;
+        }
+    }
+    // It ends here, most of the time.
+    while length < bytes.len() && TOKEN.has(bytes[length]) {
+        length += 1;
+    }
+    length
+}
+
+/// The high bit of each byte that is neither letter, digit nor hyphen, and of no other.
+const fn others(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let low = word & (ONES * 0x7f);
+    let small = low | (ONES * 0x20);
+    let is_letter = (small + ONES * (0x80 - 0x61)) ^ (small + ONES * (0x80 - 0x7b));
+    let is_digit = (low + ONES * (0x80 - 0x30)) ^ (low + ONES * (0x80 - 0x3a));
+    let differs_from_hyphen = (low ^ (ONES * 0x2d)) + ONES * 0x7f;
+    (!(is_letter | is_digit) & differs_from_hyphen | word) & (ONES * 0x80)
+}
+
+/// Whether hyper would take a target; where it is not a plain path, by the same rules.
+fn is_target(target: &[u8]) -> bool {
+    // Without a way out at each byte, which would cost more than it spares.
+    let is_of_them = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & TARGET.has(*byte));
+    let is_plain = target[0] == b'/' && is_of_them(target);
+    // Nothing is known of what stands behind a `#`.
+    let is_text = || !target.iter().any(|byte| matches!(byte, b' ' | b'\t'));
+    let is_uri = || std::str::from_utf8(target).is_ok_and(|text| text.parse::<Uri>().is_ok());
+    is_plain || is_text() && is_uri()
+}
+
 impl Fields {
-    /// Takes note of a field if it bears on framing.
+    /// Takes a field, and note of what it says of framing.
     fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        match line[0] {
-            b't' | b'T' => {
-                if let Some(value) = value_of(line, b"transfer-encoding") {
-                    if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Refusal::BadEncoding);
-                    }
-                    self.is_chunked = true;
-                }
+        self.count += 1;
+        if self.count > FIELDS_MAX {
+            return Err(Refusal::TooManyFields);
+        }
+        // What begins with a space would go on with the line before (obs-fold; RFC 9112, section 5.2).
+        let (name, rest) = line.split_at(token_length(line));
+        let value = match rest {
+            [b':', value @ ..] if !name.is_empty() => value,
+            _ => return Err(Refusal::BadField),
+        };
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.is_chunked || !trimmed(value).eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::BadEncoding);
             }
-            b'c' | b'C' => {
-                if let Some(value) = value_of(line, b"content-length") {
-                    let length = length(value).filter(|_| self.length.is_none());
-                    self.length = Some(length.ok_or(Refusal::BadLength)?);
-                }
-            }
-            b'u' | b'U' => self.wants_switch |= value_of(line, b"upgrade").is_some(),
-            // It would go on with the line before (obs-fold; RFC 9112, section 5.2).
-            b' ' | b'\t' => return Err(Refusal::BadField),
-            _ => {}
+            self.is_chunked = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let length = length(trimmed(value)).filter(|_| self.length.is_none());
+            self.length = Some(length.ok_or(Refusal::BadLength)?);
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.wants_switch = true;
         }
         Ok(())
     }
 }
 
-/// The value of a field, if the line is one of this name. hyper refuses a line whose name does not
-/// end at its colon.
-fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let (own, rest) = line.split_at_checked(name.len())?;
-    let value = rest.strip_prefix(b":")?;
-    own.eq_ignore_ascii_case(name).then(|| {
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let start = value.iter().position(|byte| !is_space(byte));
-        let end = value.iter().rposition(|byte| !is_space(byte));
-        start
-            .zip(end)
-            .map_or(&[][..], |(start, end)| &value[start..=end])
-    })
+/// A value without the spaces and tabs around it.
+const fn trimmed(value: &[u8]) -> &[u8] {
+    // No other space has got here.
+    value.trim_ascii()
 }
 
 /// Digits only: no sign, no list, nothing that does not fit.

@@ -7,14 +7,16 @@
 //! sections 2.2, 3, 5 and 6). That is also why our view of where a message ends cannot be another one
 //! than hyper's.
 //!
-//! Only what bears on framing is looked at. Characters that a name or value must not have are left
-//! to hyper, which refuses them. Nothing is copied and nothing done for each byte of a body.
+//! Heads that hyper would refuse do not get there either: it answers them itself, without a word of why,
+//! and nobody could count or log them. Nothing is copied and nothing done for each byte of a body.
 
 mod chunked;
 pub mod frames;
 mod head;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::head::{METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 
 use self::chunked::Chunks;
 use self::head::{Body, Head};
@@ -31,6 +33,9 @@ pub enum Refusal {
     /// The first line is not that of a request.
     #[error("the first line must be a method, a target and `HTTP/1.1`")]
     BadRequestLine,
+    /// The target is no path and no URL, or holds what must not be in one.
+    #[error("the target must be a path or a URL, without spaces and control characters")]
+    BadTarget,
     /// The version is not spoken here.
     #[error("versions spoken are HTTP/1.0, HTTP/1.1 and HTTP/2")]
     BadVersion,
@@ -43,9 +48,15 @@ pub enum Refusal {
     /// The head is too long.
     #[error("the header fields are too long")]
     HeadTooLong,
-    /// A field goes on over a line's end, or a line has no colon.
-    #[error("a header field must be a name, a colon and a value on one line")]
+    /// There are too many fields.
+    #[error("there are more than 100 header fields")]
+    TooManyFields,
+    /// A field goes on over a line's end, or what stands before its colon is no name.
+    #[error("a header field must be a name, a colon right behind it and a value, on one line")]
     BadField,
+    /// The head holds NUL or another control character.
+    #[error("control characters must not be in a head")]
+    ControlCharacter,
     /// `Content-Length` is no number, or is there twice.
     #[error("`Content-Length` must be one number")]
     BadLength,
@@ -88,8 +99,8 @@ pub struct Framing {
     state: State,
     /// So many bytes of a head that is not whole are known not to end it.
     searched: usize,
-    /// Whether no message has begun.
-    is_first: bool,
+    /// Whether it may turn out to be HTTP/2: no message has begun, and nothing else was agreed on.
+    may_be_http2: bool,
     /// Whether a request for another protocol has gone on since it was last asked.
     has_wish: bool,
 }
@@ -104,8 +115,6 @@ enum State {
     Chunked { chunks: Chunks, then_switch: bool },
     /// After a request for another protocol.
     Switch,
-    /// HTTP is over.
-    Raw,
 }
 
 impl Framing {
@@ -114,8 +123,16 @@ impl Framing {
         Self {
             state: State::Head,
             searched: 0,
-            is_first: true,
+            may_be_http2: true,
             has_wish: false,
+        }
+    }
+
+    /// At the beginning of a connection on which HTTP/1 was agreed on.
+    pub const fn agreed() -> Self {
+        Self {
+            may_be_http2: false,
+            ..Self::new()
         }
     }
 
@@ -126,11 +143,6 @@ impl Framing {
         }
     }
 
-    /// Takes note that the protocol was switched: all bytes go on.
-    pub fn leave(&mut self) {
-        self.state = State::Raw;
-    }
-
     /// Looks at bytes that follow those passed before, beginning with those that were not passed.
     pub fn advance(&mut self, bytes: &[u8]) -> Progress {
         let mut passed = 0;
@@ -138,7 +150,6 @@ impl Framing {
         while passed < bytes.len() {
             let rest = &bytes[passed..];
             let step = match &mut self.state {
-                State::Raw => Ok(rest.len()),
                 State::Switch => return stopped(passed, Then::Switch),
                 State::Head => self.advance_head(rest),
                 State::Length { left, then_switch } => {
@@ -194,7 +205,7 @@ impl Framing {
                 wants_switch,
             })) => {
                 self.searched = 0;
-                self.is_first = false;
+                self.may_be_http2 = false;
                 self.has_wish |= wants_switch;
                 self.state = match body {
                     Body::Length(0) => after_body(wants_switch),
@@ -213,10 +224,10 @@ impl Framing {
                 self.searched = bytes.len();
                 too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)))
             }
-            Err(Refusal::BadVersion) if self.is_first && head::is_preface(bytes) => {
+            Err(Refusal::BadVersion) if self.may_be_http2 && head::is_preface(bytes) => {
                 Err(Then::Http2)
             }
-            Err(Refusal::BadVersion) if self.is_first && head::may_be_preface(bytes) => {
+            Err(Refusal::BadVersion) if self.may_be_http2 && head::may_be_preface(bytes) => {
                 self.searched = bytes.len();
                 Err(Then::More)
             }

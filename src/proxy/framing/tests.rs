@@ -36,6 +36,8 @@ fn what_can_be_read_in_one_way_goes_on() {
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n000\r\nx: y\r\n\r\n",
         "GET / HTTP/1.1\r\nX-Content-Length: 5\r\nContent-Lengthy: 5\r\n\r\nGET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+        "GET /\u{e9}{}\"?a=`^|#x HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nX_Y.!#$%&'*+-.^_`|~: \ta\tb\u{e9}\r\n\r\n",
     ] {
         assert_eq!(
             at_once(whole.as_bytes()),
@@ -59,6 +61,31 @@ const AMBIGUOUS: &[(&str, Refusal)] = &[
     ("GET / HTTP/1.10\r\n\r\n", Refusal::BadRequestLine),
     ("GET / HTTP/1.2\r\n\r\n", Refusal::BadVersion),
     ("GET / HTTP/3.0\r\n\r\n", Refusal::BadVersion),
+    ("G@T / HTTP/1.1\r\n\r\n", Refusal::BadRequestLine),
+    ("GET\t/ HTTP/1.1\r\n\r\n", Refusal::BadRequestLine),
+    ("GET /a b HTTP/1.1\r\n\r\n", Refusal::BadTarget),
+    ("GET /a\tb HTTP/1.1\r\n\r\n", Refusal::BadTarget),
+    ("GET /<a> HTTP/1.1\r\n\r\n", Refusal::BadTarget),
+    ("GET http:// HTTP/1.1\r\n\r\n", Refusal::BadTarget),
+    ("GET /a\rb HTTP/1.1\r\n\r\n", Refusal::BareLineEnd),
+    ("GET /\0 HTTP/1.1\r\n\r\n", Refusal::ControlCharacter),
+    ("GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", Refusal::BareLineEnd),
+    (
+        "GET / HTTP/1.1\r\nX: a\0b\r\n\r\n",
+        Refusal::ControlCharacter,
+    ),
+    (
+        "GET / HTTP/1.1\r\nX: a\x7fb\r\n\r\n",
+        Refusal::ControlCharacter,
+    ),
+    ("GET / HTTP/1.1\r\nX : y\r\n\r\n", Refusal::BadField),
+    ("GET / HTTP/1.1\r\nX\r\n\r\n", Refusal::BadField),
+    ("GET / HTTP/1.1\r\n: y\r\n\r\n", Refusal::BadField),
+    (
+        "GET / HTTP/1.1\r\nX-Long-Name(): y\r\n\r\n",
+        Refusal::BadField,
+    ),
+    ("GET / HTTP/1.1\r\nX\u{e9}: y\r\n\r\n", Refusal::BadField),
     ("GET / HTTP/1.1\r\n X: y\r\n\r\n", Refusal::BadField),
     ("GET / HTTP/1.1\r\nX: y\r\n\tz\r\n\r\n", Refusal::BadField),
     (
@@ -111,7 +138,7 @@ const AMBIGUOUS: &[(&str, Refusal)] = &[
     ),
     (
         "GET / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n",
-        Refusal::BadEncoding,
+        Refusal::ControlCharacter,
     ),
     (
         "GET / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
@@ -153,6 +180,14 @@ fn what_can_be_read_in_two_ways_does_not() {
         let expected = (sound.len(), Then::Refuse(refusal));
         assert_eq!(at_once(both.as_bytes()), expected, "{head:?}");
     }
+}
+
+#[test]
+fn what_hyper_does_not_see_of_a_target_is_text_too() {
+    let refused = (0, Then::Refuse(Refusal::BadTarget));
+    assert_eq!(at_once(b"GET /#\xff HTTP/1.1\r\n\r\n"), refused);
+    assert_eq!(at_once(b"GET /# HTTP/1.1 HTTP/1.1\r\n\r\n"), refused);
+    assert_eq!(at_once(b"GET /\xff HTTP/1.1\r\n\r\n"), refused);
 }
 
 #[test]
@@ -208,6 +243,9 @@ fn a_head_has_an_end_to_what_it_may_be() {
     assert_eq!(then(&target(17_000)), Then::Refuse(Refusal::TargetTooLong));
     assert_eq!(then(&field(32_000)), Then::More);
     assert_eq!(then(&field(33_000)), Then::Refuse(Refusal::HeadTooLong));
+    let fields = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(count));
+    assert_eq!(then(&fields(100)), Then::More);
+    assert_eq!(then(&fields(101)), Then::Refuse(Refusal::TooManyFields));
     // Nobody waits for the end of what is too long already.
     assert_eq!(
         then(&"A".repeat(40_000)),
@@ -250,6 +288,8 @@ fn http_2_is_known_by_its_preface_at_the_beginning_only() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     assert_eq!(at_once(preface), (0, Then::Http2));
     assert_eq!(in_pieces(preface, &[5, 17]), (0, Then::Http2));
+    let agreed = Framing::agreed().advance(preface);
+    assert_eq!(agreed.then, Then::Refuse(Refusal::BadVersion));
     let first = b"GET / HTTP/1.1\r\n\r\n";
     let later = [&first[..], &preface[..]].concat();
     let refused = Then::Refuse(Refusal::BadVersion);
@@ -319,11 +359,39 @@ proptest! {
     }
 
     #[test]
-    fn lines_end_at_every_line_feed(bytes in proptest::collection::vec(proptest::sample::select(
-        &[b'\n', b'\r', 0x0b, 0x09, 0x8a, 0x00, 0xff, b'a'][..]), 0..80)) {
-        let ends: Vec<_> = head::ends(&bytes).collect();
-        let expected: Vec<_> = memchr::memchr_iter(b'\n', &bytes).collect();
-        prop_assert_eq!(ends, expected);
+    fn lines_end_at_crlf_and_hold_no_other_control_characters(
+        pieces in proptest::collection::vec(proptest::sample::select(
+            &["\r\n", "\r\n", "a", "bcd", "\t", "\u{80}", "\u{89}", "~ ", "\0", "\n", "\r", "\x1f", "\x7f"][..]
+        ), 0..40),
+    ) {
+        let text = pieces.concat();
+        let mut lines: Vec<_> = text.split("\r\n").collect();
+        let rest = lines.pop().unwrap();
+        let is_wrong = |line: &str| line.bytes().any(|it| it.is_ascii_control() && it != b'\t');
+        let is_refused = lines.iter().any(|line| is_wrong(line))
+            || is_wrong(rest.strip_suffix('\r').unwrap_or(rest));
+        let found = head::ends(text.as_bytes());
+        prop_assert_eq!(found.is_err(), is_refused);
+        if let Ok(ends) = found {
+            let expected: Vec<_> = text.match_indices("\r\n").map(|(at, _)| at + 2).collect();
+            prop_assert_eq!(ends, expected);
+        }
+    }
+
+    #[test]
+    fn names_are_tokens_up_to_their_colon(name in "[ -~\u{80}-\u{ff}]{0,20}") {
+        let head = format!("GET / HTTP/1.1\r\n{name}: x\r\n\r\n");
+        let name = name.split(':').next().unwrap();
+        let is_token = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+        prop_assert_eq!(at_once(head.as_bytes()).1 == Then::More, is_token, "{:?}", head);
+    }
+
+    #[test]
+    fn targets_are_what_hyper_takes_for_one(target in "[!-~\u{80}-\u{ff}]{1,20}", slash: bool) {
+        let target = if slash { format!("/{target}") } else { target };
+        let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let is_target = http::Uri::try_from(target.as_bytes()).is_ok();
+        prop_assert_eq!(at_once(head.as_bytes()).1 == Then::More, is_target, "{:?}", head);
     }
 
     #[test]

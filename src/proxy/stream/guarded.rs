@@ -61,9 +61,14 @@ pub(crate) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    /// A stream on which HTTP/1 is spoken.
+    /// A stream on which HTTP/1 is spoken, or HTTP/2 if it begins so.
     pub(crate) const fn http1(inner: S, client: Rc<Client>) -> Self {
         Self::new(inner, client, Guard::Http1(Framing::new()))
+    }
+
+    /// A stream on which HTTP/1 is spoken because it was agreed on.
+    pub(crate) const fn agreed_http1(inner: S, client: Rc<Client>) -> Self {
+        Self::new(inner, client, Guard::Http1(Framing::agreed()))
     }
 
     /// A stream on which HTTP/2 is spoken.

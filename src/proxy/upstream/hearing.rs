@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::interim::Interim;
@@ -35,11 +35,10 @@ impl Ear {
         *known = whose.cloned();
     }
 
-    fn hear(&self, head: &[u8]) {
+    /// Hears a head; `false` where it is none, or nobody wants to hear any more.
+    fn hear(&self, head: &[u8]) -> bool {
         let whose = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(interim) = &*whose {
-            interim.hear(head);
-        }
+        whose.as_ref().is_some_and(|interim| interim.hear(head))
     }
 }
 
@@ -58,25 +57,36 @@ impl<S> Hearing<S> {
         Self { inner, ear, kept }
     }
 
-    /// Listens until the answer itself begins.
+    /// Listens until the answer itself begins, or it is not certain that it has not: hyper takes LF alone
+    /// for the end of a line, and what it takes for a body must not be heard.
     fn listen(&mut self, bytes: &[u8]) {
         if self.kept.is_empty() && !begins(bytes) {
-            self.ear.is_open.store(false, Ordering::Relaxed);
-            return;
+            return self.give_up();
         }
         self.kept.extend_from_slice(bytes);
         while begins(&self.kept)
             && let Some(end) = memmem::find(&self.kept, b"\r\n\r\n")
         {
             let rest = self.kept.split_off(end + 4);
-            self.ear.hear(&self.kept);
+            if !self.ear.hear(&self.kept) {
+                return self.give_up();
+            }
             self.kept = rest;
         }
-        if !begins(&self.kept) || self.kept.len() > HEAD_BYTES_MAX {
-            self.ear.is_open.store(false, Ordering::Relaxed);
-            self.kept = Vec::new();
+        if !begins(&self.kept) || self.kept.len() > HEAD_BYTES_MAX || has_bare_end(&self.kept) {
+            self.give_up();
         }
     }
+
+    fn give_up(&mut self) {
+        self.ear.is_open.store(false, Ordering::Relaxed);
+        self.kept = Vec::new();
+    }
+}
+
+/// Whether a line ends with LF alone.
+fn has_bare_end(bytes: &[u8]) -> bool {
+    memchr_iter(b'\n', bytes).any(|end| end == 0 || bytes[end - 1] != b'\r')
 }
 
 /// Whether bytes begin like an answer before the answer, as far as they go.
@@ -163,5 +173,32 @@ mod tests {
             let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
             prop_assert_eq!(heard(&format!("{HINTS}{switch}{HINTS}"), size), HINTS);
         }
+
+        #[test]
+        fn nothing_is_heard_once_it_is_uncertain_where_a_head_has_ended(size in 1..200_usize) {
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n";
+            for uncertain in [
+                "HTTP/1.1 103 x\n\n",
+                "HTTP/1.1 103 x\r\n\n",
+                "HTTP/1.1 103 x\n\r\n",
+                "HTTP/1.1 103 x\na: b\r\n\r\n",
+                "HTTP/1.1 103 x\r\nno colon\r\n\r\n",
+            ] {
+                let said = format!("{HINTS}{uncertain}{answer}{HINTS}");
+                prop_assert_eq!(heard(&said, size), HINTS, "{:?}", uncertain);
+            }
+        }
+    }
+
+    #[test]
+    fn where_reads_end_with_the_answers_head_its_body_is_not_heard() {
+        let interim = Arc::new(Interim::new(Waker::noop().clone()));
+        let ear = Arc::new(Ear::default());
+        ear.set(Some(&interim));
+        let mut hearing = Hearing::new((), Arc::clone(&ear));
+        hearing.listen(b"HTTP/1.1 103 x\n\nHTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n");
+        assert!(!ear.is_open.load(Ordering::Relaxed));
+        ear.set(None);
+        assert_eq!(Arc::strong_count(&interim), 1);
     }
 }

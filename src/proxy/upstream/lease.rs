@@ -60,6 +60,7 @@ impl Lease {
             Held::Whole(connection) => {
                 connection.ear.set(request.body().interim());
                 let answered = connection.sender.try_send_request(request).await;
+                connection.ear.set(None);
                 answered.map_err(|mut failed| Failed {
                     request: failed.take_message().map(Box::new),
                     error: ProxyError::Broken(failed.into_error()),
