@@ -259,6 +259,33 @@ fn a_client_that_offers_other_protocols_only_is_told_so() {
 }
 
 #[test]
+fn a_certificate_of_the_first_version_is_refused_before_it_is_served() {
+    let folder = TempDir::new().unwrap();
+    // What openssl issues unless it is told of extensions.
+    let commands = "openssl req -newkey rsa:2048 -nodes -keyout a.key -subj /CN=a.test -out a.csr \
+                    && openssl x509 -req -in a.csr -signkey a.key -out a.pem";
+    let mut shell = Command::new("sh");
+    let issued = shell.args(["-c", commands]).current_dir(folder.path());
+    assert!(issued.output().unwrap().status.success());
+    let backend = TestBackend::start("v1");
+    let config = format!(
+        "listeners: [{{ address: \"127.0.0.1:0\", tls: {{ certificates: [{{ cert: a.pem, key: a.key }}] }} }}]\n\
+         {}routes: [{{ backend: v1 }}]\n",
+        backends(&[("v1", &backend)])
+    );
+    fs::write(folder.path().join("serin.yaml"), config).unwrap();
+    let mut check = Command::new(SERIN);
+    let check = check.args(["check", "--config", "serin.yaml"]);
+    let said = check.current_dir(folder.path()).output().unwrap();
+    assert_eq!(said.status.code(), Some(2));
+    let text = text(&said);
+    assert!(
+        text.contains("serin.yaml:1:") && text.contains("version 1"),
+        "{text}"
+    );
+}
+
+#[test]
 fn keys_are_exchanged_by_the_hybrid_where_the_client_can() {
     let edge = Edge::start();
     let mut secure = edge.connect();

@@ -159,6 +159,9 @@ async fn exchange(
             } else if is_clients {
                 ProxyError::UploadBroken
             } else {
+                if request.is_none() {
+                    pool.note_break(&error);
+                }
                 error
             };
             Err(Unanswered { error, request })

@@ -9,6 +9,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Version;
 
 use crate::config::document::CertificateDocument;
 use crate::config::report::AS_WRITTEN;
@@ -79,7 +80,9 @@ impl fmt::Debug for Certificate {
 pub(super) fn read(document: &CertificateDocument, files: PemFiles<'_>) -> Option<Certificate> {
     let chain = files.read(&document.cert, |text| {
         let chain = certificates(text)?;
-        Ok((facts(&chain)?, chain))
+        let facts = facts(&chain)?;
+        of_this_age(&chain)?;
+        Ok((facts, chain))
     });
     let key = files.read(&document.key, |text| {
         let key = key(text)?;
@@ -112,6 +115,19 @@ fn key(text: &str) -> Result<PrivateKeyDer<'static>, Objection> {
             KEY_HINT,
         ),
     })
+}
+
+/// Refuses a server's or client's own certificate that nobody could verify by its names.
+fn of_this_age(chain: &[CertificateDer<'_>]) -> Result<(), Objection> {
+    let first = chain.first().map(|der| X509Certificate::from_der(der));
+    match first {
+        Some(Ok((_, certificate))) if certificate.version() != X509Version::V3 => Err((
+            format!("the certificate in `{AS_WRITTEN}` is of X.509 version 1, which has no names"),
+            "have it issued with extensions: `openssl x509 -req` takes them from `-extfile`, with \
+             `subjectAltName=DNS:…`",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The public half of a key.

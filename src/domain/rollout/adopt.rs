@@ -80,6 +80,7 @@ impl Rollout<'_> {
 
     fn enter_anew_from(mut self, before: &StageWeights, target: Target, cause: Cause) -> Step {
         self.state.in_stage = Stopwatch::default();
+        self.state.judged_since = None;
         let mut step = self.change_from(before, target, cause);
         if step.state.phase.is_judged() {
             step.effects.push(Effect::RestartEvidence);

@@ -177,6 +177,7 @@ pub(super) fn state(phase: &str, stage: usize) -> RolloutState {
         phase: known.unwrap_or_else(|| panic!("no phase {phase}")).1,
         stage,
         in_stage: Stopwatch::started(at(1000)),
+        judged_since: Some(Duration::ZERO),
         under_way: Stopwatch::started(at(1000)),
         epoch: 7,
         ..RolloutState::waiting(Wait::Start, 0)

@@ -24,6 +24,9 @@ use crate::domain::rollout::policy::{Mode, NoData, OnDeadline, Undecided};
 use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState, Wait};
 use crate::domain::rollout::transition::{Rollout, Step, Target, humanly};
 
+/// There is something to judge by once canary has had this part of the requests that are enough.
+const SOMETHING_PARTS: u64 = 10;
+
 impl Rollout<'_> {
     pub(super) fn tick(self, verdict: Verdict, canary_requests: u64) -> Step {
         if let Phase::Waiting {
@@ -54,9 +57,32 @@ impl Rollout<'_> {
     }
 
     fn judge_stage(self, verdict: Verdict, canary_requests: u64) -> Step {
+        self.seeing(canary_requests)
+            .judge_what_is_seen(verdict, canary_requests)
+    }
+
+    /// Takes note of when there was something to judge by: patience with what is not seen clearly does
+    /// not begin before there is anything to see. A part of the requests will do, so that requests that
+    /// come slowly are not waited for once more.
+    fn seeing(self, canary_requests: u64) -> Self {
+        let enough = self.plan.stage(self.state.stage).min_requests.max(1);
+        let is_something = canary_requests.saturating_mul(SOMETHING_PARTS) >= enough;
+        if self.state.judged_since.is_some() || !is_something {
+            return self;
+        }
+        let state = RolloutState {
+            judged_since: Some(self.elapsed()),
+            ..self.state
+        };
+        Self { state, ..self }
+    }
+
+    fn judge_what_is_seen(self, verdict: Verdict, canary_requests: u64) -> Step {
         let (stage, policy) = (self.plan.stage(self.state.stage), self.plan.policy());
         let has_enough = canary_requests >= stage.min_requests.max(1);
-        let is_patient_long = self.elapsed() >= stage.hold * policy.patience;
+        let span = stage.hold * policy.patience;
+        let was_patient = |since: Duration| self.elapsed().saturating_sub(since) >= span;
+        let is_patient_long = self.state.judged_since.is_some_and(was_patient);
         if has_enough && self.elapsed() >= stage.hold && verdict.action == Action::Promote {
             let why = format!("all checks pass after {canary_requests} requests of canary");
             return self.pass_stage(Cause::by("judge", why, verdict.findings));
@@ -73,7 +99,7 @@ impl Rollout<'_> {
             );
             return self.pass_stage(Cause::by("judge", why, verdict.findings));
         }
-        if is_patient_long && !has_enough && policy.no_data == NoData::Rollback {
+        if self.elapsed() >= span && !has_enough && policy.no_data == NoData::Rollback {
             let why = format!(
                 "too little was seen: {canary_requests} of {} requests of canary after {} hold times",
                 stage.min_requests, policy.patience

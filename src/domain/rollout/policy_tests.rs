@@ -44,6 +44,27 @@ fn an_undecided_stage_goes_on_loudly_after_its_patience_unless_told_to_hold() {
 }
 
 #[test]
+fn patience_begins_when_there_is_something_to_judge() {
+    let plan = plan_with(POLICY);
+    let mut state = RolloutState {
+        judged_since: None,
+        ..state("progressing", 0)
+    };
+    let mut after = |seconds: u64, requests| {
+        let event = judged(Assessment::Undecided, 0.2, requests);
+        let moment = Moment::at(at(1000 + seconds));
+        state = step(&plan, state.clone(), event, &moment).state;
+        (state.stage, state.judged_since.is_some())
+    };
+    // Nobody came for long, and then many at once.
+    assert_eq!(after(1, 0), (0, false));
+    assert_eq!(after(500, 9), (0, false));
+    assert_eq!(after(501, 300), (0, true));
+    assert_eq!(after(501 + 179, 9_000), (0, true));
+    assert_eq!(after(501 + 180, 9_000), (1, false));
+}
+
+#[test]
 fn too_little_data_holds_or_takes_back_and_never_passes() {
     let after = |no_data, seconds: u64| {
         let plan = plan_with(RolloutPolicy { no_data, ..POLICY });

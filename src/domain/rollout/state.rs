@@ -1,6 +1,7 @@
 //! Where a rollout is: what is written down before it takes effect.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct RolloutState {
     /// For how long the current stage, or the watch, has been under way without a pause.
     #[serde(skip)]
     pub in_stage: Stopwatch,
+    /// How long the current stage had been under way when there was something to judge it by.
+    #[serde(skip)]
+    pub judged_since: Option<Duration>,
     /// For how long the rollout has been under way, as the deadline counts it.
     #[serde(default)]
     pub under_way: Stopwatch,
@@ -62,6 +66,7 @@ impl RolloutState {
             epoch,
             attempt: first_attempt(),
             in_stage: Stopwatch::default(),
+            judged_since: None,
             under_way: Stopwatch::default(),
             is_overdue: false,
             observed: None,

@@ -144,6 +144,7 @@ impl Rollout<'_> {
     /// Goes where a stage or the watch begins: its time and its evidence start from nothing.
     pub(super) fn enter_anew(mut self, target: Target, cause: Cause) -> Step {
         self.state.in_stage = Stopwatch::default();
+        self.state.judged_since = None;
         let mut step = self.change(target, cause);
         if step.state.phase.is_judged() {
             step.effects.push(Effect::RestartEvidence);

@@ -87,7 +87,7 @@ pub(crate) async fn serve_passed_on(
     let opened = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::debug!(peer = %client.ip(), %error, "connection not opened");
+            opening::warn(client.ip(), &error);
             return;
         }
     };

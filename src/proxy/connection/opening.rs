@@ -1,13 +1,15 @@
 //! The PROXY header that a trusted peer may begin with, before TLS and before HTTP.
 
+use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::proxy::proxy_protocol::Opening;
+use crate::runtime::clock;
 
 /// How long a peer may take until it is clear whether it sends a header, and which. A load balancer
 /// sends it with its first bytes.
@@ -40,6 +42,24 @@ pub(super) struct Opened {
     pub(super) client: Option<IpAddr>,
     /// What was read behind the header, or all of it where there is none.
     pub(super) rest: Vec<u8>,
+}
+
+/// How often each worker says, at the most, that a trusted peer's connection was not opened.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// When it was said last.
+    static WARNED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Says now and then that a trusted peer's connection was not opened.
+pub(super) fn warn(peer: IpAddr, error: &OpeningError) {
+    let now = clock::monotonic();
+    let is_news = |last: Instant| now - last > WARNING_INTERVAL;
+    if WARNED.get().is_none_or(is_news) {
+        WARNED.set(Some(now));
+        tracing::warn!(%peer, %error, "a trusted proxy's connection was not opened");
+    }
 }
 
 /// Reads the header of a connection, if it begins with one.

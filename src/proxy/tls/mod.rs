@@ -34,7 +34,7 @@ pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What is spoken over TLS, in the order of preference. A client that offers protocols, but none of
 /// these, is told so.
-const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const PROTOCOLS: [&[u8]; 3] = [HTTP2, b"http/1.1", b"http/1.0"];
 
 /// The versions that may be spoken, newest first.
 static VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];

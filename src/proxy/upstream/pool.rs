@@ -174,6 +174,15 @@ impl Pool {
     /// Counts a connection that could not be made, and says so now and then.
     fn note_failure(&self, error: &ProxyError) {
         self.counters.connect_failures.add(1);
+        self.warn(error, "no connection");
+    }
+
+    /// Says now and then that the endpoint broke off an exchange, and how.
+    pub(crate) fn note_break(&self, error: &ProxyError) {
+        self.warn(error, "no answer");
+    }
+
+    fn warn(&self, error: &ProxyError, what: &str) {
         let now = clock::monotonic();
         let is_news = |last: Instant| now - last > WARNING_INTERVAL;
         if self.warned.get().is_none_or(is_news) {
@@ -181,8 +190,8 @@ impl Pool {
             let endpoint = self.endpoint();
             let causes = successors(error.source(), |&error| error.source());
             match causes.last() {
-                Some(cause) => tracing::warn!(%endpoint, %error, %cause, "no connection"),
-                None => tracing::warn!(%endpoint, %error, "no connection"),
+                Some(cause) => tracing::warn!(%endpoint, %error, %cause, "{what}"),
+                None => tracing::warn!(%endpoint, %error, "{what}"),
             }
         }
     }
