@@ -323,7 +323,7 @@ fn a_malformed_header_ends_the_connection_without_a_word() {
     }
     let line = edge.proxy.wait_for_log("a malformed PROXY header", SOON);
     assert!(
-        line.contains("DEBUG") && line.contains("127.0.0.1"),
+        line.contains("WARN") && line.contains("127.0.0.1"),
         "{line}"
     );
     // So does a beginning without an end.

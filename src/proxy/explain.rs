@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use http::Request;
+use http::uri::Authority;
+use http::{HeaderValue, Request, header};
 use smallvec::SmallVec;
 
 use crate::domain::caller::Caller;
@@ -51,6 +52,7 @@ pub fn explain<B>(
     peer: IpAddr,
     mut request: Request<B>,
 ) -> Result<Explanation, NotRouted> {
+    name_host(&mut request);
     let located = resolve::locate(routing, peer, &mut request).map_err(|error| NotRouted {
         reason: error.to_string(),
         status: error.status().as_u16(),
@@ -79,6 +81,14 @@ pub fn explain<B>(
         flag: destination.flag,
         backend: destination.backend,
     })
+}
+
+/// Has a request say twice which host it asks for, as a client must that names it in the target.
+fn name_host<B>(request: &mut Request<B>) {
+    let host = request.uri().authority().map(Authority::as_str);
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
 }
 
 impl Explanation {
