@@ -31,7 +31,6 @@ const PLANNED: &[(&str, &[&str])] = &[
         "FlagDocument",
         &[
             "hash",
-            "shield",
             "mirror",
             "variants",
             "off",

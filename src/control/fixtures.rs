@@ -179,6 +179,7 @@ pub(super) fn routing() -> RoutingSnapshot {
         enabled: true,
         stickiness: Stickiness::Caller,
         force: None,
+        shield: false,
         backends: PerVariant {
             stable: BackendIndex(0),
             canary: BackendIndex(1),

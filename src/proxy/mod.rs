@@ -12,6 +12,8 @@ mod access;
 mod balance;
 mod client;
 mod connection;
+mod discard;
+mod dispatch;
 mod download;
 mod error;
 pub mod explain;

@@ -32,7 +32,7 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
     );
     let mut rescues = Family::counter(
         "serin_rescued_requests_total",
-        "Requests of canary that stable answered because canary took no connection",
+        "Requests of canary that stable answered because canary took no connection, or failed a shielded one",
     );
     let mut outcomes = Family::counter(
         "serin_outcomes_total",

@@ -231,6 +231,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ("TimeoutsDocument", "idle", duration(timeouts.idle)),
         ("FlagDocument", "enabled", json!(true)),
         ("FlagDocument", "stickiness", json!("caller")),
+        ("FlagDocument", "shield", json!(false)),
         ("FlagDocument", "default", json!("0%")),
         ("ForceDocument", "after_rollback", json!(false)),
         ("RolloutDocument", "hold", duration(defaults::HOLD)),
