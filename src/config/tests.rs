@@ -1077,8 +1077,7 @@ fn each_key_of_the_design_is_named_once() {
     assert_eq!(distinct.len(), refused.len());
     for key in [
         "http3", "limits", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover",
-        "balance", "health", "outlier", "retries", "weight", "mirror", "variants", "off",
-        "tracing",
+        "balance", "health", "outlier", "weight", "mirror", "variants", "off", "tracing",
     ] {
         let named = refused
             .iter()

@@ -166,6 +166,13 @@ impl Entry {
         }
     }
 
+    /// Says that the request is sent once more.
+    pub(crate) fn retried(&mut self) {
+        if let Some(record) = &mut self.0 {
+            record.way.retries += 1;
+        }
+    }
+
     /// Where the request has been sent.
     pub(crate) fn way(&self) -> Option<(BackendIndex, Option<usize>)> {
         let way = &self.0.as_ref()?.way;

@@ -6,9 +6,8 @@
 //! canary that failed.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Request};
 
 use crate::domain::backend::Protocol;
 use crate::domain::evidence::OutcomeClass;
@@ -21,6 +20,7 @@ use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
 use crate::proxy::headers::SERIN_FLAGS;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::Destination;
+use crate::proxy::retry::{copy, insist, is_safe};
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
@@ -71,7 +71,7 @@ pub(crate) async fn dispatch(
             let progress = errand.progress;
             return Ok(Received { answer, progress });
         }
-        Err(Unanswered { error, request }) => {
+        Err(Unanswered { error, request, .. }) => {
             let was_refused = matches!(error, ProxyError::Refused(_));
             observation.first_attempt_failed(error.class(), was_refused);
             if was_refused {
@@ -133,7 +133,7 @@ async fn rescue(
     }
 }
 
-/// Asks a backend for an answer.
+/// Asks a backend for an answer, as often as it may be asked.
 async fn ask(
     view: &View,
     backend: BackendIndex,
@@ -141,12 +141,16 @@ async fn ask(
     errand: &mut Errand,
     observation: &mut Observation,
 ) -> Result<Answer, Unanswered> {
+    if view.routing().backend(backend).retries.attempts > 0 && !errand.is_switch {
+        return Box::pin(insist(view, backend, request, errand, observation)).await;
+    }
     let endpoints = view.endpoints(backend);
     let entry = observation.entry.heads_for(backend);
-    let mut answered = forward(endpoints, request, errand, entry).await;
+    let mut answered = forward(endpoints.in_turn(), request, errand, entry).await;
     if let Err(Unanswered {
         error: ProxyError::Handshake(_),
         request: unsent @ Some(_),
+        ..
     }) = &mut answered
         && errand.is_switch
         && let Some(mut unsent) = unsent.take()
@@ -154,7 +158,7 @@ async fn ask(
         // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
         errand.give_up_switch(&mut unsent);
         let entry = observation.entry.heads_for(backend);
-        answered = forward(endpoints, *unsent, errand, entry).await;
+        answered = forward(endpoints.in_turn(), *unsent, errand, entry).await;
     }
     answered
 }
@@ -164,27 +168,6 @@ fn is_shielded(routing: &RoutingSnapshot, destination: &Destination) -> bool {
     destination.flag.is_some_and(|(flag, decision)| {
         decision.variant == Variant::Canary && routing.flag(flag).shield
     })
-}
-
-/// Whether a request asks for nothing to be done (RFC 9110, section 9.2.1), so that two may be asked.
-const fn is_safe(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    )
-}
-
-/// A copy of a request to be sent once more; none of one with a body, or that asks for another protocol.
-fn copy(request: &Request<Upload>, errand: &Errand) -> Option<Box<Request<Upload>>> {
-    if errand.progress.is_some() || errand.is_switch {
-        return None;
-    }
-    let mut copy = Request::new(Upload::none(request.body().interim().map(Arc::clone)));
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    *copy.version_mut() = request.version();
-    request.headers().clone_into(copy.headers_mut());
-    Some(Box::new(copy))
 }
 
 fn class_of(answer: &Answer) -> OutcomeClass {

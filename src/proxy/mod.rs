@@ -10,6 +10,7 @@
 
 mod access;
 mod balance;
+mod budget;
 mod client;
 mod connection;
 mod discard;
@@ -28,6 +29,7 @@ mod observe;
 mod proxy_protocol;
 mod resolve;
 mod respond;
+mod retry;
 mod service;
 mod stream;
 mod target;
