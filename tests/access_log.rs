@@ -147,7 +147,7 @@ fn a_line_tells_what_is_known_of_a_request_and_nothing_of_its_caller() {
             "path": "/orders/7", "protocol": "HTTP/1.1", "status": 200,
             "bytes_in": 5, "bytes_out": 6, "route": "/orders", "flag": "orders", "group": "beta",
             "variant": "canary", "reason": "group", "backend": "v2",
-            "upstream": edge.canary.address().to_string(), "rescued": false,
+            "upstream": edge.canary.address().to_string(), "rescued": false, "retries": 0,
             "fault": null, "failure": null,
         }),
     );
@@ -157,7 +157,7 @@ fn a_line_tells_what_is_known_of_a_request_and_nothing_of_its_caller() {
     let time = time.duration_since(std::time::UNIX_EPOCH).unwrap();
     let milliseconds = Duration::from_millis(1);
     assert!(before - milliseconds <= time && time <= clock::wall());
-    assert_eq!(line.as_object().unwrap().len(), 24);
+    assert_eq!(line.as_object().unwrap().len(), 25);
     let text = fs::read_to_string(edge.path("log")).unwrap();
     for hidden in ["ann", "s3cret", "nosy"] {
         assert!(!text.contains(hidden), "{hidden} in {text}");

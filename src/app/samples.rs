@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::admin::Gate;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
+use crate::domain::backend::Endpoint;
 use crate::domain::evidence::{Failure, Fault};
-use crate::domain::ids::TargetName;
+use crate::domain::ids::{BackendName, TargetName};
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
@@ -16,7 +17,7 @@ use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
-use crate::runtime::recorder::{ArmReading, CODES};
+use crate::runtime::recorder::{ArmReading, CODES, EndpointReading};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
@@ -47,16 +48,9 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         arms,
         endpoints,
     } = sources.ledger.read();
-    let endpoints = endpoints
-        .into_iter()
-        .map(|((backend, endpoint), reading)| EndpointSample {
-            backend: backend.to_string(),
-            endpoint: endpoint.to_string(),
-            requests: reading.requests,
-            connects: reading.connects,
-            connect_failures: reading.connect_failures,
-            connections: reading.connections,
-        });
+    let endpoints = endpoints.iter();
+    let endpoints =
+        endpoints.map(|((backend, endpoint), reading)| of_endpoint(backend, endpoint, reading));
     let status = sources.status.load();
     let rollouts = status.rollouts.iter().map(|rollout| RolloutSample {
         flag: rollout.flag.to_string(),
@@ -105,6 +99,23 @@ pub(crate) fn read(sources: &Sources) -> Samples {
 }
 
 /// Codes that never occurred are left out, but for the one that is hoped for.
+fn of_endpoint(
+    backend: &BackendName,
+    endpoint: &Endpoint,
+    reading: &EndpointReading,
+) -> EndpointSample {
+    EndpointSample {
+        backend: backend.to_string(),
+        endpoint: endpoint.to_string(),
+        requests: reading.requests,
+        connects: reading.connects,
+        connect_failures: reading.connect_failures,
+        retries: reading.retries,
+        retries_denied: reading.retries_denied,
+        connections: reading.connections,
+    }
+}
+
 fn by_code(series: &RequestSeries, counts: &[u64; CODES.len()]) -> Vec<RequestSample> {
     let arm = series.arm.as_ref();
     let text = |of: &dyn Fn(&ArmName) -> String| arm.map(of).unwrap_or_default();

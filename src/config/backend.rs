@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::domain::backend::{Backend, BackendTls, Endpoint, Protocol, Timeouts};
 use crate::domain::ids::BackendName;
+use crate::domain::retries::Retries;
 
 use crate::config::defaults;
 use crate::config::document::{BackendDocument, ProtocolDocument, TimeoutsDocument};
 use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
+use crate::config::retries::retries;
 use crate::config::text::{EndpointUrl, Span};
 use crate::config::tls::{is_tls_name, upstream};
 use crate::config::written::{Named, NamedEntry, ShortOr, Written};
@@ -44,6 +46,7 @@ impl BackendReader<'_> {
                     timeouts: defaults::TIMEOUTS,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
+                    retries: Retries::default(),
                 }
             }
             ShortOr::Long(document) => {
@@ -54,6 +57,7 @@ impl BackendReader<'_> {
                     timeouts: timeouts(&document.timeouts),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
+                    retries: retries(document.retries.as_ref(), self.report),
                 }
             }
         })

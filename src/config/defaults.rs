@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::domain::backend::{Protocol, Timeouts};
+use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
 
 use crate::config::tls::TlsVersion;
@@ -44,6 +45,22 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(1),
     response: Duration::from_secs(15),
     idle: Duration::from_secs(60),
+};
+
+/// How often a request is sent once more: what fails twice mostly fails by itself.
+pub const RETRY_ATTEMPTS: u32 = 1;
+
+/// The most: beyond this a client waits for a backend that is not there.
+pub const RETRY_ATTEMPTS_MAX: u64 = 10;
+
+/// What is retried: what a restart of a server looks like.
+pub const RETRY_ON: [RetryCause; 2] = [RetryCause::Connect, RetryCause::Reset];
+
+/// How many retries there may be: where a fifth of all requests fails, more load makes it worse. As in
+/// Finagle, Linkerd and Envoy.
+pub const RETRY_BUDGET: Weight = match Weight::from_basis_points(2_000) {
+    Some(weight) => weight,
+    None => Weight::ZERO,
 };
 
 /// Which HTTP is spoken to a backend: the newer one where both sides say so, and over plain TCP, where

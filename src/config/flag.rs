@@ -78,6 +78,7 @@ impl FlagReader<'_> {
             enabled: document.enabled.is_none_or(|enabled| enabled.0),
             stickiness,
             force,
+            shield: document.shield.is_some_and(|shield| shield.0),
             backends: backends?,
             weights,
             epoch: 0,

@@ -49,6 +49,7 @@ mod planned;
 mod rating;
 mod reader;
 mod report;
+mod retries;
 mod rollout;
 mod route;
 mod schema;

@@ -23,7 +23,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     (
         "BackendDocument",
         &[
-            "discover", "balance", "health", "outlier", "retries", "limits", "failure",
+            "discover", "balance", "health", "outlier", "limits", "failure",
         ],
     ),
     ("EndpointDocument", &["weight"]),
@@ -31,7 +31,6 @@ const PLANNED: &[(&str, &[&str])] = &[
         "FlagDocument",
         &[
             "hash",
-            "shield",
             "mirror",
             "variants",
             "off",

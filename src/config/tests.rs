@@ -95,7 +95,7 @@ fn the_smallest_file_relies_on_defaults() {
     assert_eq!(config.backends[1].timeouts, defaults::TIMEOUTS);
     let FlagConfig { flag, rollout } = &config.flags[0];
     assert_eq!(&*flag.salt, "orders");
-    assert!(flag.enabled && flag.force.is_none());
+    assert!(flag.enabled && flag.force.is_none() && !flag.shield);
     assert_eq!(flag.stickiness, Stickiness::Caller);
     let plan = &rollout.as_ref().unwrap().plan;
     assert_eq!(plan.revision(), "2.4.0");
@@ -1077,8 +1077,7 @@ fn each_key_of_the_design_is_named_once() {
     assert_eq!(distinct.len(), refused.len());
     for key in [
         "http3", "limits", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover",
-        "balance", "health", "outlier", "retries", "weight", "shield", "mirror", "variants", "off",
-        "tracing",
+        "balance", "health", "outlier", "weight", "mirror", "variants", "off", "tracing",
     ] {
         let named = refused
             .iter()

@@ -21,6 +21,7 @@ use crate::domain::flag::{Flag, FlagWeights, Stickiness};
 use crate::domain::further::{FurtherChecks, Question, Silence};
 use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
+use crate::domain::retries::Retries;
 use crate::domain::rollout::{
     Author, Notice, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape,
 };
@@ -172,6 +173,7 @@ pub(super) fn routing() -> RoutingSnapshot {
         },
         protocol: Protocol::Auto,
         tls: None,
+        retries: Retries::default(),
     };
     let flag = Flag {
         name: name("orders"),
@@ -179,6 +181,7 @@ pub(super) fn routing() -> RoutingSnapshot {
         enabled: true,
         stickiness: Stickiness::Caller,
         force: None,
+        shield: false,
         backends: PerVariant {
             stable: BackendIndex(0),
             canary: BackendIndex(1),

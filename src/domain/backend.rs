@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::ids::BackendName;
+use crate::domain::retries::Retries;
 
 /// Where one server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +51,8 @@ pub struct Backend {
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.
     pub tls: Option<Arc<BackendTls>>,
+    /// Which requests are sent to them once more.
+    pub retries: Retries,
 }
 
 /// Which HTTP is spoken to a backend.

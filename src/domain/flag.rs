@@ -94,6 +94,8 @@ pub struct Flag {
     pub stickiness: Stickiness,
     /// Who may choose.
     pub force: Option<Force>,
+    /// Whether stable answers a safe request that canary has failed.
+    pub shield: bool,
     /// Where each variant is served.
     pub backends: PerVariant<BackendIndex>,
     /// Who gets the canary now.
@@ -235,6 +237,7 @@ mod tests {
                 groups: vec![GroupIndex(0)],
                 after_rollback: false,
             }),
+            shield: false,
             backends: PerVariant {
                 stable: BackendIndex(0),
                 canary: BackendIndex(1),

@@ -23,6 +23,7 @@ pub mod judge;
 pub mod matcher;
 pub mod notify;
 pub mod rating;
+pub mod retries;
 pub mod rollout;
 pub mod route;
 pub mod routing;

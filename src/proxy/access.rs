@@ -174,6 +174,27 @@ impl Entry {
         }
     }
 
+    /// Says that the request is sent once more.
+    pub(crate) fn retried(&mut self) {
+        if let Some(record) = &mut self.0 {
+            record.way.retries += 1;
+        }
+    }
+
+    /// Where the request has been sent.
+    pub(crate) fn way(&self) -> Option<(BackendIndex, Option<usize>)> {
+        let way = &self.0.as_ref()?.way;
+        Some((way.backend?, way.endpoint))
+    }
+
+    /// Says that the answer comes from there after all.
+    pub(crate) fn went(&mut self, way: Option<(BackendIndex, Option<usize>)>) {
+        if let (Some(record), Some((backend, endpoint))) = (&mut self.0, way) {
+            record.way.backend = Some(backend);
+            record.way.endpoint = endpoint;
+        }
+    }
+
     /// Says that another variant's backend answers in place of the one decided.
     pub(crate) fn rescued(&mut self) {
         if let Some(record) = &mut self.0 {

@@ -16,7 +16,6 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::lease::{Failed, Lease};
 use crate::proxy::upstream::pool::Pool;
-use crate::proxy::view::Endpoints;
 use crate::runtime::clock;
 
 /// A backend's answer, and the connection it is read from.
@@ -50,26 +49,30 @@ impl Errand {
 pub(crate) struct Unanswered {
     pub(crate) error: ProxyError,
     pub(crate) request: Option<Box<Request<Upload>>>,
+    /// The endpoint that was tried last.
+    pub(crate) by: Option<Rc<Pool>>,
 }
 
 /// Sends a request to the endpoints of a backend in turn, until one takes it.
-pub(crate) async fn forward(
-    endpoints: &Endpoints,
+pub(crate) async fn forward<'a>(
+    endpoints: impl IntoIterator<Item = &'a Rc<Pool>>,
     mut request: Request<Upload>,
     errand: &Errand,
     entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
-    let mut last = None;
-    for pool in endpoints.in_turn() {
+    let (mut last, mut by) = (None, None);
+    for pool in endpoints {
         entry.tries(pool.endpoint());
         match send(pool, request, errand).await {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
+                by: passed_over,
             }) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
                 request = *unsent;
                 last = Some(keep_gravest(last, error));
+                by = passed_over;
             }
             done => return done,
         }
@@ -77,7 +80,7 @@ pub(crate) async fn forward(
     // A backend has at least one endpoint, so there is an error by now.
     let error = last.unwrap_or(ProxyError::Busy);
     let request = Some(Box::new(request));
-    Err(Unanswered { error, request })
+    Err(Unanswered { error, request, by })
 }
 
 /// `Refused` stands for "all refused", so any other error outranks it.
@@ -107,7 +110,8 @@ async fn send(
                 Ok(lease) => (lease, true),
                 Err(error) => {
                     let request = Some(Box::new(request));
-                    return Err(Unanswered { error, request });
+                    let by = Some(Rc::clone(pool));
+                    return Err(Unanswered { error, request, by });
                 }
             },
         };
@@ -142,7 +146,8 @@ async fn exchange(
         answered = lease.send(request) => answered,
         error = expire(timeouts, begun, progress) => {
             lease.distrust();
-            return Err(Unanswered { error, request: None });
+            let by = Some(Rc::clone(pool));
+            return Err(Unanswered { error, request: None, by });
         }
     };
     match answered {
@@ -164,7 +169,8 @@ async fn exchange(
                 }
                 error
             };
-            Err(Unanswered { error, request })
+            let by = Some(Rc::clone(pool));
+            Err(Unanswered { error, request, by })
         }
     }
 }

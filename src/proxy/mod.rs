@@ -10,8 +10,11 @@
 
 mod access;
 mod balance;
+mod budget;
 mod client;
 mod connection;
+mod discard;
+mod dispatch;
 mod download;
 mod error;
 pub mod explain;
@@ -26,6 +29,7 @@ mod observe;
 mod proxy_protocol;
 mod resolve;
 mod respond;
+mod retry;
 mod service;
 mod stream;
 mod target;

@@ -9,33 +9,18 @@ use hyper::body::{Body, Incoming};
 use crate::domain::backend::Protocol;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::variant::Variant;
 use crate::proxy::client::Client;
+use crate::proxy::dispatch::{Parcel, Received, dispatch};
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
-use crate::proxy::headers::{self, SERIN_FLAGS};
+use crate::proxy::forward::{Answer, Errand};
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::{Destination, decide, locate};
+use crate::proxy::resolve::{decide, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Sender, Upload, UploadProgress};
-use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{forwarded, respond, trace};
-use crate::runtime::inbox::Message;
-
-/// A request on its way, with what is known of it.
-struct Parcel {
-    request: Request<Upload>,
-    errand: Errand,
-}
-
-/// An answer, and the request's body that may still be on its way.
-struct Received {
-    answer: Answer,
-    progress: Option<Rc<UploadProgress>>,
-}
+use crate::proxy::{forwarded, headers, respond, trace};
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -86,7 +71,7 @@ pub(crate) async fn handle(
             is_switch: wish.is_some(),
         },
     };
-    let sent = send(&worker, &view, &destination, parcel, &mut observation).await;
+    let sent = dispatch(&worker, &view, &destination, parcel, &mut observation).await;
     client.stop_interim();
     match sent {
         Ok(received) => {
@@ -177,74 +162,6 @@ fn prepare(
         trace::set_traceparent(fields, random);
         trace::set_request_id(fields, is_trusted, random)
     })
-}
-
-/// Sends a request to where it was decided to go. A canary that takes no connection costs the
-/// caller nothing: stable answers, and the failure still counts as the canary's.
-async fn send(
-    worker: &Worker,
-    view: &View,
-    destination: &Destination,
-    parcel: Parcel,
-    observation: &mut Observation,
-) -> Result<Received, ProxyError> {
-    let Parcel {
-        mut request,
-        mut errand,
-    } = parcel;
-    if let Some((flag, decision)) = destination.flag {
-        tell_decision(view, flag, decision.variant, request.headers_mut());
-    }
-    let endpoints = view.endpoints(destination.backend);
-    let entry = observation.entry.heads_for(destination.backend);
-    let mut answered = forward(endpoints, request, &errand, entry).await;
-    if let Err(Unanswered {
-        error: ProxyError::Handshake(_),
-        request: unsent @ Some(_),
-    }) = &mut answered
-        && errand.is_switch
-        && let Some(mut unsent) = unsent.take()
-    {
-        // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
-        errand.give_up_switch(&mut unsent);
-        let entry = observation.entry.heads_for(destination.backend);
-        answered = forward(endpoints, *unsent, &errand, entry).await;
-    }
-    let Unanswered { error, request } = match answered {
-        Ok(answer) => {
-            let progress = errand.progress;
-            return Ok(Received { answer, progress });
-        }
-        Err(unanswered) => unanswered,
-    };
-    let was_refused = matches!(error, ProxyError::Refused(_));
-    observation.first_attempt_failed(error.class(), was_refused);
-    let (Some((flag, decision)), Some(mut unsent)) = (destination.flag, request) else {
-        return Err(error);
-    };
-    if decision.variant != Variant::Canary {
-        return Err(error);
-    }
-    let routing = view.routing();
-    if was_refused {
-        worker.tell(Message::CanaryRefused(routing.flag(flag).name.clone()));
-    }
-    tell_decision(view, flag, Variant::Stable, unsent.headers_mut());
-    let stable = routing.flag(flag).backends.stable;
-    if routing.backend(stable).protocol == Protocol::Http2 {
-        errand.give_up_switch(&mut unsent);
-    }
-    let entry = observation.entry.heads_for(stable);
-    let endpoints = view.endpoints(stable);
-    let rescued = forward(endpoints, *unsent, &errand, entry).await;
-    let answer = rescued.map_err(|unanswered| unanswered.error)?;
-    observation.rescued();
-    let progress = errand.progress;
-    Ok(Received { answer, progress })
-}
-
-fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut HeaderMap) {
-    headers.insert(SERIN_FLAGS, view.flag_header(flag, variant).clone());
 }
 
 /// Makes the head of an answer the one that the client is to see, and lets the body flow.

@@ -84,7 +84,8 @@ impl Sender {
 
 /// A request's body that reports its progress; most requests have none to report.
 pub(crate) struct Upload {
-    body: Incoming,
+    /// None where there is none, and the request is another's copy.
+    body: Option<Incoming>,
     progress: Option<Rc<UploadProgress>>,
     /// None where there is no body.
     sender: Option<Sender>,
@@ -127,7 +128,7 @@ impl Upload {
         });
         (
             Self {
-                body,
+                body: Some(body),
                 sender: progress.as_ref().map(|_| sender()),
                 progress: progress.clone(),
                 interim,
@@ -141,6 +142,17 @@ impl Upload {
             },
             progress,
         )
+    }
+
+    /// The same for a copy of a request without a body.
+    pub(crate) const fn none(interim: Option<Arc<Interim>>) -> Self {
+            sender: None,
+        Self {
+            body: None,
+            progress: None,
+            interim,
+            rare: None,
+        }
     }
 
     /// Where what comes before the answer is told.
@@ -201,14 +213,18 @@ impl Body for Upload {
         if let Some(piece) = ready!(self.poll_rare(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
-        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let mut polled = Pin::new(&mut *body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
-            && let Some(Sender { client, view }) = &self.sender
+            && let Some(Sender { client, view }) = &this.sender
         {
             clean_trailers(view.routing(), client.ip(), trailers);
         }
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = &this.progress {
             progress.awaits_client.set(polled.is_pending());
             match &polled {
                 Poll::Pending => {}
@@ -218,7 +234,7 @@ impl Body for Upload {
                     progress.moved.set(clock::monotonic());
                     // After the last byte, or the trailers, nobody asks whether there is more.
                     let has_all = progress.length == Some(progress.bytes.get());
-                    let is_end = has_all || frame.is_trailers() || self.body.is_end_stream();
+                    let is_end = has_all || frame.is_trailers() || body.is_end_stream();
                     progress.ended.set(is_end);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -232,11 +248,13 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && self.again().next().is_none()
+        let is_over = self.body.as_ref().is_none_or(Body::is_end_stream);
+        is_over && self.again().next().is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
+        let none = || SizeHint::with_exact(0);
+        let mut hint = self.body.as_ref().map_or_else(none, Body::size_hint);
         let again: u64 = self.again().map(|piece| piece.len() as u64).sum();
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + again);

@@ -12,6 +12,7 @@ use crate::domain::ids::{BackendIndex, BackendName, FlagIndex};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::proxy::balance::{Balance, Policy, round_robin::RoundRobin};
+use crate::proxy::budget::RetryBudget;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::tls::{TlsClient, TlsClients};
@@ -23,6 +24,7 @@ use crate::runtime::published::Published;
 pub(crate) struct Pools {
     by_endpoint: HashMap<(BackendName, Endpoint), Rc<Pool>>,
     tls: TlsClients,
+    budgets: HashMap<BackendName, Rc<RetryBudget>>,
 }
 
 impl Pools {
@@ -35,9 +37,15 @@ impl Pools {
 pub(crate) struct Endpoints {
     pools: Vec<Rc<Pool>>,
     policy: Policy,
+    retry_budget: Rc<RetryBudget>,
 }
 
 impl Endpoints {
+    /// How many requests may be sent once more.
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.retry_budget
+    }
+
     /// All endpoints, each once, the one whose turn it is first.
     pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Rc<Pool>> {
         let first = self.policy.pick(self.pools.len());
@@ -61,6 +69,7 @@ impl View {
     /// others are let go; exchanges under way on them end in peace.
     pub(crate) fn new(published: Arc<Published>, worker: usize, pools: &mut Pools) -> Self {
         let mut kept = HashMap::new();
+        let mut budgets = HashMap::new();
         let routing = &published.routing;
         let meters = &published.meters[worker];
         let tls = &pools
@@ -69,6 +78,12 @@ impl View {
         let backends = routing.backends.iter().zip(tls).enumerate();
         let per_backend = backends.map(|(place, (backend, tls))| {
             let counters = meters.endpoints(BackendIndex(place));
+            let budget = pools
+                .budgets
+                .get(&backend.name)
+                .cloned()
+                .unwrap_or_default();
+            let retry_budget = Rc::clone(budgets.entry(backend.name.clone()).or_insert(budget));
             let pools = backend
                 .endpoints
                 .iter()
@@ -91,6 +106,7 @@ impl View {
             Endpoints {
                 pools: pools.collect(),
                 policy: Policy::RoundRobin(RoundRobin::default()),
+                retry_budget,
             }
         });
         let backends = per_backend.collect();
@@ -103,6 +119,7 @@ impl View {
         });
         let flag_headers = flag_headers.collect();
         pools.by_endpoint = kept;
+        pools.budgets = budgets;
         Self {
             published,
             worker,

@@ -384,6 +384,7 @@ mod tests {
             enabled: true,
             stickiness: Stickiness::Caller,
             force: None,
+            shield: false,
             backends: PerVariant {
                 stable: BackendIndex(0),
                 canary: BackendIndex(0),

@@ -286,6 +286,10 @@ pub struct EndpointCounters {
     pub connects: Counter,
     /// Connections that could not be made.
     pub connect_failures: Counter,
+    /// Requests that it failed and that were sent once more.
+    pub retries: Counter,
+    /// Those that were not, for there had been too many.
+    pub retries_denied: Counter,
     /// Connections open now.
     pub connections: Counter,
 }
@@ -299,6 +303,10 @@ pub struct EndpointReading {
     pub connects: u64,
     /// Connections that could not be made.
     pub connect_failures: u64,
+    /// Requests that it failed and that were sent once more.
+    pub retries: u64,
+    /// Those that were not, for there had been too many.
+    pub retries_denied: u64,
     /// Connections open now.
     pub connections: u64,
 }
@@ -310,6 +318,8 @@ impl EndpointCounters {
             requests: self.requests.get(),
             connects: self.connects.get(),
             connect_failures: self.connect_failures.get(),
+            retries: self.retries.get(),
+            retries_denied: self.retries_denied.get(),
             connections: self.connections.get(),
         }
     }
@@ -321,6 +331,8 @@ impl EndpointReading {
         self.requests += other.requests;
         self.connects += other.connects;
         self.connect_failures += other.connect_failures;
+        self.retries += other.retries;
+        self.retries_denied += other.retries_denied;
         self.connections += other.connections;
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn arms(samples: &[ArmSample]) -> Vec<Family> {
     );
     let mut rescues = Family::counter(
         "serin_rescued_requests_total",
-        "Requests of canary that stable answered because canary took no connection",
+        "Requests of canary that stable answered because canary took no connection, or failed a shielded one",
     );
     let mut outcomes = Family::counter(
         "serin_outcomes_total",
@@ -74,6 +74,14 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         "serin_upstream_connect_failures_total",
         "Connections to an endpoint that could not be made",
     );
+    let mut retries = Family::counter(
+        "serin_upstream_retries_total",
+        "Requests that an endpoint failed and that were sent once more",
+    );
+    let mut denied = Family::counter(
+        "serin_upstream_retries_over_budget_total",
+        "Requests that an endpoint failed and that were not sent once more, for there had been too many",
+    );
     let mut open = Family::gauge(
         "serin_upstream_connections",
         "Connections open to an endpoint, used or idle",
@@ -86,7 +94,9 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         requests.add_count(&labels, sample.requests);
         connects.add_count(&labels, sample.connects);
         failures.add_count(&labels, sample.connect_failures);
+        retries.add_count(&labels, sample.retries);
+        denied.add_count(&labels, sample.retries_denied);
         open.add_count(&labels, sample.connections);
     }
-    vec![requests, connects, failures, open]
+    vec![requests, connects, failures, retries, denied, open]
 }

@@ -117,6 +117,10 @@ pub struct EndpointSample {
     pub connects: u64,
     /// Connections that could not be made.
     pub connect_failures: u64,
+    /// Requests that it failed and that were sent once more.
+    pub retries: u64,
+    /// Those that were not, for there had been too many.
+    pub retries_denied: u64,
     /// Connections open now.
     pub connections: u64,
 }

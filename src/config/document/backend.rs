@@ -3,10 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::domain::weight::Weight;
+
+use crate::config::defaults::RETRY_ATTEMPTS_MAX;
 use crate::config::document::listening::CertificateDocument;
+use crate::config::retries::Cause;
 use crate::config::text::{EndpointUrl, NonEmpty, Span};
 use crate::config::tls::TlsName;
-use crate::config::written::{Placed, ShortOr, Written};
+use crate::config::written::{Count, Placed, ShortOr, Written};
 
 /// A pool of servers.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,6 +26,8 @@ pub(in crate::config) struct BackendDocument {
     /// How long to wait.
     #[serde(default)]
     pub(in crate::config) timeouts: TimeoutsDocument,
+    /// Which requests are sent once more. Without it, only what was certainly never sent, to the next endpoint.
+    pub(in crate::config) retries: Option<RetriesDocument>,
 }
 
 /// One endpoint.
@@ -60,6 +66,23 @@ pub(in crate::config) struct BackendTlsDocument {
     pub(in crate::config) server_name: Option<Written<TlsName>>,
     /// Whom Serin shows itself as, where a server asks. Without it, nobody.
     pub(in crate::config) client: Option<Placed<CertificateDocument>>,
+}
+
+/// Requests that are sent once more: idempotent ones (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) without a
+/// body, and what was never sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ attempts: 1, on: [connect, reset, 503], budget: 20% }`"
+)]
+pub(in crate::config) struct RetriesDocument {
+    /// How often a request is sent once more, to another endpoint where there is one.
+    pub(in crate::config) attempts: Option<Count<{ RETRY_ATTEMPTS_MAX }>>,
+    /// What an attempt must have failed by. Without it, `connect` and `reset`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) on: Option<Placed<Vec<Placed<Cause>>>>,
+    /// The share that retries may be of the requests of the last ten seconds, by worker; ten in any case.
+    pub(in crate::config) budget: Option<Written<Weight>>,
 }
 
 /// Limits of time.

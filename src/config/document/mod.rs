@@ -24,7 +24,7 @@ use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use backend::{
-    BackendDocument, BackendTlsDocument, ProtocolDocument, TimeoutsDocument,
+    BackendDocument, BackendTlsDocument, ProtocolDocument, RetriesDocument, TimeoutsDocument,
 };
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
@@ -201,6 +201,9 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) stickiness: Option<StickinessDocument>,
     /// Lets some callers choose their variant. Without it, nobody.
     pub(in crate::config) force: Option<ForceDocument>,
+    /// Whether stable answers a safe request without a body that canary has failed, by a status of 5xx, a
+    /// timeout or a reset. It counts as canary's failure all the same.
+    pub(in crate::config) shield: Option<Switch>,
     /// The share of each group's callers that get canary. Not beside `rollout`.
     pub(in crate::config) groups: Option<Placed<Named<String, Written<Weight>>>>,
     /// The share of everyone else. Not beside `rollout`.

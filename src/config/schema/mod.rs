@@ -210,7 +210,6 @@ impl Transform for WithoutNull {
 fn default_values() -> Vec<(&'static str, &'static str, Value)> {
     let duration = |duration| json!(as_written(duration));
     let increase = |ratio: f64| json!(format!("{}%", ratio * 100.0));
-    let timeouts = defaults::TIMEOUTS;
     let judge = JudgeSettings::default().sequential();
     let tolerated = &judge.tolerated;
     let mut found = vec![
@@ -225,12 +224,9 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
             "max_age",
             duration(defaults::ASSIGNED_COOKIE_MAX_AGE),
         ),
-        ("BackendDocument", "protocol", json!("auto")),
-        ("TimeoutsDocument", "connect", duration(timeouts.connect)),
-        ("TimeoutsDocument", "response", duration(timeouts.response)),
-        ("TimeoutsDocument", "idle", duration(timeouts.idle)),
         ("FlagDocument", "enabled", json!(true)),
         ("FlagDocument", "stickiness", json!("caller")),
+        ("FlagDocument", "shield", json!(false)),
         ("FlagDocument", "default", json!("0%")),
         ("ForceDocument", "after_rollback", json!(false)),
         ("RolloutDocument", "hold", duration(defaults::HOLD)),
@@ -263,10 +259,27 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("RouteDocument", "path", json!("/")),
     ];
+    found.extend(default_values_of_backends());
     found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
     found.extend(default_values_of_the_access_log());
     found
+}
+
+/// The same for backends.
+fn default_values_of_backends() -> [(&'static str, &'static str, Value); 6] {
+    let duration = |time| json!(as_written(time));
+    let timeouts = defaults::TIMEOUTS;
+    let budget = defaults::RETRY_BUDGET.to_string();
+    let attempts = json!(defaults::RETRY_ATTEMPTS);
+    [
+        ("BackendDocument", "protocol", json!("auto")),
+        ("TimeoutsDocument", "connect", duration(timeouts.connect)),
+        ("TimeoutsDocument", "response", duration(timeouts.response)),
+        ("TimeoutsDocument", "idle", duration(timeouts.idle)),
+        ("RetriesDocument", "attempts", attempts),
+        ("RetriesDocument", "budget", json!(budget)),
+    ]
 }
 
 /// The same for TLS of a listener.

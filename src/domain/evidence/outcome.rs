@@ -114,6 +114,11 @@ impl OutcomeClass {
         }
     }
 
+    /// Whether the backend failed.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::BackendFailure(_))
+    }
+
     /// Whether the request says anything about the backend.
     ///
     /// A 4xx does (it may be the new version that refuses wrongly); an abort and our own fault

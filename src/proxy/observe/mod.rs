@@ -147,8 +147,11 @@ impl Observation {
         }
     }
 
-    /// Says that the first attempt failed, though another may still succeed.
+    /// Says that an attempt failed, though another may still succeed. Only the first counts.
     pub(crate) fn first_attempt_failed(&mut self, class: OutcomeClass, was_refused: bool) {
+        if self.first_attempt.is_some() {
+            return;
+        }
         self.stop_waiting();
         self.first_attempt = Some(class);
         if was_refused && let Some(arm) = self.arm() {

@@ -46,6 +46,11 @@ impl Lease {
         Self { pool, held }
     }
 
+    /// Where the connection comes from.
+    pub(crate) const fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
     /// Whether others may be using the connection.
     pub(crate) const fn is_shared(&self) -> bool {
         matches!(self.held, Held::Share(_))

@@ -214,6 +214,16 @@ impl Pool {
         }
     }
 
+    /// Counts a request that the endpoint has failed and that is sent once more, if the budget allows.
+    pub(crate) fn count_retry(&self, is_granted: bool) {
+        let EndpointCounters {
+            retries,
+            retries_denied,
+            ..
+        } = &*self.counters;
+        if is_granted { retries } else { retries_denied }.add(1);
+    }
+
     pub(super) fn counters(&self) -> &EndpointCounters {
         &self.counters
     }

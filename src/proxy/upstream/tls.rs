@@ -233,6 +233,7 @@ mod tests {
 
     use super::*;
     use crate::domain::backend::Timeouts;
+    use crate::domain::retries::Retries;
     use crate::domain::testing::name;
 
     fn backend(title: &str, tls: BackendTls) -> Backend {
@@ -247,6 +248,7 @@ mod tests {
             },
             protocol: Protocol::Auto,
             tls: Some(Arc::new(tls)),
+            retries: Retries::default(),
         }
     }
 

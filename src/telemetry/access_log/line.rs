@@ -77,6 +77,7 @@ fn write_way(object: &mut Object<'_>, routing: &RoutingSnapshot, way: &Way) {
         Some(endpoint) => object.text("upstream", endpoint.to_string().as_bytes()),
     }
     object.bare("rescued", way.is_rescued);
+    object.bare("retries", way.retries);
 }
 
 /// The group that the rule which decided is about.
@@ -141,6 +142,7 @@ mod tests {
     use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
     use crate::domain::evidence::Failure;
     use crate::domain::ids::BackendIndex;
+    use crate::domain::retries::Retries;
     use crate::telemetry::access_log::record::{Arrival, End};
 
     fn record(host: &[u8], path: &[u8]) -> Record {
@@ -172,7 +174,7 @@ mod tests {
             "client": "2001:db8::7", "method": "GET", "scheme": "https", "host": "", "path": "/",
             "protocol": "HTTP/2", "status": 404, "bytes_in": 0, "bytes_out": 0,
             "duration_ms": 0.0, "head_ms": null, "route": null, "flag": null, "group": null,
-            "variant": null, "reason": null, "backend": null, "upstream": null, "rescued": false,
+            "variant": null, "reason": null, "backend": null, "upstream": null, "rescued": false, "retries": 0,
             "fault": "client", "failure": null,
         });
         assert_eq!(line(&record), expected);
@@ -198,6 +200,7 @@ mod tests {
             timeouts,
             protocol: Protocol::Auto,
             tls: None,
+            retries: Retries::default(),
         };
         record.routing = Arc::new(RoutingSnapshot {
             backends: Arc::new([backend]),

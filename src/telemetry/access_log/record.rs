@@ -63,8 +63,10 @@ pub struct Way {
     pub backend: Option<BackendIndex>,
     /// The endpoint of it that was tried last, as its place among the backend's.
     pub endpoint: Option<usize>,
-    /// Whether stable answered because canary took no connection.
+    /// Whether stable answered because canary took no connection, or failed a shielded request.
     pub is_rescued: bool,
+    /// How often it was sent once more.
+    pub retries: u32,
     /// The id of its trace, in hexadecimal digits.
     pub trace_id: Option<[u8; 32]>,
 }

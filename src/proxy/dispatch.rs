@@ -1,0 +1,188 @@
+//! Gets a request answered: by the backend that was decided, or by stable where canary fails it.
+//!
+//! A canary that takes no connection costs the caller nothing, whatever was asked: nothing was sent. With
+//! `shield` neither does one that answers a safe request with a failure, too late, or not at all. All of
+//! this comes before the client has got a byte of an answer, and whoever answers in the end, it was
+//! canary that failed.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, Request};
+
+use crate::domain::backend::Protocol;
+use crate::domain::evidence::OutcomeClass;
+use crate::domain::ids::{BackendIndex, FlagIndex};
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::variant::Variant;
+use crate::proxy::discard::discard;
+use crate::proxy::error::ProxyError;
+use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
+use crate::proxy::headers::SERIN_FLAGS;
+use crate::proxy::observe::Observation;
+use crate::proxy::resolve::Destination;
+use crate::proxy::retry::{copy, insist, is_safe};
+use crate::proxy::upload::{Upload, UploadProgress};
+use crate::proxy::view::View;
+use crate::proxy::worker::Worker;
+use crate::runtime::inbox::Message;
+
+/// A request on its way, with what is known of it.
+pub(crate) struct Parcel {
+    pub(crate) request: Request<Upload>,
+    pub(crate) errand: Errand,
+}
+
+/// An answer, and the request's body that may still be on its way.
+pub(crate) struct Received {
+    pub(crate) answer: Answer,
+    pub(crate) progress: Option<Rc<UploadProgress>>,
+}
+
+/// Sends a request to where it was decided to go, and to stable where that may stand in.
+///
+/// # Errors
+/// Why the last who was asked has given no answer.
+pub(crate) async fn dispatch(
+    worker: &Worker,
+    view: &View,
+    destination: &Destination,
+    parcel: Parcel,
+    observation: &mut Observation,
+) -> Result<Received, ProxyError> {
+    let Parcel {
+        mut request,
+        mut errand,
+    } = parcel;
+    if let Some((flag, decision)) = destination.flag {
+        tell_decision(view, flag, decision.variant, request.headers_mut());
+    }
+    let spare = if is_shielded(view.routing(), destination) && is_safe(request.method()) {
+        copy(&request, &errand)
+    } else {
+        None
+    };
+    let asked = ask(view, destination.backend, request, &mut errand, observation).await;
+    let (failed, unanswered) = match asked {
+        Ok(answer) if spare.is_some() && class_of(&answer).is_failure() => {
+            observation.first_attempt_failed(class_of(&answer), false);
+            (Ok(answer), spare)
+        }
+        Ok(answer) => {
+            let progress = errand.progress;
+            return Ok(Received { answer, progress });
+        }
+        Err(Unanswered { error, request, .. }) => {
+            let was_refused = matches!(error, ProxyError::Refused(_));
+            observation.first_attempt_failed(error.class(), was_refused);
+            if was_refused {
+                tell_refused(worker, view.routing(), destination);
+            }
+            let spare = spare.filter(|_| error.class().is_failure());
+            (Err(error), request.or(spare))
+        }
+    };
+    let answered = match (destination.flag, unanswered) {
+        (Some((flag, decision)), Some(request)) if decision.variant == Variant::Canary => {
+            Box::pin(rescue(
+                view,
+                flag,
+                (failed, request),
+                &mut errand,
+                observation,
+            ))
+            .await
+        }
+        _ => failed,
+    };
+    let progress = errand.progress;
+    answered.map(|answer| Received { answer, progress })
+}
+
+/// Has stable answer in canary's place. What canary has answered serves where stable gives no answer at
+/// all.
+async fn rescue(
+    view: &View,
+    flag: FlagIndex,
+    (failed, mut request): (Result<Answer, ProxyError>, Box<Request<Upload>>),
+    errand: &mut Errand,
+    observation: &mut Observation,
+) -> Result<Answer, ProxyError> {
+    let routing = view.routing();
+    tell_decision(view, flag, Variant::Stable, request.headers_mut());
+    let stable = routing.flag(flag).backends.stable;
+    if routing.backend(stable).protocol == Protocol::Http2 {
+        errand.give_up_switch(&mut request);
+    }
+    let way = observation.entry.way();
+    match (
+        ask(view, stable, *request, errand, observation).await,
+        failed,
+    ) {
+        (Ok(answer), failed) => {
+            if let Ok(failed) = failed {
+                discard(failed);
+            }
+            observation.rescued();
+            Ok(answer)
+        }
+        (Err(_), Ok(failed)) => {
+            observation.entry.went(way);
+            Ok(failed)
+        }
+        (Err(unanswered), Err(_)) => Err(unanswered.error),
+    }
+}
+
+/// Asks a backend for an answer, as often as it may be asked.
+async fn ask(
+    view: &View,
+    backend: BackendIndex,
+    request: Request<Upload>,
+    errand: &mut Errand,
+    observation: &mut Observation,
+) -> Result<Answer, Unanswered> {
+    if view.routing().backend(backend).retries.attempts > 0 && !errand.is_switch {
+        return Box::pin(insist(view, backend, request, errand, observation)).await;
+    }
+    let endpoints = view.endpoints(backend);
+    let entry = observation.entry.heads_for(backend);
+    let mut answered = forward(endpoints.in_turn(), request, errand, entry).await;
+    if let Err(Unanswered {
+        error: ProxyError::Handshake(_),
+        request: unsent @ Some(_),
+        ..
+    }) = &mut answered
+        && errand.is_switch
+        && let Some(mut unsent) = unsent.take()
+    {
+        // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
+        errand.give_up_switch(&mut unsent);
+        let entry = observation.entry.heads_for(backend);
+        answered = forward(endpoints.in_turn(), *unsent, errand, entry).await;
+    }
+    answered
+}
+
+/// Whether stable answers what canary fails.
+fn is_shielded(routing: &RoutingSnapshot, destination: &Destination) -> bool {
+    destination.flag.is_some_and(|(flag, decision)| {
+        decision.variant == Variant::Canary && routing.flag(flag).shield
+    })
+}
+
+fn class_of(answer: &Answer) -> OutcomeClass {
+    OutcomeClass::of_status(answer.response.status())
+}
+
+/// Tells the control plane that no endpoint of canary takes a connection.
+fn tell_refused(worker: &Worker, routing: &RoutingSnapshot, destination: &Destination) {
+    if let Some((flag, decision)) = destination.flag
+        && decision.variant == Variant::Canary
+    {
+        worker.tell(Message::CanaryRefused(routing.flag(flag).name.clone()));
+    }
+}
+
+fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut HeaderMap) {
+    headers.insert(SERIN_FLAGS, view.flag_header(flag, variant).clone());
+}

@@ -1,0 +1,170 @@
+//! Sends a request to a backend once more after it has failed.
+//!
+//! What was certainly never sent goes to the next endpoint in any case (see
+//! [`forward`](crate::proxy::forward)). This is about what `retries` of a backend allow besides: another
+//! round where no endpoint takes a connection, and what may have reached a server, if asking twice does
+//! the same as asking once and there is no body that would have to be kept. It comes before the client
+//! has got a byte of an answer, and the first attempt is what counts.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Method, Request};
+use smallvec::SmallVec;
+
+use crate::domain::evidence::OutcomeClass;
+use crate::domain::ids::BackendIndex;
+use crate::proxy::discard::discard;
+use crate::proxy::error::ProxyError;
+use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
+use crate::proxy::observe::Observation;
+use crate::proxy::upload::Upload;
+use crate::proxy::upstream::pool::Pool;
+use crate::proxy::view::{Endpoints, View};
+
+/// The endpoints that have failed a request.
+type Tried = SmallVec<[Rc<Pool>; 2]>;
+
+/// What is left of an attempt.
+type Attempt = Result<Answer, Unanswered>;
+
+/// Asks a backend for an answer until it gives one, or has had as many attempts as it may.
+pub(crate) async fn insist(
+    view: &View,
+    backend: BackendIndex,
+    request: Request<Upload>,
+    errand: &Errand,
+    observation: &mut Observation,
+) -> Attempt {
+    let (endpoints, retries) = (
+        view.endpoints(backend),
+        &view.routing().backend(backend).retries,
+    );
+    let budget = endpoints.retry_budget();
+    budget.count_request(observation.coarse_now());
+    let may_repeat = is_idempotent(request.method()) && retries.follow_what_was_sent();
+    let keep = |request: &_| may_repeat.then(|| copy(request, errand)).flatten();
+    let mut spare = keep(&request);
+    let mut tried = Tried::new();
+    let pools = endpoints.in_turn();
+    let entry = observation.entry.heads_for(backend);
+    let mut asked = forward(pools, request, errand, entry).await;
+    for _ in 0..retries.attempts {
+        let Some(failure) = Failed::of(&asked).filter(|it| retries.follow(it.class, it.status))
+        else {
+            break;
+        };
+        let unsent = match &mut asked {
+            Ok(_) => None,
+            Err(unanswered) => unanswered.request.take(),
+        };
+        let Some(request) = unsent.or_else(|| spare.take()) else {
+            break;
+        };
+        let is_granted = budget.take(retries.budget, observation.coarse_now());
+        if let Some(pool) = &failure.by {
+            pool.count_retry(is_granted);
+            tried.push(Rc::clone(pool));
+        }
+        if !is_granted {
+            put_back(&mut asked, request);
+            break;
+        }
+        observation.first_attempt_failed(failure.class, failure.was_refused);
+        spare = keep(&request);
+        let way = observation.entry.way();
+        let entry = observation.entry.heads_for(backend);
+        entry.retried();
+        let pools = others_first(endpoints, &tried);
+        let next = Box::pin(forward(pools, *request, errand, entry)).await;
+        asked = match (asked, next) {
+            (Ok(before), Ok(next)) => {
+                discard(before);
+                Ok(next)
+            }
+            // A failure in a backend's own words says more than ours.
+            (Ok(before), Err(_)) => {
+                observation.entry.went(way);
+                Ok(before)
+            }
+            (Err(_), next) => next,
+        };
+    }
+    asked
+}
+
+/// How an attempt failed, and by whom.
+struct Failed {
+    class: OutcomeClass,
+    status: Option<http::StatusCode>,
+    was_refused: bool,
+    by: Option<Rc<Pool>>,
+}
+
+impl Failed {
+    /// None where it did not, or where another attempt would make it worse.
+    fn of(asked: &Attempt) -> Option<Self> {
+        match asked {
+            Ok(answer) => {
+                let status = answer.response.status();
+                let class = OutcomeClass::of_status(status);
+                class.is_failure().then(|| Self {
+                    class,
+                    status: Some(status),
+                    was_refused: false,
+                    by: Some(Rc::clone(answer.lease.pool())),
+                })
+            }
+            Err(Unanswered {
+                error: ProxyError::Busy | ProxyError::Switched,
+                ..
+            }) => None,
+            Err(Unanswered { error, by, .. }) => Some(Self {
+                class: error.class(),
+                status: None,
+                was_refused: matches!(error, ProxyError::Refused(_)),
+                by: by.clone(),
+            }),
+        }
+    }
+}
+
+/// An unsent request stays what stable may be asked in canary's place.
+fn put_back(asked: &mut Attempt, request: Box<Request<Upload>>) {
+    if let Err(unanswered) = asked {
+        unanswered.request = Some(request);
+    }
+}
+
+/// All endpoints, those that have failed the request last.
+fn others_first<'a>(endpoints: &'a Endpoints, tried: &Tried) -> SmallVec<[&'a Rc<Pool>; 4]> {
+    let mut pools: SmallVec<[_; 4]> = endpoints.in_turn().collect();
+    pools.sort_by_key(|pool| tried.iter().any(|tried| Rc::ptr_eq(tried, pool)));
+    pools
+}
+
+/// Whether asking twice does the same as asking once (RFC 9110, section 9.2.2).
+const fn is_idempotent(method: &Method) -> bool {
+    is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
+}
+
+/// Whether a request asks for nothing to be done (RFC 9110, section 9.2.1).
+pub(crate) const fn is_safe(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    )
+}
+
+/// A copy of a request to be sent once more; none of one with a body, or that asks for another protocol.
+pub(crate) fn copy(request: &Request<Upload>, errand: &Errand) -> Option<Box<Request<Upload>>> {
+    if errand.progress.is_some() || errand.is_switch {
+        return None;
+    }
+    let mut copy = Request::new(Upload::none(request.body().interim().map(Arc::clone)));
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    *copy.version_mut() = request.version();
+    request.headers().clone_into(copy.headers_mut());
+    Some(Box::new(copy))
+}
