@@ -1,12 +1,17 @@
 //! The pools of servers.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use crate::domain::backend::{Backend, BackendTls, Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{
+    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Protocol, Timeouts,
+};
 use crate::domain::ids::BackendName;
 
 use crate::config::defaults;
-use crate::config::document::{BackendDocument, ProtocolDocument, TimeoutsDocument};
+use crate::config::document::{
+    BackendDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
+};
 use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
 use crate::config::text::{EndpointUrl, Span};
@@ -41,6 +46,7 @@ impl BackendReader<'_> {
                 Backend {
                     name,
                     endpoints: vec![url.value.endpoint.clone()],
+                    balancing: Balancing::default(),
                     timeouts: defaults::TIMEOUTS,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
@@ -51,6 +57,7 @@ impl BackendReader<'_> {
                 Backend {
                     name,
                     endpoints: self.endpoints(document, &urls),
+                    balancing: balancing(document),
                     timeouts: timeouts(&document.timeouts),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
@@ -141,6 +148,35 @@ fn urls(document: &BackendDocument) -> impl Iterator<Item = &Written<EndpointUrl
         ShortOr::Short(url) => url,
         ShortOr::Long(document) => &document.url,
     })
+}
+
+fn balancing(document: &BackendDocument) -> Balancing {
+    let endpoints = document.endpoints.value.iter();
+    let weights = endpoints.map(|endpoint| match endpoint {
+        ShortOr::Long(document) => document
+            .weight
+            .and_then(|weight| NonZeroU16::new(u16::try_from(weight.0).ok()?))
+            .unwrap_or(NonZeroU16::MIN),
+        ShortOr::Short(_) => NonZeroU16::MIN,
+    });
+    let mut weights: Vec<_> = weights.collect();
+    if weights.windows(2).all(|pair| pair[0] == pair[1]) {
+        weights.clear();
+    }
+    Balancing {
+        policy: policy(document.balance),
+        weights,
+    }
+}
+
+const fn policy(document: Option<BalanceDocument>) -> BalancePolicy {
+    match document {
+        None => defaults::BALANCE_POLICY,
+        Some(BalanceDocument::RoundRobin) => BalancePolicy::RoundRobin,
+        Some(BalanceDocument::PowerOfTwo) => BalancePolicy::PowerOfTwo,
+        Some(BalanceDocument::LeastRequest) => BalancePolicy::LeastRequest,
+        Some(BalanceDocument::RingHash) => BalancePolicy::RingHash,
+    }
 }
 
 const fn protocol(document: Option<ProtocolDocument>) -> Protocol {

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::domain::backend::{Protocol, Timeouts};
+use crate::domain::backend::{BalancePolicy, Protocol, Timeouts};
 use crate::domain::weight::Weight;
 
 use crate::config::tls::TlsVersion;
@@ -45,6 +45,13 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     response: Duration::from_secs(15),
     idle: Duration::from_secs(60),
 };
+
+/// Which endpoint is asked next: each in turn. Nothing is drawn, so a handful of requests is spread as
+/// evenly as thousands are. Where answers take very different times, `power_of_two` is better.
+pub const BALANCE_POLICY: BalancePolicy = BalancePolicy::RoundRobin;
+
+/// The largest weight of an endpoint: servers differ by a few times, hardly by hundreds.
+pub const ENDPOINT_WEIGHT_MAX: u64 = 256;
 
 /// Which HTTP is spoken to a backend: the newer one where both sides say so, and over plain TCP, where
 /// nobody is asked, the one that every server speaks.

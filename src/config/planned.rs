@@ -23,10 +23,9 @@ const PLANNED: &[(&str, &[&str])] = &[
     (
         "BackendDocument",
         &[
-            "discover", "balance", "health", "outlier", "retries", "limits", "failure",
+            "discover", "health", "outlier", "retries", "limits", "failure",
         ],
     ),
-    ("EndpointDocument", &["weight"]),
     (
         "FlagDocument",
         &[

@@ -1,6 +1,7 @@
 //! A pool of servers, as configured.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,12 +45,38 @@ pub struct Backend {
     pub name: BackendName,
     /// Its servers, in the file's order; at least one.
     pub endpoints: Vec<Endpoint>,
+    /// How requests are spread over them.
+    pub balancing: Balancing,
     /// Its limits of time.
     pub timeouts: Timeouts,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.
     pub tls: Option<Arc<BackendTls>>,
+}
+
+/// How requests are spread over a backend's servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balancing {
+    /// Who is asked next.
+    pub policy: BalancePolicy,
+    /// The share of each server beside the others', in their order, 1 to 256; empty where all have the
+    /// same.
+    pub weights: Vec<NonZeroU16>,
+}
+
+/// Which of a backend's servers is asked next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BalancePolicy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Of two drawn at random the one with fewer requests under way.
+    PowerOfTwo,
+    /// The one with the fewest requests under way.
+    LeastRequest,
+    /// The same one for all requests of a caller.
+    RingHash,
 }
 
 /// Which HTTP is spoken to a backend.

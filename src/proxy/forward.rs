@@ -12,17 +12,20 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
 use crate::proxy::access::Entry;
+use crate::proxy::balance::Chance;
+use crate::proxy::endpoints::{Endpoints, Tried};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::lease::{Failed, Lease};
-use crate::proxy::upstream::pool::Pool;
-use crate::proxy::view::Endpoints;
+use crate::proxy::upstream::pool::{InFlight, Pool};
 use crate::runtime::clock;
 
 /// A backend's answer, and the connection it is read from.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
+    /// Counts the exchange as under way at its endpoint.
+    pub(crate) in_flight: InFlight,
     /// How long it may say nothing.
     pub(crate) idle_limit: Duration,
 }
@@ -33,6 +36,8 @@ pub(crate) struct Errand {
     pub(crate) progress: Option<Rc<UploadProgress>>,
     /// Whether it asks for another protocol, for which it needs a connection of its own.
     pub(crate) is_switch: bool,
+    /// What its endpoint is picked by, besides the endpoints.
+    pub(crate) chance: Chance,
 }
 
 impl Errand {
@@ -52,15 +57,15 @@ pub(crate) struct Unanswered {
     pub(crate) request: Option<Box<Request<Upload>>>,
 }
 
-/// Sends a request to the endpoints of a backend in turn, until one takes it.
+/// Sends a request to the endpoints of a backend, each at most once, until one takes it.
 pub(crate) async fn forward(
     endpoints: &Endpoints,
     mut request: Request<Upload>,
     errand: &Errand,
     entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
-    let mut last = None;
-    for pool in endpoints.in_turn() {
+    let (mut last, mut tried) = (None, Tried::default());
+    while let Some(pool) = endpoints.pick(&mut tried, errand.chance) {
         entry.tries(pool.endpoint());
         match send(pool, request, errand).await {
             Err(Unanswered {
@@ -100,6 +105,7 @@ async fn send(
     errand: &Errand,
 ) -> Result<Answer, Unanswered> {
     let mut refusals = 0;
+    let mut in_flight = InFlight::at(pool);
     loop {
         let (lease, is_new) = match pool.reuse(errand.is_switch) {
             Some(lease) => (lease, false),
@@ -118,19 +124,20 @@ async fn send(
             // A kept one is used up by the attempt, so there is an end to them.
             !is_new
         };
-        match exchange(pool, lease, request, errand).await {
+        match exchange(pool, (lease, in_flight), request, errand).await {
             Err(Unanswered {
                 request: Some(unsent),
                 ..
             }) if may_repeat => request = *unsent,
             done => return done,
         }
+        in_flight = InFlight::at(pool);
     }
 }
 
 async fn exchange(
     pool: &Rc<Pool>,
-    mut lease: Lease,
+    (mut lease, in_flight): (Lease, InFlight),
     request: Request<Upload>,
     errand: &Errand,
 ) -> Result<Answer, Unanswered> {
@@ -149,6 +156,7 @@ async fn exchange(
         Ok(response) => Ok(Answer {
             response,
             lease,
+            in_flight,
             idle_limit: timeouts.idle,
         }),
         Err(Failed { error, request }) => {

@@ -13,6 +13,7 @@ mod balance;
 mod client;
 mod connection;
 mod download;
+mod endpoints;
 mod error;
 pub mod explain;
 mod forward;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
+use rand::RngExt;
 
 use crate::domain::backend::Protocol;
+use crate::domain::bucket::murmur3_x86_32;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
+use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
@@ -17,7 +20,7 @@ use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
 use crate::proxy::headers::{self, SERIN_FLAGS};
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::{Destination, decide, locate};
+use crate::proxy::resolve::{Destination, decide, identity, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::view::View;
@@ -65,6 +68,7 @@ pub(crate) async fn handle(
         observation.decided(flag, decision);
     }
     let flag = destination.flag.map(|(flag, _)| flag);
+    let chance = chance(&worker, &view, &client, &request);
     let host = &located.host;
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
@@ -82,6 +86,7 @@ pub(crate) async fn handle(
         errand: Errand {
             progress,
             is_switch: wish.is_some(),
+            chance,
         },
     };
     let sent = send(&worker, &view, &destination, parcel, &mut observation).await;
@@ -110,6 +115,19 @@ fn refuse(
     let answer = respond::problem(error, request_id);
     observation.answered(&answer, error.class());
     answer
+}
+
+/// What an endpoint is picked by, besides the endpoints.
+fn chance(worker: &Worker, view: &View, client: &Client, request: &Request<Incoming>) -> Chance {
+    let caller = view.balances_by_caller().then(|| {
+        let (_, identity) = identity(view.routing(), client.peer(), request, worker);
+        let key = identity.caller().key()?;
+        Some(murmur3_x86_32(b"", key.as_bytes()))
+    });
+    Chance {
+        draw: worker.with_random(|random| random.random()),
+        caller: caller.flatten(),
+    }
 }
 
 /// What a client expects before its answer.
@@ -256,8 +274,10 @@ fn pass_back(
     let Answer {
         response,
         lease,
+        in_flight,
         idle_limit,
     } = answer;
+    observation.answered_at(in_flight);
     observation.head(response.status(), response.headers());
     if is_stream_of_events(response.headers()) {
         observation.opened();
@@ -302,8 +322,10 @@ fn switch(
     let Answer {
         mut response,
         lease,
+        in_flight,
         ..
     } = received.answer;
+    observation.answered_at(in_flight);
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);

@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::defaults::ENDPOINT_WEIGHT_MAX;
 use crate::config::document::listening::CertificateDocument;
 use crate::config::text::{EndpointUrl, NonEmpty, Span};
 use crate::config::tls::TlsName;
-use crate::config::written::{Placed, ShortOr, Written};
+use crate::config::written::{Count, Placed, ShortOr, Written};
 
 /// A pool of servers.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -15,6 +16,8 @@ pub(in crate::config) struct BackendDocument {
     /// The servers: at least one, each a URL or a map with `url`.
     #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Placed<Vec<ShortOr<Written<EndpointUrl>, EndpointDocument>>>,
+    /// Which of them is asked next. Without it, one after the other.
+    pub(in crate::config) balance: Option<BalanceDocument>,
     /// Which HTTP is spoken to them. Without it, over TLS what the two agree on, else HTTP/1.1.
     pub(in crate::config) protocol: Option<ProtocolDocument>,
     /// How TLS is spoken to them. Beside `https://` only.
@@ -31,6 +34,22 @@ pub(in crate::config) struct EndpointDocument {
     /// `http://host:port` or `https://host:port`; the port's default is 80 or 443, an IPv6 address
     /// stands in brackets. All endpoints of a backend have one scheme.
     pub(in crate::config) url: Written<EndpointUrl>,
+    /// Its share of the requests beside the other endpoints'. Without it, 1.
+    pub(in crate::config) weight: Option<Count<{ ENDPOINT_WEIGHT_MAX }>>,
+}
+
+/// Which of a backend's endpoints is asked next.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum BalanceDocument {
+    /// One after the other.
+    RoundRobin,
+    /// Of two drawn at random the one with fewer requests under way.
+    PowerOfTwo,
+    /// The one with the fewest requests under way.
+    LeastRequest,
+    /// The same one for all requests of a caller.
+    RingHash,
 }
 
 /// Which HTTP is spoken to a backend.

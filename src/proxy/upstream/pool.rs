@@ -40,6 +40,23 @@ struct Idle {
     since: Instant,
 }
 
+/// Counts an exchange as under way for as long as it exists.
+pub(crate) struct InFlight(Rc<Pool>);
+
+impl InFlight {
+    /// One more at the endpoint of a pool.
+    pub(crate) fn at(pool: &Rc<Pool>) -> Self {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Self(Rc::clone(pool))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
 /// Keeps and lends connections to one endpoint.
 pub(crate) struct Pool {
     terms: Terms,
@@ -54,6 +71,8 @@ pub(crate) struct Pool {
     making: Making,
     /// Connections that exist, lent or idle.
     open: Rc<Cell<usize>>,
+    /// Exchanges that are under way, or about to be.
+    in_flight: Cell<usize>,
     /// When it was last logged that no connection could be made.
     warned: Cell<Option<Instant>>,
 }
@@ -73,6 +92,7 @@ impl Pool {
             may_share: Cell::new(may_share),
             making: Making::default(),
             open: Rc::default(),
+            in_flight: Cell::default(),
             warned: Cell::default(),
         }
     }
@@ -207,6 +227,11 @@ impl Pool {
 
     pub(super) fn counters(&self) -> &EndpointCounters {
         &self.counters
+    }
+
+    /// How many exchanges are under way.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.in_flight.get()
     }
 
     /// How the endpoint is spoken to.

@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::backend::Timeouts;
+    use crate::domain::backend::{Balancing, Timeouts};
     use crate::domain::testing::name;
 
     fn backend(title: &str, tls: BackendTls) -> Backend {
@@ -245,6 +245,7 @@ mod tests {
                 response: limit,
                 idle: limit,
             },
+            balancing: Balancing::default(),
             protocol: Protocol::Auto,
             tls: Some(Arc::new(tls)),
         }

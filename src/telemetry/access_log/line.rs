@@ -138,7 +138,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
+    use crate::domain::backend::{Backend, Balancing, Endpoint, Protocol, Timeouts};
     use crate::domain::evidence::Failure;
     use crate::domain::ids::BackendIndex;
     use crate::telemetry::access_log::record::{Arrival, End};
@@ -196,6 +196,7 @@ mod tests {
             name: "v1".parse().unwrap(),
             endpoints: vec![endpoint],
             timeouts,
+            balancing: Balancing::default(),
             protocol: Protocol::Auto,
             tls: None,
         };

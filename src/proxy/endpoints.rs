@@ -1,0 +1,124 @@
+//! One backend's endpoints as one worker sees them, and which of them a request is sent to.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::domain::backend::{Backend, Balancing, Endpoint};
+use crate::proxy::balance::{Balance, Candidates, Chance, Policy};
+use crate::proxy::upstream::pool::Pool;
+
+/// One backend's endpoints.
+pub(crate) struct Endpoints {
+    members: Vec<Member>,
+    picker: Rc<Picker>,
+}
+
+struct Member {
+    pool: Rc<Pool>,
+    weight: u64,
+}
+
+/// A policy with what it was made of; kept from snapshot to snapshot as long as that is the same.
+pub(crate) struct Picker {
+    of: (Vec<Endpoint>, Balancing),
+    policy: Policy,
+}
+
+impl Picker {
+    pub(crate) fn new(backend: &Backend) -> Self {
+        Self {
+            of: (backend.endpoints.clone(), backend.balancing.clone()),
+            policy: Policy::new(&backend.balancing, &backend.endpoints),
+        }
+    }
+
+    /// Whether it would be made of the same now.
+    pub(crate) fn fits(&self, backend: &Backend) -> bool {
+        let (endpoints, balancing) = &self.of;
+        *endpoints == backend.endpoints && *balancing == backend.balancing
+    }
+}
+
+/// The endpoints that a request was sent to already.
+#[derive(Default)]
+pub(crate) struct Tried {
+    /// A bit for each place; 128 without an allocation.
+    places: SmallVec<[u64; 2]>,
+    last: Option<usize>,
+}
+
+impl Tried {
+    fn has(&self, place: usize) -> bool {
+        let word = self.places.get(place / 64);
+        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, place: usize) {
+        if self.places.len() <= place / 64 {
+            self.places.resize(place / 64 + 1, 0);
+        }
+        self.places[place / 64] |= 1 << (place % 64);
+        self.last = Some(place);
+    }
+}
+
+impl Endpoints {
+    /// The endpoints that pools connect to, each with its weight.
+    pub(crate) fn new(
+        balancing: &Balancing,
+        pools: impl Iterator<Item = Rc<Pool>>,
+        picker: Rc<Picker>,
+    ) -> Self {
+        let weight = |place: usize| balancing.weights.get(place).copied();
+        let members = pools.enumerate().map(|(place, pool)| Member {
+            pool,
+            weight: weight(place).map_or(1, NonZeroU16::get).into(),
+        });
+        Self {
+            members: members.collect(),
+            picker,
+        }
+    }
+
+    /// The endpoint to send a request to that was sent to some already; none where it has tried all.
+    pub(crate) fn pick(&self, tried: &mut Tried, chance: Chance) -> Option<&Rc<Pool>> {
+        let members = &self.members;
+        let open = Open {
+            members,
+            tried: &*tried,
+        };
+        let place = self.picker.policy.pick(&open, chance)?;
+        tried.add(place);
+        Some(&members[place].pool)
+    }
+}
+
+/// The endpoints as one request finds them.
+struct Open<'a> {
+    members: &'a [Member],
+    tried: &'a Tried,
+}
+
+impl Candidates for Open<'_> {
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn weight(&self, place: usize) -> u64 {
+        self.members[place].weight
+    }
+
+    fn in_flight(&self, place: usize) -> usize {
+        self.members[place].pool.in_flight()
+    }
+
+    fn is_open(&self, place: usize) -> bool {
+        !self.tried.has(place)
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.tried.last
+    }
+}
