@@ -158,3 +158,111 @@ fn a_reload_changes_weights_and_keeps_connections() {
     let metrics = pool.proxy.metrics();
     assert_eq!(metrics.count("serin_upstream_connects_total", &[]), 2);
 }
+
+/// One endpoint that hangs with one connection at the most, where one request may wait.
+fn narrow(connect: &str) -> Pool {
+    let limits = "limits: { connections: 1, pending: 1 }";
+    let pool = Pool::of(
+        &[("a", 1)],
+        &format!("{limits}, timeouts: {{ connect: {connect} }}"),
+    );
+    pool.backends[0].behave(Behaviour::Stall);
+    pool
+}
+
+#[test]
+fn who_finds_no_connection_waits_and_one_too_many_is_told_to_come_back() {
+    let pool = narrow("10s");
+    scope(|scope| {
+        let ask = || pool.proxy.get("/");
+        let first = scope.spawn(ask);
+        wait_until("it hangs", SOON, || pool.backends[0].requests() == 1);
+        let second = scope.spawn(ask);
+        pool.proxy
+            .wait_for_count("serin_upstream_pending_requests", &[], 1);
+        let third = pool.proxy.get("/");
+        assert_eq!(third.status, 503);
+        assert_eq!(third.field("retry-after"), Some("1"));
+        assert!(
+            third
+                .text()
+                .contains("all connections to the backend are in use")
+        );
+        pool.backends[0].behave(Behaviour::Name);
+        assert_eq!(first.join().unwrap().status, 200);
+        assert_eq!(second.join().unwrap().status, 200);
+    });
+    let failed = [("failure", "connect"), ("variant", "stable")];
+    pool.proxy
+        .wait_for_count("serin_backend_failures_total", &failed, 1);
+    let metrics = pool.proxy.metrics();
+    assert_eq!(metrics.count("serin_upstream_connects_total", &[]), 1);
+    assert_eq!(metrics.count("serin_upstream_overflows_total", &[]), 1);
+    assert_eq!(metrics.count("serin_upstream_pending_requests", &[]), 0);
+    assert_eq!(pool.backends[0].connections(), 1);
+}
+
+#[test]
+fn nobody_waits_longer_than_for_a_connection() {
+    let pool = narrow("100ms");
+    scope(|scope| {
+        let first = scope.spawn(|| pool.proxy.get("/"));
+        wait_until("it hangs", SOON, || pool.backends[0].requests() == 1);
+        let second = pool.proxy.get("/");
+        assert_eq!(second.status, 503);
+        assert!(second.text().contains("became free in time"));
+        pool.backends[0].behave(Behaviour::Name);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert_eq!(pool.proxy.get("/").status, 200);
+}
+
+#[test]
+fn who_would_have_to_wait_is_served_elsewhere() {
+    let pool = Pool::of(&[("a", 1), ("b", 1)], "limits: { connections: 1 }");
+    pool.backends[0].behave(Behaviour::Stall);
+    scope(|scope| {
+        let first = scope.spawn(|| pool.proxy.get("/"));
+        wait_until("it hangs", SOON, || pool.backends[0].requests() == 1);
+        assert_eq!(pool.ask(5), ["b"; 5]);
+        pool.backends[0].behave(Behaviour::Name);
+        assert_eq!(first.join().unwrap().text(), "a");
+    });
+    assert_eq!(
+        pool.proxy
+            .metrics()
+            .count("serin_upstream_overflows_total", &[]),
+        0
+    );
+}
+
+#[test]
+fn a_canary_that_is_full_costs_its_callers_nothing_and_counts() {
+    let (stable, canary) = (TestBackend::start("stable"), TestBackend::start("canary"));
+    canary.behave(Behaviour::Stall);
+    let proxy = TestProxy::start(&format!(
+        "workers: 1\nbackends:\n  v1: \"{}\"\n  \
+         v2: {{ endpoints: [\"{}\"], limits: {{ connections: 1 }}, timeouts: {{ connect: 100ms }} }}\n\
+         flags: {{ orders: {{ stable: v1, canary: v2, default: 100% }} }}\n\
+         routes: [{{ flag: orders }}]\n",
+        stable.url(),
+        canary.url()
+    ));
+    scope(|scope| {
+        let first = scope.spawn(|| proxy.get("/"));
+        wait_until("it hangs", SOON, || canary.requests() == 1);
+        assert_eq!(proxy.get("/").text(), "stable");
+        canary.behave(Behaviour::Name);
+        assert_eq!(first.join().unwrap().text(), "canary");
+    });
+    let failed = [("failure", "connect"), ("variant", "canary")];
+    proxy.wait_for_count("serin_backend_failures_total", &failed, 1);
+    assert_eq!(
+        proxy.metrics().count("serin_backend_failures_total", &[]),
+        1
+    );
+    assert_eq!(
+        proxy.metrics().count("serin_rescued_requests_total", &[]),
+        1
+    );
+}

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::admin::Gate;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
+use crate::domain::backend::Endpoint;
 use crate::domain::evidence::{Failure, Fault};
-use crate::domain::ids::TargetName;
+use crate::domain::ids::{BackendName, TargetName};
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
@@ -16,7 +17,7 @@ use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
-use crate::runtime::recorder::{ArmReading, CODES};
+use crate::runtime::recorder::{ArmReading, CODES, EndpointReading};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
@@ -47,16 +48,6 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         arms,
         endpoints,
     } = sources.ledger.read();
-    let endpoints = endpoints
-        .into_iter()
-        .map(|((backend, endpoint), reading)| EndpointSample {
-            backend: backend.to_string(),
-            endpoint: endpoint.to_string(),
-            requests: reading.requests,
-            connects: reading.connects,
-            connect_failures: reading.connect_failures,
-            connections: reading.connections,
-        });
     let status = sources.status.load();
     let rollouts = status.rollouts.iter().map(|rollout| RolloutSample {
         flag: rollout.flag.to_string(),
@@ -74,7 +65,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             .filter(|(name, reading)| is_of_interest(name, reading))
             .map(|(name, reading)| arm(name, reading))
             .collect(),
-        endpoints: endpoints.collect(),
+        endpoints: endpoints.into_iter().map(endpoint).collect(),
         weights: weights(&sources.subscriber.load().routing),
         rollouts: rollouts.collect(),
         assigned_callers: sources.assignments.len() as u64,
@@ -101,6 +92,21 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             written: sources.access_log.written(),
             dropped: sources.access_log.dropped(),
         },
+    }
+}
+
+fn endpoint(
+    ((backend, endpoint), reading): ((BackendName, Endpoint), EndpointReading),
+) -> EndpointSample {
+    EndpointSample {
+        backend: backend.to_string(),
+        endpoint: endpoint.to_string(),
+        requests: reading.requests,
+        connects: reading.connects,
+        connect_failures: reading.connect_failures,
+        connections: reading.connections,
+        pending: reading.pending,
+        overflows: reading.overflows,
     }
 }
 

@@ -4,19 +4,19 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::domain::backend::{
-    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Protocol, Timeouts,
+    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Limits, Protocol, Timeouts,
 };
 use crate::domain::ids::BackendName;
 
-use crate::config::defaults;
+use crate::config::defaults::{self, BACKEND_LIMIT_MAX};
 use crate::config::document::{
-    BackendDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
+    BackendDocument, BackendLimitsDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
 };
 use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
 use crate::config::text::{EndpointUrl, Span};
 use crate::config::tls::{is_tls_name, upstream};
-use crate::config::written::{Named, NamedEntry, ShortOr, Written};
+use crate::config::written::{Count, Named, NamedEntry, ShortOr, Written};
 
 type Section = ShortOr<Written<EndpointUrl>, BackendDocument>;
 
@@ -48,6 +48,7 @@ impl BackendReader<'_> {
                     endpoints: vec![url.value.endpoint.clone()],
                     balancing: Balancing::default(),
                     timeouts: defaults::TIMEOUTS,
+                    limits: defaults::BACKEND_LIMITS,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
                 }
@@ -59,6 +60,7 @@ impl BackendReader<'_> {
                     endpoints: self.endpoints(document, &urls),
                     balancing: balancing(document),
                     timeouts: timeouts(&document.timeouts),
+                    limits: limits(&document.limits),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
                 }
@@ -195,5 +197,18 @@ fn timeouts(document: &TimeoutsDocument) -> Timeouts {
         connect: span(&document.connect).unwrap_or(default.connect),
         response: span(&document.response).unwrap_or(default.response),
         idle: span(&document.idle).unwrap_or(default.idle),
+    }
+}
+
+fn limits(document: &BackendLimitsDocument) -> Limits {
+    let count = |written: Option<Count<BACKEND_LIMIT_MAX>>, default| {
+        written.map_or(default, |count| {
+            usize::try_from(count.0).unwrap_or(usize::MAX)
+        })
+    };
+    let default = defaults::BACKEND_LIMITS;
+    Limits {
+        connections: count(document.connections, default.connections),
+        pending: count(document.pending, default.pending),
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::domain::backend::{BalancePolicy, Protocol, Timeouts};
+use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
 use crate::domain::weight::Weight;
 
 use crate::config::tls::TlsVersion;
@@ -45,6 +45,16 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     response: Duration::from_secs(15),
     idle: Duration::from_secs(60),
 };
+
+/// How much an endpoint may be asked at once: more than most servers serve well, and few enough that one
+/// which hangs holds on to no more than it may.
+pub const BACKEND_LIMITS: Limits = Limits {
+    connections: 1_024,
+    pending: 1_024,
+};
+
+/// The largest of these limits: there are some 64,000 ports to connect from.
+pub const BACKEND_LIMIT_MAX: u64 = 65_536;
 
 /// Which endpoint is asked next: each in turn. Nothing is drawn, so a handful of requests is spread as
 /// evenly as thousands are. Where answers take very different times, `power_of_two` is better.

@@ -22,9 +22,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ),
     (
         "BackendDocument",
-        &[
-            "discover", "health", "outlier", "retries", "limits", "failure",
-        ],
+        &["discover", "health", "outlier", "retries", "failure"],
     ),
     (
         "FlagDocument",

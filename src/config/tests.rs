@@ -1087,6 +1087,14 @@ fn what_a_backend_cannot_be_is_said_where_it_is_written() {
             "{ endpoints: [{ url: http://a, weight: 257 }] }",
             "a whole number from 1 to 256",
         ),
+        (
+            "{ endpoints: [http://a], limits: { connections: 0 } }",
+            "a whole number from 1 to 65536",
+        ),
+        (
+            "{ endpoints: [http://a], limits: { requests: 7 } }",
+            "unknown key `requests`",
+        ),
     ] {
         let found = of(backend);
         let is_said = found.iter().any(|line| line.contains(problem));

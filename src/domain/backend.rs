@@ -38,6 +38,25 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// How much each server of a pool may be asked at once, by all workers or by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections, used or idle.
+    pub connections: usize,
+    /// Requests that wait for one.
+    pub pending: usize,
+}
+
+impl Limits {
+    /// The part of one of so many workers, rounded up: each has room for one at least.
+    pub const fn per_worker(self, workers: usize) -> Self {
+        Self {
+            connections: self.connections.div_ceil(workers),
+            pending: self.pending.div_ceil(workers),
+        }
+    }
+}
+
 /// A pool of servers that serve the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -49,6 +68,8 @@ pub struct Backend {
     pub balancing: Balancing,
     /// Its limits of time.
     pub timeouts: Timeouts,
+    /// How much it may be asked at once.
+    pub limits: Limits,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.

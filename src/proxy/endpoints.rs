@@ -84,14 +84,18 @@ impl Endpoints {
 
     /// The endpoint to send a request to that was sent to some already; none where it has tried all.
     pub(crate) fn pick(&self, tried: &mut Tried, chance: Chance) -> Option<&Rc<Pool>> {
-        let members = &self.members;
-        let open = Open {
-            members,
-            tried: &*tried,
+        let pick = |may_be_full| {
+            let open = Open {
+                members: &self.members,
+                tried: &*tried,
+                may_be_full,
+            };
+            self.picker.policy.pick(&open, chance)
         };
-        let place = self.picker.policy.pick(&open, chance)?;
+        // Who would have to wait at one is better served at another.
+        let place = pick(false).or_else(|| pick(true))?;
         tried.add(place);
-        Some(&members[place].pool)
+        Some(&self.members[place].pool)
     }
 }
 
@@ -99,6 +103,8 @@ impl Endpoints {
 struct Open<'a> {
     members: &'a [Member],
     tried: &'a Tried,
+    /// Whether a request may be made wait for a connection.
+    may_be_full: bool,
 }
 
 impl Candidates for Open<'_> {
@@ -115,7 +121,7 @@ impl Candidates for Open<'_> {
     }
 
     fn is_open(&self, place: usize) -> bool {
-        !self.tried.has(place)
+        !self.tried.has(place) && (self.may_be_full || !self.members[place].pool.is_full())
     }
 
     fn last(&self) -> Option<usize> {

@@ -71,7 +71,8 @@ pub(crate) async fn forward(
             Err(Unanswered {
                 error,
                 request: Some(unsent),
-            }) => {
+                // Whoever has waited for a connection in vain has waited long enough.
+            }) if !matches!(error, ProxyError::NoneFree) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
                 request = *unsent;
                 last = Some(keep_gravest(last, error));
@@ -110,7 +111,7 @@ async fn send(
         let (lease, is_new) = match pool.reuse(errand.is_switch) {
             Some(lease) => (lease, false),
             None => match pool.connect(errand.is_switch).await {
-                Ok(lease) => (lease, true),
+                Ok(lent) => (lent.lease, lent.is_new),
                 Err(error) => {
                     let request = Some(Box::new(request));
                     return Err(Unanswered { error, request });

@@ -58,6 +58,7 @@ impl View {
         let backends = routing.backends.iter().zip(tls).enumerate();
         let per_backend = backends.map(|(place, (backend, tls))| {
             let counters = meters.endpoints(BackendIndex(place));
+            let limits = backend.limits.per_worker(published.meters.len());
             let picker = pools.pickers.get(&backend.name);
             let picker = picker.filter(|picker| picker.fits(backend)).cloned();
             let picker = picker.unwrap_or_else(|| Rc::new(Picker::new(backend)));
@@ -77,8 +78,9 @@ impl View {
                             protocol: backend.protocol,
                             tls: tls.clone(),
                         };
-                        Rc::new(Pool::new(terms, Arc::clone(counters)))
+                        Rc::new(Pool::new(terms, limits, Arc::clone(counters)))
                     });
+                    pool.resize(limits);
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
             Endpoints::new(&backend.balancing, pools, picker)

@@ -288,6 +288,10 @@ pub struct EndpointCounters {
     pub connect_failures: Counter,
     /// Connections open now.
     pub connections: Counter,
+    /// Requests that wait for a connection now.
+    pub pending: Counter,
+    /// Requests that found no connection, and no place to wait for one or none in time.
+    pub overflows: Counter,
 }
 
 /// What [`EndpointCounters`] stand at.
@@ -301,6 +305,10 @@ pub struct EndpointReading {
     pub connect_failures: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Requests that wait for a connection now.
+    pub pending: u64,
+    /// Requests that found no connection, and no place to wait for one or none in time.
+    pub overflows: u64,
 }
 
 impl EndpointCounters {
@@ -311,6 +319,8 @@ impl EndpointCounters {
             connects: self.connects.get(),
             connect_failures: self.connect_failures.get(),
             connections: self.connections.get(),
+            pending: self.pending.get(),
+            overflows: self.overflows.get(),
         }
     }
 }
@@ -322,6 +332,8 @@ impl EndpointReading {
         self.connects += other.connects;
         self.connect_failures += other.connect_failures;
         self.connections += other.connections;
+        self.pending += other.pending;
+        self.overflows += other.overflows;
     }
 }
 

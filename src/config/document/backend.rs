@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::defaults::ENDPOINT_WEIGHT_MAX;
+use crate::config::defaults::{BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX};
 use crate::config::document::listening::CertificateDocument;
 use crate::config::text::{EndpointUrl, NonEmpty, Span};
 use crate::config::tls::TlsName;
@@ -25,6 +25,9 @@ pub(in crate::config) struct BackendDocument {
     /// How long to wait.
     #[serde(default)]
     pub(in crate::config) timeouts: TimeoutsDocument,
+    /// How much each endpoint is asked at once.
+    #[serde(default)]
+    pub(in crate::config) limits: BackendLimitsDocument,
 }
 
 /// One endpoint.
@@ -79,6 +82,19 @@ pub(in crate::config) struct BackendTlsDocument {
     pub(in crate::config) server_name: Option<Written<TlsName>>,
     /// Whom Serin shows itself as, where a server asks. Without it, nobody.
     pub(in crate::config) client: Option<Placed<CertificateDocument>>,
+}
+
+/// How much each endpoint is asked at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ connections: 1024, pending: 1024 }`"
+)]
+pub(in crate::config) struct BackendLimitsDocument {
+    /// Connections, used or idle. Without it, 1024.
+    pub(in crate::config) connections: Option<Count<{ BACKEND_LIMIT_MAX }>>,
+    /// Requests that wait for one. Without it, 1024.
+    pub(in crate::config) pending: Option<Count<{ BACKEND_LIMIT_MAX }>>,
 }
 
 /// Limits of time.

@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::backend::{Balancing, Timeouts};
+    use crate::domain::backend::{Balancing, Limits, Timeouts};
     use crate::domain::testing::name;
 
     fn backend(title: &str, tls: BackendTls) -> Backend {
@@ -246,6 +246,10 @@ mod tests {
                 idle: limit,
             },
             balancing: Balancing::default(),
+            limits: Limits {
+                connections: 1,
+                pending: 1,
+            },
             protocol: Protocol::Auto,
             tls: Some(Arc::new(tls)),
         }

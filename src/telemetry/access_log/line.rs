@@ -138,7 +138,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::backend::{Backend, Balancing, Endpoint, Protocol, Timeouts};
+    use crate::domain::backend::{Backend, Balancing, Endpoint, Limits, Protocol, Timeouts};
     use crate::domain::evidence::Failure;
     use crate::domain::ids::BackendIndex;
     use crate::telemetry::access_log::record::{Arrival, End};
@@ -178,16 +178,17 @@ mod tests {
         assert_eq!(line(&record), expected);
     }
 
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::ZERO,
+        response: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
+
     #[test]
     fn what_is_known_is_told_in_its_unit() {
         let mut record = record(b"shop", b"/a");
         record.set_request_id(b"one");
         record.set_request_id(b"id-7");
-        let timeouts = Timeouts {
-            connect: Duration::ZERO,
-            response: Duration::ZERO,
-            idle: Duration::ZERO,
-        };
         let endpoint = Endpoint {
             host: "2001:db8::1".into(),
             port: 80,
@@ -195,8 +196,12 @@ mod tests {
         let backend = Backend {
             name: "v1".parse().unwrap(),
             endpoints: vec![endpoint],
-            timeouts,
+            timeouts: TIMEOUTS,
             balancing: Balancing::default(),
+            limits: Limits {
+                connections: 1,
+                pending: 1,
+            },
             protocol: Protocol::Auto,
             tls: None,
         };
