@@ -48,9 +48,6 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         arms,
         endpoints,
     } = sources.ledger.read();
-    let endpoints = endpoints.iter();
-    let endpoints =
-        endpoints.map(|((backend, endpoint), reading)| of_endpoint(backend, endpoint, reading));
     let status = sources.status.load();
     let rollouts = status.rollouts.iter().map(|rollout| RolloutSample {
         flag: rollout.flag.to_string(),
@@ -68,7 +65,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             .filter(|(name, reading)| is_of_interest(name, reading))
             .map(|(name, reading)| arm(name, reading))
             .collect(),
-        endpoints: endpoints.collect(),
+        endpoints: endpoints.into_iter().map(endpoint).collect(),
         weights: weights(&sources.subscriber.load().routing),
         rollouts: rollouts.collect(),
         assigned_callers: sources.assignments.len() as u64,
@@ -98,11 +95,8 @@ pub(crate) fn read(sources: &Sources) -> Samples {
     }
 }
 
-/// Codes that never occurred are left out, but for the one that is hoped for.
-fn of_endpoint(
-    backend: &BackendName,
-    endpoint: &Endpoint,
-    reading: &EndpointReading,
+fn endpoint(
+    ((backend, endpoint), reading): ((BackendName, Endpoint), EndpointReading),
 ) -> EndpointSample {
     EndpointSample {
         backend: backend.to_string(),
@@ -110,12 +104,15 @@ fn of_endpoint(
         requests: reading.requests,
         connects: reading.connects,
         connect_failures: reading.connect_failures,
+        connections: reading.connections,
         retries: reading.retries,
         retries_denied: reading.retries_denied,
-        connections: reading.connections,
+        pending: reading.pending,
+        overflows: reading.overflows,
     }
 }
 
+/// Codes that never occurred are left out, but for the one that is hoped for.
 fn by_code(series: &RequestSeries, counts: &[u64; CODES.len()]) -> Vec<RequestSample> {
     let arm = series.arm.as_ref();
     let text = |of: &dyn Fn(&ArmName) -> String| arm.map(of).unwrap_or_default();

@@ -1,19 +1,24 @@
 //! The pools of servers.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use crate::domain::backend::{Backend, BackendTls, Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{
+    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Limits, Protocol, Timeouts,
+};
 use crate::domain::ids::BackendName;
 use crate::domain::retries::Retries;
 
-use crate::config::defaults;
-use crate::config::document::{BackendDocument, ProtocolDocument, TimeoutsDocument};
+use crate::config::defaults::{self, BACKEND_LIMIT_MAX};
+use crate::config::document::{
+    BackendDocument, BackendLimitsDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
+};
 use crate::config::group::ReadFile;
 use crate::config::report::{Problem, Report};
 use crate::config::retries::retries;
 use crate::config::text::{EndpointUrl, Span};
 use crate::config::tls::{is_tls_name, upstream};
-use crate::config::written::{Named, NamedEntry, ShortOr, Written};
+use crate::config::written::{Count, Named, NamedEntry, ShortOr, Written};
 
 type Section = ShortOr<Written<EndpointUrl>, BackendDocument>;
 
@@ -43,7 +48,9 @@ impl BackendReader<'_> {
                 Backend {
                     name,
                     endpoints: vec![url.value.endpoint.clone()],
+                    balancing: Balancing::default(),
                     timeouts: defaults::TIMEOUTS,
+                    limits: defaults::BACKEND_LIMITS,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
                     retries: Retries::default(),
@@ -54,7 +61,9 @@ impl BackendReader<'_> {
                 Backend {
                     name,
                     endpoints: self.endpoints(document, &urls),
+                    balancing: balancing(document),
                     timeouts: timeouts(&document.timeouts),
+                    limits: limits(&document.limits),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
                     retries: retries(document.retries.as_ref(), self.report),
@@ -147,6 +156,35 @@ fn urls(document: &BackendDocument) -> impl Iterator<Item = &Written<EndpointUrl
     })
 }
 
+fn balancing(document: &BackendDocument) -> Balancing {
+    let endpoints = document.endpoints.value.iter();
+    let weights = endpoints.map(|endpoint| match endpoint {
+        ShortOr::Long(document) => document
+            .weight
+            .and_then(|weight| NonZeroU16::new(u16::try_from(weight.0).ok()?))
+            .unwrap_or(NonZeroU16::MIN),
+        ShortOr::Short(_) => NonZeroU16::MIN,
+    });
+    let mut weights: Vec<_> = weights.collect();
+    if weights.windows(2).all(|pair| pair[0] == pair[1]) {
+        weights.clear();
+    }
+    Balancing {
+        policy: policy(document.balance),
+        weights,
+    }
+}
+
+const fn policy(document: Option<BalanceDocument>) -> BalancePolicy {
+    match document {
+        None => defaults::BALANCE_POLICY,
+        Some(BalanceDocument::RoundRobin) => BalancePolicy::RoundRobin,
+        Some(BalanceDocument::PowerOfTwo) => BalancePolicy::PowerOfTwo,
+        Some(BalanceDocument::LeastRequest) => BalancePolicy::LeastRequest,
+        Some(BalanceDocument::RingHash) => BalancePolicy::RingHash,
+    }
+}
+
 const fn protocol(document: Option<ProtocolDocument>) -> Protocol {
     match document {
         None => defaults::BACKEND_PROTOCOL,
@@ -163,5 +201,18 @@ fn timeouts(document: &TimeoutsDocument) -> Timeouts {
         connect: span(&document.connect).unwrap_or(default.connect),
         response: span(&document.response).unwrap_or(default.response),
         idle: span(&document.idle).unwrap_or(default.idle),
+    }
+}
+
+fn limits(document: &BackendLimitsDocument) -> Limits {
+    let count = |written: Option<Count<BACKEND_LIMIT_MAX>>, default| {
+        written.map_or(default, |count| {
+            usize::try_from(count.0).unwrap_or(usize::MAX)
+        })
+    };
+    let default = defaults::BACKEND_LIMITS;
+    Limits {
+        connections: count(document.connections, default.connections),
+        pending: count(document.pending, default.pending),
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::domain::backend::{Protocol, Timeouts};
+use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
 use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
 
@@ -62,6 +62,23 @@ pub const RETRY_BUDGET: Weight = match Weight::from_basis_points(2_000) {
     Some(weight) => weight,
     None => Weight::ZERO,
 };
+
+/// How much an endpoint may be asked at once: more than most servers serve well, and few enough that one
+/// which hangs holds on to no more than it may.
+pub const BACKEND_LIMITS: Limits = Limits {
+    connections: 1_024,
+    pending: 1_024,
+};
+
+/// The largest of these limits: there are some 64,000 ports to connect from.
+pub const BACKEND_LIMIT_MAX: u64 = 65_536;
+
+/// Which endpoint is asked next: each in turn. Nothing is drawn, so a handful of requests is spread as
+/// evenly as thousands are. Where answers take very different times, `power_of_two` is better.
+pub const BALANCE_POLICY: BalancePolicy = BalancePolicy::RoundRobin;
+
+/// The largest weight of an endpoint: servers differ by a few times, hardly by hundreds.
+pub const ENDPOINT_WEIGHT_MAX: u64 = 256;
 
 /// Which HTTP is spoken to a backend: the newer one where both sides say so, and over plain TCP, where
 /// nobody is asked, the one that every server speaks.

@@ -22,11 +22,8 @@ const PLANNED: &[(&str, &[&str])] = &[
     ),
     (
         "BackendDocument",
-        &[
-            "discover", "balance", "health", "outlier", "limits", "failure",
-        ],
+        &["discover", "health", "outlier", "failure"],
     ),
-    ("EndpointDocument", &["weight"]),
     (
         "FlagDocument",
         &[

@@ -1067,6 +1067,42 @@ fn a_report_stays_short_and_on_its_lines() {
 }
 
 #[test]
+fn what_a_backend_cannot_be_is_said_where_it_is_written() {
+    let of = |backend: &str| {
+        problems(&format!(
+            "listeners: [{{ address: \"0.0.0.0:80\" }}]\nbackends: {{ b: {backend} }}\n\
+             routes: [{{ backend: b }}]\n"
+        ))
+    };
+    for (backend, problem) in [
+        (
+            "{ endpoints: [http://a], balance: random }",
+            "expected one of `round_robin`",
+        ),
+        (
+            "{ endpoints: [{ url: http://a, weight: 0 }] }",
+            "a whole number from 1 to 256",
+        ),
+        (
+            "{ endpoints: [{ url: http://a, weight: 257 }] }",
+            "a whole number from 1 to 256",
+        ),
+        (
+            "{ endpoints: [http://a], limits: { connections: 0 } }",
+            "a whole number from 1 to 65536",
+        ),
+        (
+            "{ endpoints: [http://a], limits: { requests: 7 } }",
+            "unknown key `requests`",
+        ),
+    ] {
+        let found = of(backend);
+        let is_said = found.iter().any(|line| line.contains(problem));
+        assert!(found.len() == 1 && is_said, "{backend}: {found:?}");
+    }
+}
+
+#[test]
 fn each_key_of_the_design_is_named_once() {
     let text = include_str!("../../tests/vectors/design.yaml");
     let refused: Vec<_> = problems(text)
@@ -1077,7 +1113,7 @@ fn each_key_of_the_design_is_named_once() {
     assert_eq!(distinct.len(), refused.len());
     for key in [
         "http3", "limits", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover",
-        "balance", "health", "outlier", "weight", "mirror", "variants", "off", "tracing",
+        "health", "outlier", "mirror", "variants", "off", "tracing",
     ] {
         let named = refused
             .iter()

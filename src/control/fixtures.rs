@@ -13,7 +13,7 @@ use crate::control::ports::{
     Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::control::status::Status;
-use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{Backend, Balancing, Endpoint, Limits, Protocol, Timeouts};
 use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
@@ -170,6 +170,11 @@ pub(super) fn routing() -> RoutingSnapshot {
             connect: timeout,
             response: timeout,
             idle: timeout,
+        },
+        balancing: Balancing::default(),
+        limits: Limits {
+            connections: 1,
+            pending: 1,
         },
         protocol: Protocol::Auto,
         tls: None,

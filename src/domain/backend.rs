@@ -1,6 +1,7 @@
 //! A pool of servers, as configured.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,25 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// How much each server of a pool may be asked at once, by all workers or by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections, used or idle.
+    pub connections: usize,
+    /// Requests that wait for one.
+    pub pending: usize,
+}
+
+impl Limits {
+    /// The part of one of so many workers, rounded up: each has room for one at least.
+    pub const fn per_worker(self, workers: usize) -> Self {
+        Self {
+            connections: self.connections.div_ceil(workers),
+            pending: self.pending.div_ceil(workers),
+        }
+    }
+}
+
 /// A pool of servers that serve the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -45,14 +65,42 @@ pub struct Backend {
     pub name: BackendName,
     /// Its servers, in the file's order; at least one.
     pub endpoints: Vec<Endpoint>,
+    /// How requests are spread over them.
+    pub balancing: Balancing,
     /// Its limits of time.
     pub timeouts: Timeouts,
+    /// How much it may be asked at once.
+    pub limits: Limits,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.
     pub tls: Option<Arc<BackendTls>>,
     /// Which requests are sent to them once more.
     pub retries: Retries,
+}
+
+/// How requests are spread over a backend's servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balancing {
+    /// Who is asked next.
+    pub policy: BalancePolicy,
+    /// The share of each server beside the others', in their order, 1 to 256; empty where all have the
+    /// same.
+    pub weights: Vec<NonZeroU16>,
+}
+
+/// Which of a backend's servers is asked next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BalancePolicy {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// Of two drawn at random the one with fewer requests under way.
+    PowerOfTwo,
+    /// The one with the fewest requests under way.
+    LeastRequest,
+    /// The same one for all requests of a caller.
+    RingHash,
 }
 
 /// Which HTTP is spoken to a backend.

@@ -15,6 +15,7 @@ use crate::domain::ids::{BackendIndex, FlagIndex};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
 use crate::proxy::discard::discard;
+use crate::proxy::endpoints::Tried;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
 use crate::proxy::headers::SERIN_FLAGS;
@@ -146,7 +147,7 @@ async fn ask(
     }
     let endpoints = view.endpoints(backend);
     let entry = observation.entry.heads_for(backend);
-    let mut answered = forward(endpoints.in_turn(), request, errand, entry).await;
+    let mut answered = forward(endpoints, request, errand, &mut Tried::default(), entry).await;
     if let Err(Unanswered {
         error: ProxyError::Handshake(_),
         request: unsent @ Some(_),
@@ -158,7 +159,7 @@ async fn ask(
         // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
         errand.give_up_switch(&mut unsent);
         let entry = observation.entry.heads_for(backend);
-        answered = forward(endpoints.in_turn(), *unsent, errand, entry).await;
+        answered = forward(endpoints, *unsent, errand, &mut Tried::default(), entry).await;
     }
     answered
 }

@@ -43,9 +43,12 @@ pub(crate) enum ProxyError {
     /// No connection was made in time.
     #[error("the backend did not accept a connection in time")]
     ConnectTimeout,
-    /// There are as many connections to the backend as there may be.
+    /// There are as many connections to the backend as there may be, and as many requests wait for one.
     #[error("all connections to the backend are in use")]
     Busy,
+    /// There were, and none became free in time.
+    #[error("no connection to the backend became free in time")]
+    NoneFree,
     /// This machine has no more sockets, ports or memory to connect with.
     #[error("out of sockets")]
     Exhausted(#[source] io::Error),
@@ -83,7 +86,7 @@ impl ProxyError {
             | Self::NoHttp2(_)
             | Self::Switched
             | Self::Broken(_) => StatusCode::BAD_GATEWAY,
-            Self::Busy | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoneFree | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -101,7 +104,8 @@ impl ProxyError {
             | Self::Handshake(_)
             | Self::NoHttp2(_)
             | Self::ConnectTimeout
-            | Self::Busy => OutcomeClass::BackendFailure(Failure::Connect),
+            | Self::Busy
+            | Self::NoneFree => OutcomeClass::BackendFailure(Failure::Connect),
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
             Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }

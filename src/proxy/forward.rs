@@ -12,16 +12,20 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
 use crate::proxy::access::Entry;
+use crate::proxy::balance::Chance;
+use crate::proxy::endpoints::{Endpoints, Tried};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::lease::{Failed, Lease};
-use crate::proxy::upstream::pool::Pool;
+use crate::proxy::upstream::pool::{InFlight, Pool};
 use crate::runtime::clock;
 
 /// A backend's answer, and the connection it is read from.
 pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) lease: Lease,
+    /// Counts the exchange as under way at its endpoint.
+    pub(crate) in_flight: InFlight,
     /// How long it may say nothing.
     pub(crate) idle_limit: Duration,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Errand {
     pub(crate) progress: Option<Rc<UploadProgress>>,
     /// Whether it asks for another protocol, for which it needs a connection of its own.
     pub(crate) is_switch: bool,
+    /// What its endpoint is picked by, besides the endpoints.
+    pub(crate) chance: Chance,
 }
 
 impl Errand {
@@ -53,22 +59,28 @@ pub(crate) struct Unanswered {
     pub(crate) by: Option<Rc<Pool>>,
 }
 
-/// Sends a request to the endpoints of a backend in turn, until one takes it.
-pub(crate) async fn forward<'a>(
-    endpoints: impl IntoIterator<Item = &'a Rc<Pool>>,
+/// Sends a request to the endpoints of a backend, until one takes it: each at most once, and those that it
+/// has tried before only where there are no others.
+pub(crate) async fn forward(
+    endpoints: &Endpoints,
     mut request: Request<Upload>,
     errand: &Errand,
+    tried: &mut Tried,
     entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
     let (mut last, mut by) = (None, None);
-    for pool in endpoints {
+    if endpoints.has_tried_all(tried) {
+        *tried = Tried::default();
+    }
+    while let Some(pool) = endpoints.pick(tried, errand.chance) {
         entry.tries(pool.endpoint());
         match send(pool, request, errand).await {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
                 by: passed_over,
-            }) => {
+                // Whoever has waited for a connection in vain has waited long enough.
+            }) if !matches!(error, ProxyError::NoneFree) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
                 request = *unsent;
                 last = Some(keep_gravest(last, error));
@@ -103,11 +115,12 @@ async fn send(
     errand: &Errand,
 ) -> Result<Answer, Unanswered> {
     let mut refusals = 0;
+    let mut in_flight = InFlight::at(pool);
     loop {
         let (lease, is_new) = match pool.reuse(errand.is_switch) {
             Some(lease) => (lease, false),
             None => match pool.connect(errand.is_switch).await {
-                Ok(lease) => (lease, true),
+                Ok(lent) => (lent.lease, lent.is_new),
                 Err(error) => {
                     let request = Some(Box::new(request));
                     let by = Some(Rc::clone(pool));
@@ -122,19 +135,20 @@ async fn send(
             // A kept one is used up by the attempt, so there is an end to them.
             !is_new
         };
-        match exchange(pool, lease, request, errand).await {
+        match exchange(pool, (lease, in_flight), request, errand).await {
             Err(Unanswered {
                 request: Some(unsent),
                 ..
             }) if may_repeat => request = *unsent,
             done => return done,
         }
+        in_flight = InFlight::at(pool);
     }
 }
 
 async fn exchange(
     pool: &Rc<Pool>,
-    mut lease: Lease,
+    (mut lease, in_flight): (Lease, InFlight),
     request: Request<Upload>,
     errand: &Errand,
 ) -> Result<Answer, Unanswered> {
@@ -154,6 +168,7 @@ async fn exchange(
         Ok(response) => Ok(Answer {
             response,
             lease,
+            in_flight,
             idle_limit: timeouts.idle,
         }),
         Err(Failed { error, request }) => {

@@ -16,6 +16,7 @@ mod connection;
 mod discard;
 mod dispatch;
 mod download;
+mod endpoints;
 mod error;
 pub mod explain;
 mod forward;

@@ -10,20 +10,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Method, Request};
-use smallvec::SmallVec;
 
 use crate::domain::evidence::OutcomeClass;
 use crate::domain::ids::BackendIndex;
 use crate::proxy::discard::discard;
+use crate::proxy::endpoints::Tried;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
 use crate::proxy::observe::Observation;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::pool::Pool;
-use crate::proxy::view::{Endpoints, View};
-
-/// The endpoints that have failed a request.
-type Tried = SmallVec<[Rc<Pool>; 2]>;
+use crate::proxy::view::View;
 
 /// What is left of an attempt.
 type Attempt = Result<Answer, Unanswered>;
@@ -45,10 +42,9 @@ pub(crate) async fn insist(
     let may_repeat = is_idempotent(request.method()) && retries.follow_what_was_sent();
     let keep = |request: &_| may_repeat.then(|| copy(request, errand)).flatten();
     let mut spare = keep(&request);
-    let mut tried = Tried::new();
-    let pools = endpoints.in_turn();
+    let mut tried = Tried::default();
     let entry = observation.entry.heads_for(backend);
-    let mut asked = forward(pools, request, errand, entry).await;
+    let mut asked = forward(endpoints, request, errand, &mut tried, entry).await;
     for _ in 0..retries.attempts {
         let Some(failure) = Failed::of(&asked).filter(|it| retries.follow(it.class, it.status))
         else {
@@ -64,7 +60,6 @@ pub(crate) async fn insist(
         let is_granted = budget.take(retries.budget, observation.coarse_now());
         if let Some(pool) = &failure.by {
             pool.count_retry(is_granted);
-            tried.push(Rc::clone(pool));
         }
         if !is_granted {
             put_back(&mut asked, request);
@@ -75,8 +70,8 @@ pub(crate) async fn insist(
         let way = observation.entry.way();
         let entry = observation.entry.heads_for(backend);
         entry.retried();
-        let pools = others_first(endpoints, &tried);
-        let next = Box::pin(forward(pools, *request, errand, entry)).await;
+        let next = forward(endpoints, *request, errand, &mut tried, entry);
+        let next = Box::pin(next).await;
         asked = match (asked, next) {
             (Ok(before), Ok(next)) => {
                 discard(before);
@@ -116,7 +111,7 @@ impl Failed {
                 })
             }
             Err(Unanswered {
-                error: ProxyError::Busy | ProxyError::Switched,
+                error: ProxyError::Busy | ProxyError::NoneFree | ProxyError::Switched,
                 ..
             }) => None,
             Err(Unanswered { error, by, .. }) => Some(Self {
@@ -134,13 +129,6 @@ fn put_back(asked: &mut Attempt, request: Box<Request<Upload>>) {
     if let Err(unanswered) = asked {
         unanswered.request = Some(request);
     }
-}
-
-/// All endpoints, those that have failed the request last.
-fn others_first<'a>(endpoints: &'a Endpoints, tried: &Tried) -> SmallVec<[&'a Rc<Pool>; 4]> {
-    let mut pools: SmallVec<[_; 4]> = endpoints.in_turn().collect();
-    pools.sort_by_key(|pool| tried.iter().any(|tried| Rc::ptr_eq(tried, pool)));
-    pools
 }
 
 /// Whether asking twice does the same as asking once (RFC 9110, section 9.2.2).

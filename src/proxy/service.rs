@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
+use rand::RngExt;
 
 use crate::domain::backend::Protocol;
+use crate::domain::bucket::murmur3_x86_32;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
 use crate::proxy::dispatch::{Parcel, Received, dispatch};
 use crate::proxy::download::ResponseBody;
@@ -16,9 +19,10 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand};
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::{decide, locate};
+use crate::proxy::resolve::{decide, identity, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Sender, Upload, UploadProgress};
+use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{forwarded, headers, respond, trace};
 
@@ -50,6 +54,7 @@ pub(crate) async fn handle(
         observation.decided(flag, decision);
     }
     let flag = destination.flag.map(|(flag, _)| flag);
+    let chance = chance(&worker, &view, &client, &request);
     let host = &located.host;
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
@@ -69,6 +74,7 @@ pub(crate) async fn handle(
         errand: Errand {
             progress,
             is_switch: wish.is_some(),
+            chance,
         },
     };
     let sent = dispatch(&worker, &view, &destination, parcel, &mut observation).await;
@@ -97,6 +103,19 @@ fn refuse(
     let answer = respond::problem(error, request_id);
     observation.answered(&answer, error.class());
     answer
+}
+
+/// What an endpoint is picked by, besides the endpoints.
+fn chance(worker: &Worker, view: &View, client: &Client, request: &Request<Incoming>) -> Chance {
+    let caller = view.balances_by_caller().then(|| {
+        let (_, identity) = identity(view.routing(), client.peer(), request, worker);
+        let key = identity.caller().key()?;
+        Some(murmur3_x86_32(b"", key.as_bytes()))
+    });
+    Chance {
+        draw: worker.with_random(|random| random.random()),
+        caller: caller.flatten(),
+    }
 }
 
 /// What a client expects before its answer.
@@ -175,8 +194,10 @@ fn pass_back(
     let Answer {
         response,
         lease,
+        in_flight,
         idle_limit,
     } = answer;
+    observation.answered_at(in_flight);
     observation.head(response.status(), response.headers());
     if is_stream_of_events(response.headers()) {
         observation.opened();
@@ -221,8 +242,10 @@ fn switch(
     let Answer {
         mut response,
         lease,
+        in_flight,
         ..
     } = received.answer;
+    observation.answered_at(in_flight);
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);

@@ -146,8 +146,8 @@ impl Upload {
 
     /// The same for a copy of a request without a body.
     pub(crate) const fn none(interim: Option<Arc<Interim>>) -> Self {
-            sender: None,
         Self {
+            sender: None,
             body: None,
             progress: None,
             interim,

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::domain::backend::{Backend, Endpoint};
+use crate::domain::backend::{Backend, BalancePolicy, Endpoint};
 use crate::domain::ids::{BackendIndex, BackendName, FlagIndex};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::{PerVariant, Variant};
-use crate::proxy::balance::{Balance, Policy, round_robin::RoundRobin};
 use crate::proxy::budget::RetryBudget;
+use crate::proxy::endpoints::{Endpoints, Picker};
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::tls::{TlsClient, TlsClients};
@@ -25,6 +25,7 @@ pub(crate) struct Pools {
     by_endpoint: HashMap<(BackendName, Endpoint), Rc<Pool>>,
     tls: TlsClients,
     budgets: HashMap<BackendName, Rc<RetryBudget>>,
+    pickers: HashMap<BackendName, Rc<Picker>>,
 }
 
 impl Pools {
@@ -33,31 +34,13 @@ impl Pools {
     }
 }
 
-/// One backend's endpoints.
-pub(crate) struct Endpoints {
-    pools: Vec<Rc<Pool>>,
-    policy: Policy,
-    retry_budget: Rc<RetryBudget>,
-}
-
-impl Endpoints {
-    /// How many requests may be sent once more.
-    pub(crate) fn retry_budget(&self) -> &RetryBudget {
-        &self.retry_budget
-    }
-
-    /// All endpoints, each once, the one whose turn it is first.
-    pub(crate) fn in_turn(&self) -> impl Iterator<Item = &Rc<Pool>> {
-        let first = self.policy.pick(self.pools.len());
-        (0..self.pools.len()).map(move |step| &self.pools[(first + step) % self.pools.len()])
-    }
-}
-
 /// What one worker needs to serve a request.
 pub(crate) struct View {
     published: Arc<Published>,
     worker: usize,
     backends: Vec<Endpoints>,
+    /// Whether some backend's endpoints are picked by who the caller is.
+    balances_by_caller: bool,
     /// By flag and variant, what `serin-flags` tells the backend.
     flag_headers: Vec<PerVariant<HeaderValue>>,
     /// What requests are decided by, for those who look at it elsewhere and later.
@@ -68,7 +51,7 @@ impl View {
     /// Makes the view of a snapshot. Connections to endpoints that it still names are kept, the
     /// others are let go; exchanges under way on them end in peace.
     pub(crate) fn new(published: Arc<Published>, worker: usize, pools: &mut Pools) -> Self {
-        let mut kept = HashMap::new();
+        let (mut kept, mut pickers) = (HashMap::new(), HashMap::new());
         let mut budgets = HashMap::new();
         let routing = &published.routing;
         let meters = &published.meters[worker];
@@ -84,6 +67,11 @@ impl View {
                 .cloned()
                 .unwrap_or_default();
             let retry_budget = Rc::clone(budgets.entry(backend.name.clone()).or_insert(budget));
+            let limits = backend.limits.per_worker(published.meters.len());
+            let picker = pools.pickers.get(&backend.name);
+            let picker = picker.filter(|picker| picker.fits(backend)).cloned();
+            let picker = picker.unwrap_or_else(|| Rc::new(Picker::new(backend)));
+            pickers.insert(backend.name.clone(), Rc::clone(&picker));
             let pools = backend
                 .endpoints
                 .iter()
@@ -99,17 +87,16 @@ impl View {
                             protocol: backend.protocol,
                             tls: tls.clone(),
                         };
-                        Rc::new(Pool::new(terms, Arc::clone(counters)))
+                        Rc::new(Pool::new(terms, limits, Arc::clone(counters)))
                     });
+                    pool.resize(limits);
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
-            Endpoints {
-                pools: pools.collect(),
-                policy: Policy::RoundRobin(RoundRobin::default()),
-                retry_budget,
-            }
+            Endpoints::new(&backend.balancing, pools, picker, retry_budget)
         });
         let backends = per_backend.collect();
+        let by_caller = |backend: &Backend| backend.balancing.policy == BalancePolicy::RingHash;
+        let balances_by_caller = routing.backends.iter().any(by_caller);
         let flag_headers = routing.flags.iter().map(|flag| {
             PerVariant::from_fn(|variant| {
                 // Names and variants are plain ASCII, which is always a header value.
@@ -118,12 +105,13 @@ impl View {
             })
         });
         let flag_headers = flag_headers.collect();
-        pools.by_endpoint = kept;
+        (pools.by_endpoint, pools.pickers) = (kept, pickers);
         pools.budgets = budgets;
         Self {
             published,
             worker,
             backends,
+            balances_by_caller,
             flag_headers,
             shared_routing: OnceCell::new(),
         }
@@ -154,6 +142,11 @@ impl View {
     /// The endpoints of a backend.
     pub(crate) fn endpoints(&self, backend: BackendIndex) -> &Endpoints {
         &self.backends[backend.0]
+    }
+
+    /// Whether some backend's endpoints are picked by who the caller is.
+    pub(crate) const fn balances_by_caller(&self) -> bool {
+        self.balances_by_caller
     }
 
     /// What `serin-flags` tells the backend about a flag's decision.

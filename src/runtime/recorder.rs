@@ -292,6 +292,10 @@ pub struct EndpointCounters {
     pub retries_denied: Counter,
     /// Connections open now.
     pub connections: Counter,
+    /// Requests that wait for a connection now.
+    pub pending: Counter,
+    /// Requests that found no connection, and no place to wait for one or none in time.
+    pub overflows: Counter,
 }
 
 /// What [`EndpointCounters`] stand at.
@@ -309,6 +313,10 @@ pub struct EndpointReading {
     pub retries_denied: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Requests that wait for a connection now.
+    pub pending: u64,
+    /// Requests that found no connection, and no place to wait for one or none in time.
+    pub overflows: u64,
 }
 
 impl EndpointCounters {
@@ -321,6 +329,8 @@ impl EndpointCounters {
             retries: self.retries.get(),
             retries_denied: self.retries_denied.get(),
             connections: self.connections.get(),
+            pending: self.pending.get(),
+            overflows: self.overflows.get(),
         }
     }
 }
@@ -334,6 +344,8 @@ impl EndpointReading {
         self.retries += other.retries;
         self.retries_denied += other.retries_denied;
         self.connections += other.connections;
+        self.pending += other.pending;
+        self.overflows += other.overflows;
     }
 }
 

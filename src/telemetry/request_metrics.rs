@@ -86,6 +86,14 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         "serin_upstream_connections",
         "Connections open to an endpoint, used or idle",
     );
+    let mut pending = Family::gauge(
+        "serin_upstream_pending_requests",
+        "Requests that wait for a connection to an endpoint",
+    );
+    let mut overflows = Family::counter(
+        "serin_upstream_overflows_total",
+        "Requests that found no free connection to an endpoint, and no place to wait or none in time",
+    );
     for sample in samples {
         let labels = [
             ("backend", sample.backend.as_str()),
@@ -97,6 +105,10 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         retries.add_count(&labels, sample.retries);
         denied.add_count(&labels, sample.retries_denied);
         open.add_count(&labels, sample.connections);
+        pending.add_count(&labels, sample.pending);
+        overflows.add_count(&labels, sample.overflows);
     }
-    vec![requests, connects, failures, retries, denied, open]
+    vec![
+        requests, connects, failures, retries, denied, open, pending, overflows,
+    ]
 }

@@ -123,6 +123,10 @@ pub struct EndpointSample {
     pub retries_denied: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Requests that wait for a connection now.
+    pub pending: u64,
+    /// Requests that found no connection, and no place to wait for one or none in time.
+    pub overflows: u64,
 }
 
 /// The weight of one group for one flag.

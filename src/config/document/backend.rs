@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::domain::weight::Weight;
 
-use crate::config::defaults::RETRY_ATTEMPTS_MAX;
+use crate::config::defaults::{BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX, RETRY_ATTEMPTS_MAX};
 use crate::config::document::listening::CertificateDocument;
 use crate::config::retries::Cause;
 use crate::config::text::{EndpointUrl, NonEmpty, Span};
@@ -19,6 +19,8 @@ pub(in crate::config) struct BackendDocument {
     /// The servers: at least one, each a URL or a map with `url`.
     #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Placed<Vec<ShortOr<Written<EndpointUrl>, EndpointDocument>>>,
+    /// Which of them is asked next. Without it, one after the other.
+    pub(in crate::config) balance: Option<BalanceDocument>,
     /// Which HTTP is spoken to them. Without it, over TLS what the two agree on, else HTTP/1.1.
     pub(in crate::config) protocol: Option<ProtocolDocument>,
     /// How TLS is spoken to them. Beside `https://` only.
@@ -28,6 +30,9 @@ pub(in crate::config) struct BackendDocument {
     pub(in crate::config) timeouts: TimeoutsDocument,
     /// Which requests are sent once more. Without it, only what was certainly never sent, to the next endpoint.
     pub(in crate::config) retries: Option<RetriesDocument>,
+    /// How much each endpoint is asked at once.
+    #[serde(default)]
+    pub(in crate::config) limits: BackendLimitsDocument,
 }
 
 /// One endpoint.
@@ -37,6 +42,22 @@ pub(in crate::config) struct EndpointDocument {
     /// `http://host:port` or `https://host:port`; the port's default is 80 or 443, an IPv6 address
     /// stands in brackets. All endpoints of a backend have one scheme.
     pub(in crate::config) url: Written<EndpointUrl>,
+    /// Its share of the requests beside the other endpoints'. Without it, 1.
+    pub(in crate::config) weight: Option<Count<{ ENDPOINT_WEIGHT_MAX }>>,
+}
+
+/// Which of a backend's endpoints is asked next.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum BalanceDocument {
+    /// One after the other.
+    RoundRobin,
+    /// Of two drawn at random the one with fewer requests under way.
+    PowerOfTwo,
+    /// The one with the fewest requests under way.
+    LeastRequest,
+    /// The same one for all requests of a caller.
+    RingHash,
 }
 
 /// Which HTTP is spoken to a backend.
@@ -83,6 +104,19 @@ pub(in crate::config) struct RetriesDocument {
     pub(in crate::config) on: Option<Placed<Vec<Placed<Cause>>>>,
     /// The share that retries may be of the requests of the last ten seconds, by worker; ten in any case.
     pub(in crate::config) budget: Option<Written<Weight>>,
+}
+
+/// How much each endpoint is asked at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ connections: 1024, pending: 1024 }`"
+)]
+pub(in crate::config) struct BackendLimitsDocument {
+    /// Connections, used or idle. Without it, 1024.
+    pub(in crate::config) connections: Option<Count<{ BACKEND_LIMIT_MAX }>>,
+    /// Requests that wait for one. Without it, 1024.
+    pub(in crate::config) pending: Option<Count<{ BACKEND_LIMIT_MAX }>>,
 }
 
 /// Limits of time.

@@ -23,6 +23,7 @@ use crate::proxy::access::Entry;
 use crate::proxy::client::Client;
 use crate::proxy::observe::look::Look;
 use crate::proxy::upload::UploadProgress;
+use crate::proxy::upstream::pool::InFlight;
 use crate::proxy::view::View;
 use crate::proxy::waiting::Waiting;
 use crate::proxy::worker::Worker;
@@ -64,6 +65,8 @@ pub(crate) struct Observation {
     look: Look,
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
+    /// Counts the exchange as under way where it is answered.
+    in_flight: Option<InFlight>,
     is_counted: bool,
     /// What the access log is to tell of it.
     pub(crate) entry: Entry,
@@ -88,6 +91,7 @@ impl Observation {
             grpc: None,
             look: Look::default(),
             first_attempt: None,
+            in_flight: None,
             is_counted: false,
             entry: Entry::default(),
         }
@@ -165,6 +169,11 @@ impl Observation {
         if let Some(arm) = self.arm() {
             arm.record_rescued();
         }
+    }
+
+    /// Says by whom the request is answered, which is over when the answer is.
+    pub(crate) fn answered_at(&mut self, endpoint: InFlight) {
+        self.in_flight = Some(endpoint);
     }
 
     /// Says that the head of the backend's answer has come.

@@ -1,9 +1,7 @@
 //! Makes a connection to one endpoint, from the name's lookup to the first word of HTTP.
 
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,9 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::backend::{Endpoint, Protocol, Timeouts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::room::Room;
 use crate::proxy::upstream::tls::{self, TlsClient};
 use crate::proxy::upstream::{http1, http2};
-use crate::runtime::recorder::EndpointCounters;
 
 /// How an endpoint is spoken to.
 pub(crate) struct Terms {
@@ -104,25 +102,22 @@ where
 }
 
 /// Counts a connection for as long as it exists.
-pub(super) struct OpenConnection {
-    open: Rc<Cell<usize>>,
-    counters: Arc<EndpointCounters>,
-}
+pub(super) struct OpenConnection(Rc<Room>);
 
 impl OpenConnection {
-    pub(super) fn count(open: &Rc<Cell<usize>>, counters: &Arc<EndpointCounters>) -> Self {
-        open.set(open.get() + 1);
-        counters.connections.add(1);
-        Self {
-            open: Rc::clone(open),
-            counters: Arc::clone(counters),
-        }
+    pub(super) fn count(room: &Rc<Room>) -> Self {
+        room.take();
+        Self(Rc::clone(room))
+    }
+
+    /// Says that it has room for another exchange.
+    pub(super) fn has_room(&self) {
+        self.0.has_freed_one();
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.open.set(self.open.get() - 1);
-        self.counters.connections.subtract(1);
+        self.0.give_back();
     }
 }

@@ -8,4 +8,5 @@ mod http2;
 pub(crate) mod lease;
 mod making;
 pub(crate) mod pool;
+mod room;
 pub(crate) mod tls;

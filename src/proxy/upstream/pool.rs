@@ -17,17 +17,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::backend::{Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{Endpoint, Limits, Protocol, Timeouts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::establish::{Established, OpenConnection, Terms};
 use crate::proxy::upstream::lease::Lease;
 use crate::proxy::upstream::making::Making;
+use crate::proxy::upstream::room::Room;
 use crate::proxy::upstream::{http1, http2};
 use crate::runtime::clock;
 use crate::runtime::recorder::EndpointCounters;
-
-/// The most connections that one worker has to one endpoint.
-const CONNECTIONS_MAX: usize = 1024;
 
 /// The most unused connections that are kept; what a burst left over beyond that is closed.
 const IDLE_MAX: usize = 256;
@@ -38,6 +36,39 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 struct Idle {
     connection: Box<http1::Connection>,
     since: Instant,
+}
+
+/// A connection that was waited for.
+pub(crate) struct Lent {
+    pub(crate) lease: Lease,
+    /// Whether nobody has used it before.
+    pub(crate) is_new: bool,
+}
+
+impl Lent {
+    const fn kept(lease: Lease) -> Self {
+        Self {
+            lease,
+            is_new: false,
+        }
+    }
+}
+
+/// Counts an exchange as under way for as long as it exists.
+pub(crate) struct InFlight(Rc<Pool>);
+
+impl InFlight {
+    /// One more at the endpoint of a pool.
+    pub(crate) fn at(pool: &Rc<Pool>) -> Self {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Self(Rc::clone(pool))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
 }
 
 /// Keeps and lends connections to one endpoint.
@@ -52,19 +83,23 @@ pub(crate) struct Pool {
     may_share: Cell<bool>,
     /// Those that may be shared once they are made.
     making: Making,
-    /// Connections that exist, lent or idle.
-    open: Rc<Cell<usize>>,
+    /// How many connections there may be, lent or idle, and who waits for one.
+    room: Rc<Room>,
+    /// Exchanges that are under way, or about to be.
+    in_flight: Cell<usize>,
     /// When it was last logged that no connection could be made.
     warned: Cell<Option<Instant>>,
 }
 
 impl Pool {
-    pub(crate) fn new(terms: Terms, counters: Arc<EndpointCounters>) -> Self {
+    /// A pool with nothing in it. `limits` are this worker's part.
+    pub(crate) fn new(terms: Terms, limits: Limits, counters: Arc<EndpointCounters>) -> Self {
         let may_share = match terms.protocol {
             Protocol::Auto => terms.tls.is_some(),
             Protocol::Http1 => false,
             Protocol::Http2 => true,
         };
+        let room = Rc::new(Room::new(limits, Arc::clone(&counters)));
         Self {
             terms,
             counters,
@@ -72,13 +107,27 @@ impl Pool {
             shared: RefCell::default(),
             may_share: Cell::new(may_share),
             making: Making::default(),
-            open: Rc::default(),
+            room,
+            in_flight: Cell::default(),
             warned: Cell::default(),
         }
     }
 
-    /// A connection that was used before, or a share of one, if there is any and it `must_be_own` not.
+    /// Sets how many connections there may be and how many requests may wait for one; this worker's part.
+    pub(crate) fn resize(&self, limits: Limits) {
+        self.room.resize(limits);
+    }
+
+    /// A connection that was used before, or a share of one, if there is any and it `must_be_own` not;
+    /// none where others have waited for it already.
     pub(crate) fn reuse(self: &Rc<Self>, must_be_own: bool) -> Option<Lease> {
+        if self.room.is_waited_for() {
+            return None;
+        }
+        self.take_kept(must_be_own)
+    }
+
+    fn take_kept(self: &Rc<Self>, must_be_own: bool) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
             if since.elapsed() > self.timeouts().idle {
@@ -106,53 +155,77 @@ impl Pool {
         Some(Lease::share(Rc::clone(self), connection))
     }
 
-    /// A new connection, or a share of one that somebody else makes meanwhile. One that `must_be_own`
-    /// speaks HTTP/1.1.
+    /// Whether a request would have to wait for a connection.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room.is_full()
+            && (self.room.is_waited_for()
+                || self.idle.borrow().is_empty()
+                    && !self.shared.borrow().iter().any(|it| it.has_room()))
+    }
+
+    /// A new connection, a share of one that somebody else makes meanwhile, or one that became free while
+    /// there was room for no more. One that `must_be_own` speaks HTTP/1.1.
     ///
     /// # Errors
-    /// [`ProxyError::Busy`] when there are as many as there may be, or why none could be made.
-    pub(crate) async fn connect(self: &Rc<Self>, must_be_own: bool) -> Result<Lease, ProxyError> {
-        let deadline = clock::monotonic() + self.timeouts().connect;
+    /// [`ProxyError::Busy`] or [`ProxyError::NoneFree`] when there are as many as there may be, or why
+    /// none could be made.
+    pub(crate) async fn connect(self: &Rc<Self>, must_be_own: bool) -> Result<Lent, ProxyError> {
         // Rare, and large: not part of what each request carries.
         if must_be_own {
-            Box::pin(self.make(deadline, Some(Protocol::Http1))).await
+            Box::pin(self.make_in_turn(Some(Protocol::Http1))).await
         } else {
-            Box::pin(self.connect_by(deadline)).await
+            Box::pin(self.share_or_make()).await
         }
     }
 
-    async fn connect_by(self: &Rc<Self>, deadline: Instant) -> Result<Lease, ProxyError> {
+    async fn share_or_make(self: &Rc<Self>) -> Result<Lent, ProxyError> {
+        let deadline = clock::monotonic() + self.timeouts().connect;
         while self.may_share.get() && self.making.promises_room() {
             let waited = timeout_at(deadline, self.making.wait()).await;
             let was_made = waited.map_err(|_| ProxyError::ConnectTimeout)?;
             if let Some(lease) = self.share() {
-                return Ok(lease);
+                return Ok(Lent::kept(lease));
             }
             if !was_made {
                 // Nor would the next: all who waited find out for themselves, at once.
                 break;
             }
         }
+        if self.room.is_full() || self.room.is_waited_for() {
+            return self.make_in_turn(None).await;
+        }
         self.make(deadline, None).await
+    }
+
+    /// Makes a connection once there is room for it, unless one becomes free before.
+    async fn make_in_turn(self: &Rc<Self>, only: Option<Protocol>) -> Result<Lent, ProxyError> {
+        let deadline = clock::monotonic() + self.timeouts().connect;
+        let mut must_wait = self.room.is_waited_for();
+        while must_wait || self.room.is_full() {
+            self.room.wait(deadline).await?;
+            if let Some(lease) = self.take_kept(only.is_some()) {
+                return Ok(Lent::kept(lease));
+            }
+            must_wait = false;
+        }
+        let deadline = clock::monotonic() + self.timeouts().connect;
+        self.make(deadline, only).await
     }
 
     async fn make(
         self: &Rc<Self>,
         deadline: Instant,
         only: Option<Protocol>,
-    ) -> Result<Lease, ProxyError> {
-        if self.open.get() >= CONNECTIONS_MAX {
-            return Err(ProxyError::Busy);
-        }
+    ) -> Result<Lent, ProxyError> {
         // Counted from here on, so that many who connect at once cannot pass the limit together.
-        let open = OpenConnection::count(&self.open, &self.counters);
+        let open = OpenConnection::count(&self.room);
         let may_share = self.may_share.get() && only.is_none();
         let mut making = may_share.then(|| self.making.begin());
         let made = self.terms.establish(open, deadline, only).await;
         let made = made.inspect_err(|error| self.note_failure(error))?;
         self.counters.connects.add(1);
         let pool = Rc::clone(self);
-        Ok(match made {
+        let lease = match made {
             Established::Http1(connection) => {
                 if only.is_none() {
                     self.may_share.set(false);
@@ -166,8 +239,13 @@ impl Pool {
                     making.done(connection.streams_max());
                 }
                 self.shared.borrow_mut().push(connection);
+                self.room.has_freed_many();
                 lease
             }
+        };
+        Ok(Lent {
+            lease,
+            is_new: true,
         })
     }
 
@@ -211,6 +289,7 @@ impl Pool {
         if idle.len() < IDLE_MAX {
             let since = clock::monotonic();
             idle.push(Idle { connection, since });
+            self.room.has_freed_one();
         }
     }
 
@@ -226,6 +305,11 @@ impl Pool {
 
     pub(super) fn counters(&self) -> &EndpointCounters {
         &self.counters
+    }
+
+    /// How many exchanges are under way.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.in_flight.get()
     }
 
     /// How the endpoint is spoken to.

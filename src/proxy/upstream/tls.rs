@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::backend::Timeouts;
+    use crate::domain::backend::{Balancing, Limits, Timeouts};
     use crate::domain::retries::Retries;
     use crate::domain::testing::name;
 
@@ -245,6 +245,11 @@ mod tests {
                 connect: limit,
                 response: limit,
                 idle: limit,
+            },
+            balancing: Balancing::default(),
+            limits: Limits {
+                connections: 1,
+                pending: 1,
             },
             protocol: Protocol::Auto,
             tls: Some(Arc::new(tls)),

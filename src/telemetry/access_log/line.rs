@@ -139,7 +139,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
+    use crate::domain::backend::{Backend, Balancing, Endpoint, Limits, Protocol, Timeouts};
     use crate::domain::evidence::Failure;
     use crate::domain::ids::BackendIndex;
     use crate::domain::retries::Retries;
@@ -180,16 +180,17 @@ mod tests {
         assert_eq!(line(&record), expected);
     }
 
+    const TIMEOUTS: Timeouts = Timeouts {
+        connect: Duration::ZERO,
+        response: Duration::ZERO,
+        idle: Duration::ZERO,
+    };
+
     #[test]
     fn what_is_known_is_told_in_its_unit() {
         let mut record = record(b"shop", b"/a");
         record.set_request_id(b"one");
         record.set_request_id(b"id-7");
-        let timeouts = Timeouts {
-            connect: Duration::ZERO,
-            response: Duration::ZERO,
-            idle: Duration::ZERO,
-        };
         let endpoint = Endpoint {
             host: "2001:db8::1".into(),
             port: 80,
@@ -197,7 +198,12 @@ mod tests {
         let backend = Backend {
             name: "v1".parse().unwrap(),
             endpoints: vec![endpoint],
-            timeouts,
+            timeouts: TIMEOUTS,
+            balancing: Balancing::default(),
+            limits: Limits {
+                connections: 1,
+                pending: 1,
+            },
             protocol: Protocol::Auto,
             tls: None,
             retries: Retries::default(),

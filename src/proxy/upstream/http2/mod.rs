@@ -66,7 +66,7 @@ struct Link {
     streams_max: Cell<usize>,
     /// Whom to wake when something has come from the peer.
     waiting: Cell<Option<Waker>>,
-    _open: OpenConnection,
+    open: OpenConnection,
 }
 
 impl Connection {
@@ -85,7 +85,7 @@ impl Connection {
         let link = Rc::new(Link {
             streams_max: Cell::new(0),
             waiting: Cell::default(),
-            _open: open,
+            open,
         });
         let (sender, mut connection) = Builder::new(LinkedExecutor(Rc::clone(&link)))
             .initial_max_send_streams(0)

@@ -78,6 +78,7 @@ impl Drop for Share {
         let connection = &self.connection;
         connection.streams.set(connection.streams.get() - 1);
         connection.used.set(clock::monotonic());
+        connection.link.open.has_room();
     }
 }
 

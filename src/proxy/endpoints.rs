@@ -1,0 +1,144 @@
+//! One backend's endpoints as one worker sees them, and which of them a request is sent to.
+
+use std::num::NonZeroU16;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::domain::backend::{Backend, Balancing, Endpoint};
+use crate::proxy::balance::{Balance, Candidates, Chance, Policy};
+use crate::proxy::budget::RetryBudget;
+use crate::proxy::upstream::pool::Pool;
+
+/// One backend's endpoints.
+pub(crate) struct Endpoints {
+    members: Vec<Member>,
+    picker: Rc<Picker>,
+    retry_budget: Rc<RetryBudget>,
+}
+
+struct Member {
+    pool: Rc<Pool>,
+    weight: u64,
+}
+
+/// A policy with what it was made of; kept from snapshot to snapshot as long as that is the same.
+pub(crate) struct Picker {
+    of: (Vec<Endpoint>, Balancing),
+    policy: Policy,
+}
+
+impl Picker {
+    pub(crate) fn new(backend: &Backend) -> Self {
+        Self {
+            of: (backend.endpoints.clone(), backend.balancing.clone()),
+            policy: Policy::new(&backend.balancing, &backend.endpoints),
+        }
+    }
+
+    /// Whether it would be made of the same now.
+    pub(crate) fn fits(&self, backend: &Backend) -> bool {
+        let (endpoints, balancing) = &self.of;
+        *endpoints == backend.endpoints && *balancing == backend.balancing
+    }
+}
+
+/// The endpoints that a request was sent to already.
+#[derive(Default)]
+pub(crate) struct Tried {
+    /// A bit for each place; 128 without an allocation.
+    places: SmallVec<[u64; 2]>,
+    last: Option<usize>,
+}
+
+impl Tried {
+    fn has(&self, place: usize) -> bool {
+        let word = self.places.get(place / 64);
+        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, place: usize) {
+        if self.places.len() <= place / 64 {
+            self.places.resize(place / 64 + 1, 0);
+        }
+        self.places[place / 64] |= 1 << (place % 64);
+        self.last = Some(place);
+    }
+}
+
+impl Endpoints {
+    /// The endpoints that pools connect to, each with its weight.
+    pub(crate) fn new(
+        balancing: &Balancing,
+        pools: impl Iterator<Item = Rc<Pool>>,
+        picker: Rc<Picker>,
+        retry_budget: Rc<RetryBudget>,
+    ) -> Self {
+        let weight = |place: usize| balancing.weights.get(place).copied();
+        let members = pools.enumerate().map(|(place, pool)| Member {
+            pool,
+            weight: weight(place).map_or(1, NonZeroU16::get).into(),
+        });
+        Self {
+            members: members.collect(),
+            picker,
+            retry_budget,
+        }
+    }
+
+    /// How many requests may be sent once more.
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.retry_budget
+    }
+
+    /// Whether a request was sent to all of them already.
+    pub(crate) fn has_tried_all(&self, tried: &Tried) -> bool {
+        (0..self.members.len()).all(|place| tried.has(place))
+    }
+
+    /// The endpoint to send a request to that was sent to some already; none where it has tried all.
+    pub(crate) fn pick(&self, tried: &mut Tried, chance: Chance) -> Option<&Rc<Pool>> {
+        let pick = |may_be_full| {
+            let open = Open {
+                members: &self.members,
+                tried: &*tried,
+                may_be_full,
+            };
+            self.picker.policy.pick(&open, chance)
+        };
+        // Who would have to wait at one is better served at another.
+        let place = pick(false).or_else(|| pick(true))?;
+        tried.add(place);
+        Some(&self.members[place].pool)
+    }
+}
+
+/// The endpoints as one request finds them.
+struct Open<'a> {
+    members: &'a [Member],
+    tried: &'a Tried,
+    /// Whether a request may be made wait for a connection.
+    may_be_full: bool,
+}
+
+impl Candidates for Open<'_> {
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn weight(&self, place: usize) -> u64 {
+        self.members[place].weight
+    }
+
+    fn in_flight(&self, place: usize) -> usize {
+        self.members[place].pool.in_flight()
+    }
+
+    fn is_open(&self, place: usize) -> bool {
+        !self.tried.has(place) && (self.may_be_full || !self.members[place].pool.is_full())
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.tried.last
+    }
+}
