@@ -50,10 +50,10 @@ pub(crate) async fn handle(
     };
     observation.routed(located.route);
     let destination = decide(routing, client.peer(), &request, &located, &*worker);
-    if let Some((flag, decision)) = destination.flag {
+    let flag = destination.flag.map(|(flag, decision)| {
         observation.decided(flag, decision);
-    }
-    let flag = destination.flag.map(|(flag, _)| flag);
+        flag
+    });
     let chance = chance(&worker, &view, &client, &request);
     let host = &located.host;
     let expectation = expectation(&client, &mut request);

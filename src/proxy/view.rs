@@ -97,14 +97,7 @@ impl View {
         let backends = per_backend.collect();
         let by_caller = |backend: &Backend| backend.balancing.policy == BalancePolicy::RingHash;
         let balances_by_caller = routing.backends.iter().any(by_caller);
-        let flag_headers = routing.flags.iter().map(|flag| {
-            PerVariant::from_fn(|variant| {
-                // Names and variants are plain ASCII, which is always a header value.
-                HeaderValue::from_str(&format!("{}={variant}", flag.name))
-                    .unwrap_or(HeaderValue::from_static(""))
-            })
-        });
-        let flag_headers = flag_headers.collect();
+        let flag_headers = flag_headers(routing);
         (pools.by_endpoint, pools.pickers) = (kept, pickers);
         pools.budgets = budgets;
         Self {
@@ -153,6 +146,18 @@ impl View {
     pub(crate) fn flag_header(&self, flag: FlagIndex, variant: Variant) -> &HeaderValue {
         self.flag_headers[flag.0].get(variant)
     }
+}
+
+/// By flag and variant, what `serin-flags` tells the backend.
+fn flag_headers(routing: &RoutingSnapshot) -> Vec<PerVariant<HeaderValue>> {
+    let headers = routing.flags.iter().map(|flag| {
+        PerVariant::from_fn(|variant| {
+            // Names and variants are plain ASCII, which is always a header value.
+            HeaderValue::from_str(&format!("{}={variant}", flag.name))
+                .unwrap_or(HeaderValue::from_static(""))
+        })
+    });
+    headers.collect()
 }
 
 /// Whether connections that were made on some terms are those that a backend wants now.
