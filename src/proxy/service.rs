@@ -55,9 +55,8 @@ pub(crate) async fn handle(
         flag
     });
     let chance = chance(&worker, &view, &client, &request);
-    let host = &located.host;
     let expectation = expectation(&client, &mut request);
-    let request_id = prepare(&worker, routing, &client, &mut request, host, flag);
+    let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
     observation.entry.marked(&request_id, request.headers());
     let backend = routing.backend(destination.backend);
     let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
