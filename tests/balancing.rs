@@ -83,8 +83,13 @@ fn who_takes_no_connection_is_passed_over_once_by_each_request() {
                 "{policy}: {answers:?}"
             );
         }
-        pool.backends[0].die();
-        pool.backends[2].die();
+        for place in [0, 2] {
+            let backend = &mut pool.backends[place];
+            backend.die();
+            wait_until("its connections are closed", SOON, || {
+                backend.closed() == backend.connections()
+            });
+        }
         assert_eq!(pool.proxy.get("/").status, 502, "{policy}");
     }
 }

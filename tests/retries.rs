@@ -131,9 +131,12 @@ fn each_idempotent_method_is() {
         .iter()
         .enumerate()
     {
-        let answer = pair.proxy.ask(&Request::new(method, "/"));
-        assert!(answer.text().starts_with(method), "{}", answer.text());
-        assert_eq!(pair.asked(), (turn + 1, turn + 1));
+        // Each endpoint is the first to be asked once.
+        for _ in 0..2 {
+            let answer = pair.proxy.ask(&Request::new(method, "/"));
+            assert!(answer.text().starts_with(method), "{}", answer.text());
+        }
+        assert_eq!(pair.asked(), (turn + 1, 2 * (turn + 1)));
     }
     assert_eq!(pair.proxy.ask(&Request::new("HEAD", "/")).status, 200);
 }
