@@ -187,12 +187,13 @@ pub(crate) fn append(list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+    /// Fields by name and value, in order.
+    pub(crate) fn map(fields: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

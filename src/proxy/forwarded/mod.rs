@@ -134,15 +134,7 @@ fn make_forwarded_element(ip: IpAddr, scheme: Scheme, host: &HeaderValue) -> Hea
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
+    use crate::proxy::headers::tests::map;
 
     #[test]
     fn a_client_is_looked_up_behind_trusted_proxies_only() {

@@ -106,8 +106,8 @@ impl<S> Guarded<S> {
         self
     }
 
-    /// Looks at new bytes at the end of `filled`, which begins where those passed before ended; returns
-    /// how many go on.
+    /// Looks at bytes that follow those passed before; returns how many go on, and what stops the others
+    /// where it is not just that more bytes are needed.
     fn look(guard: &mut Guard, client: &Client, bytes: &mut [u8]) -> (usize, Option<Then>) {
         let framing = match guard {
             Guard::None => return (bytes.len(), None),
