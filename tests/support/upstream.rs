@@ -25,6 +25,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -135,7 +136,14 @@ struct Log {
     cut_uploads: AtomicUsize,
     under_way: AtomicUsize,
     closed: AtomicUsize,
-    release: Notify,
+    release: Arc<Notify>,
+}
+
+impl Log {
+    /// Ends with the first release from now on, even if nobody waits for it yet.
+    fn released(&self) -> OwnedNotified {
+        Arc::clone(&self.release).notified_owned()
+    }
 }
 
 /// A running backend.
@@ -323,6 +331,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, conduct: &Conduct,
             answer.send_reset(Reason::REFUSED_STREAM);
             continue;
         }
+        let released = log.released();
         log.asked.lock().unwrap().push(Asked {
             version: request.version(),
             target: request.uri().to_string(),
@@ -331,9 +340,8 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, conduct: &Conduct,
         let mut body = answer.send_response(Response::new(()), false).unwrap();
         if request.uri().path() == "/no-error" {
             body.send_data(Bytes::from_static(b"half"), false).unwrap();
-            let log = Arc::clone(log);
             tokio::spawn(async move {
-                log.release.notified().await;
+                released.await;
                 body.send_reset(Reason::NO_ERROR);
             });
             continue;
@@ -369,6 +377,7 @@ impl Drop for UnderWay<'_> {
 
 /// Does what the path says.
 async fn respond(request: Request<Incoming>, log: &Arc<Log>) -> Response<AnyBody> {
+    let released = log.released();
     let _under_way = UnderWay::new(log);
     log.asked.lock().unwrap().push(Asked {
         version: request.version(),
@@ -394,11 +403,11 @@ async fn respond(request: Request<Incoming>, log: &Arc<Log>) -> Response<AnyBody
             Response::new(full(names.join(" ")))
         }
         // Half an answer, then what `release` does not let go on.
-        ["part"] => part(log, false),
+        ["part"] => part(released, false),
         // Half an answer, then an error in the place of the rest.
-        ["cut"] => part(log, true),
+        ["cut"] => part(released, true),
         ["hold"] => {
-            log.release.notified().await;
+            released.await;
             Response::new(full("held"))
         }
         ["slow"] => {
@@ -462,13 +471,12 @@ fn grpc(body: AnyBody) -> Response<AnyBody> {
 }
 
 /// Half an answer, and once it is let go the other half, or an error in its place.
-fn part(log: &Arc<Log>, is_cut: bool) -> Response<AnyBody> {
+fn part(released: OwnedNotified, is_cut: bool) -> Response<AnyBody> {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    let log = Arc::clone(log);
     tokio::spawn(async move {
         let half = |text: &'static [u8]| Ok(Frame::data(Bytes::from_static(text)));
         let _ = sender.send(half(b"half")).await;
-        log.release.notified().await;
+        released.await;
         let rest = if is_cut {
             Err("cut".into())
         } else {
