@@ -40,7 +40,7 @@ use crate::control::{Controller, Parts, commands};
 use crate::domain::backend::{Backend, Der};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::{AccessLogReader, BoundListener, Socket, WorkerContext, bind};
+use crate::proxy::{AccessLogReader, BoundListener, HealthContext, Socket, WorkerContext, bind};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
 use crate::runtime::clock::{self, Clock};
@@ -168,6 +168,7 @@ impl App {
             deliverer,
             admin: claimed.admin,
             state,
+            health: HealthContext::new(&shared.subscriber, &shared.stop),
         };
         Ok(Self {
             listeners,

@@ -47,6 +47,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         requests,
         arms,
         endpoints,
+        health,
     } = sources.ledger.read();
     let status = sources.status.load();
     let rollouts = status.rollouts.iter().map(|rollout| RolloutSample {
@@ -65,7 +66,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             .filter(|(name, reading)| is_of_interest(name, reading))
             .map(|(name, reading)| arm(name, reading))
             .collect(),
-        endpoints: endpoints.into_iter().map(endpoint).collect(),
+        endpoints: endpoints.iter().map(|of| endpoint(of, &health)).collect(),
         weights: weights(&sources.subscriber.load().routing),
         rollouts: rollouts.collect(),
         assigned_callers: sources.assignments.len() as u64,
@@ -96,8 +97,10 @@ pub(crate) fn read(sources: &Sources) -> Samples {
 }
 
 fn endpoint(
-    ((backend, endpoint), reading): ((BackendName, Endpoint), EndpointReading),
+    (key, reading): (&(BackendName, Endpoint), &EndpointReading),
+    health: &BTreeMap<(BackendName, Endpoint), bool>,
 ) -> EndpointSample {
+    let (backend, endpoint) = key;
     EndpointSample {
         backend: backend.to_string(),
         endpoint: endpoint.to_string(),
@@ -109,6 +112,7 @@ fn endpoint(
         retries_denied: reading.retries_denied,
         pending: reading.pending,
         overflows: reading.overflows,
+        is_healthy: health.get(key).copied(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The threads: one for each worker, one for the control plane and the admin API.
+//! The threads: one for each worker, one for health checks, one for the control plane and the admin API.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
@@ -11,7 +11,7 @@ use crate::admin::{AdminServer, AdminState};
 use crate::app::access_log::LastLines;
 use crate::app::reload::Reloader;
 use crate::control::Controller;
-use crate::proxy::{WorkerContext, run_worker};
+use crate::proxy::{HealthContext, WorkerContext, run_health_checks, run_worker};
 use crate::runtime::shutdown::ShutdownTrigger;
 
 /// What the control thread runs.
@@ -21,6 +21,8 @@ pub(crate) struct Control {
     pub(crate) deliverer: Deliverer,
     pub(crate) admin: AdminServer,
     pub(crate) state: AdminState,
+    /// What health checks need, which run on a thread of their own.
+    pub(crate) health: HealthContext,
 }
 
 /// All threads, with the means to stop them and to hear of their ends.
@@ -54,6 +56,9 @@ impl Threads {
             let name = format!("worker-{}", context.index);
             started.push(spawn(name, report.clone(), || Ok(run_worker(context)?))?);
         }
+        let health = control.health;
+        let checks = move || Ok(run_health_checks(health)?);
+        started.push(spawn("health".to_owned(), report.clone(), checks)?);
         let stopping = stop_control.listener();
         let control = spawn("control".to_owned(), report, move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

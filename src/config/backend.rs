@@ -14,6 +14,7 @@ use crate::config::document::{
     BackendDocument, BackendLimitsDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
 };
 use crate::config::group::ReadFile;
+use crate::config::health::health;
 use crate::config::report::{Problem, Report};
 use crate::config::retries::retries;
 use crate::config::text::{EndpointUrl, Span};
@@ -51,6 +52,7 @@ impl BackendReader<'_> {
                     balancing: Balancing::default(),
                     timeouts: defaults::TIMEOUTS,
                     limits: defaults::BACKEND_LIMITS,
+                    health: None,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
                     retries: Retries::default(),
@@ -64,6 +66,7 @@ impl BackendReader<'_> {
                     balancing: balancing(document),
                     timeouts: timeouts(&document.timeouts),
                     limits: limits(&document.limits),
+                    health: (document.health.as_ref()).map(|it| health(&it.value, self.report)),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
                     retries: retries(document.retries.as_ref(), self.report),

@@ -73,6 +73,24 @@ pub const BACKEND_LIMITS: Limits = Limits {
 /// The largest of these limits: there are some 64,000 ports to connect from.
 pub const BACKEND_LIMIT_MAX: u64 = 65_536;
 
+/// How often an endpoint is asked how it is: the usual pace, which no server feels.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The shortest interval: more would be load.
+pub const HEALTH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// How long the answer may take: whoever needs longer to say that it is well is not.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many checks in a row must fail: one may be lost, three are no accident.
+pub const UNHEALTHY_AFTER: u32 = 3;
+
+/// How many must go well again: a server that restarts may answer once and fall again.
+pub const HEALTHY_AFTER: u32 = 2;
+
+/// The most of these: at the shortest interval ten seconds.
+pub const HEALTH_CHECKS_MAX: u64 = 100;
+
 /// Which endpoint is asked next: each in turn. Nothing is drawn, so a handful of requests is spread as
 /// evenly as thousands are. Where answers take very different times, `power_of_two` is better.
 pub const BALANCE_POLICY: BalancePolicy = BalancePolicy::RoundRobin;

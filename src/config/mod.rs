@@ -39,6 +39,7 @@ mod error;
 mod flag;
 mod further;
 mod group;
+mod health;
 mod identity;
 mod listener;
 mod names;

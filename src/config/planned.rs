@@ -20,10 +20,7 @@ const PLANNED: &[(&str, &[&str])] = &[
             "certificate",
         ],
     ),
-    (
-        "BackendDocument",
-        &["discover", "health", "outlier", "failure"],
-    ),
+    ("BackendDocument", &["discover", "outlier", "failure"]),
     (
         "FlagDocument",
         &[

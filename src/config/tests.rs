@@ -1091,6 +1091,19 @@ fn what_a_backend_cannot_be_is_said_where_it_is_written() {
             "{ endpoints: [http://a], limits: { connections: 0 } }",
             "a whole number from 1 to 65536",
         ),
+        ("{ endpoints: [http://a], health: {} }", "`path` is missing"),
+        (
+            "{ endpoints: [http://a], health: { path: healthz } }",
+            "`healthz` is not a path such as `/healthz`",
+        ),
+        (
+            "{ endpoints: [http://a], health: { path: /, interval: 5ms } }",
+            "health checks at most every 100ms",
+        ),
+        (
+            "{ endpoints: [http://a], health: { path: /, timeout: 6s } }",
+            "longer than the interval",
+        ),
         (
             "{ endpoints: [http://a], limits: { requests: 7 } }",
             "unknown key `requests`",
@@ -1113,7 +1126,7 @@ fn each_key_of_the_design_is_named_once() {
     assert_eq!(distinct.len(), refused.len());
     for key in [
         "http3", "limits", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover",
-        "health", "outlier", "mirror", "variants", "off", "tracing",
+        "outlier", "mirror", "variants", "off", "tracing",
     ] {
         let named = refused
             .iter()

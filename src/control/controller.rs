@@ -301,9 +301,12 @@ impl Controller {
     fn look_at_endpoints(&mut self) {
         let wants = |rollout: &RunningRollout| rollout.plan.policy().stable_min_endpoints > 0;
         if self.rollouts.iter().any(wants) {
-            let readings = self.performer.ledger.read().endpoints.into_iter();
-            self.endpoints.observe(readings.map(|(endpoint, reading)| {
+            let readings = self.performer.ledger.read();
+            let health = readings.health;
+            let endpoints = readings.endpoints.into_iter();
+            self.endpoints.observe(endpoints.map(|(endpoint, reading)| {
                 let totals = EndpointTotals {
+                    is_unhealthy: health.get(&endpoint) == Some(&false),
                     requests: reading.requests,
                     connect_failures: reading.connect_failures,
                 };

@@ -172,6 +172,7 @@ pub(super) fn routing() -> RoutingSnapshot {
             idle: timeout,
         },
         balancing: Balancing::default(),
+        health: None,
         limits: Limits {
             connections: 1,
             pending: 1,

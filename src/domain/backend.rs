@@ -5,6 +5,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+
 use crate::domain::ids::BackendName;
 use crate::domain::retries::Retries;
 
@@ -71,12 +73,29 @@ pub struct Backend {
     pub timeouts: Timeouts,
     /// How much it may be asked at once.
     pub limits: Limits,
+    /// How it is found out whether they are well; none where nobody asks them.
+    pub health: Option<HealthCheck>,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.
     pub tls: Option<Arc<BackendTls>>,
     /// Which requests are sent to them once more.
     pub retries: Retries,
+}
+
+/// How it is found out whether a server is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What it is asked for.
+    pub target: PathAndQuery,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// How long the answer may take; at most the interval.
+    pub timeout: Duration,
+    /// How many checks in a row must fail until it is taken for unhealthy; at least 1.
+    pub unhealthy_after: u32,
+    /// How many must go well until it is taken for healthy again; at least 1.
+    pub healthy_after: u32,
 }
 
 /// How requests are spread over a backend's servers.

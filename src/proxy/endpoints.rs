@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -9,6 +10,7 @@ use crate::domain::backend::{Backend, Balancing, Endpoint};
 use crate::proxy::balance::{Balance, Candidates, Chance, Policy};
 use crate::proxy::budget::RetryBudget;
 use crate::proxy::upstream::pool::Pool;
+use crate::runtime::endpoint_health::EndpointHealth;
 
 /// One backend's endpoints.
 pub(crate) struct Endpoints {
@@ -20,6 +22,7 @@ pub(crate) struct Endpoints {
 struct Member {
     pool: Rc<Pool>,
     weight: u64,
+    health: Arc<EndpointHealth>,
 }
 
 /// A policy with what it was made of; kept from snapshot to snapshot as long as that is the same.
@@ -70,13 +73,14 @@ impl Endpoints {
     /// The endpoints that pools connect to, each with its weight.
     pub(crate) fn new(
         balancing: &Balancing,
-        pools: impl Iterator<Item = Rc<Pool>>,
+        pools: impl Iterator<Item = (Rc<Pool>, Arc<EndpointHealth>)>,
         picker: Rc<Picker>,
         retry_budget: Rc<RetryBudget>,
     ) -> Self {
         let weight = |place: usize| balancing.weights.get(place).copied();
-        let members = pools.enumerate().map(|(place, pool)| Member {
+        let members = pools.enumerate().map(|(place, (pool, health))| Member {
             pool,
+            health,
             weight: weight(place).map_or(1, NonZeroU16::get).into(),
         });
         Self {
@@ -91,12 +95,14 @@ impl Endpoints {
         &self.retry_budget
     }
 
-    /// Whether a request was sent to all of them already.
+    /// Whether a request was sent already to all of them that are healthy.
     pub(crate) fn has_tried_all(&self, tried: &Tried) -> bool {
-        (0..self.members.len()).all(|place| tried.has(place))
+        let mut members = self.members.iter().enumerate();
+        members.all(|(place, member)| tried.has(place) || !member.health.is_usable())
     }
 
-    /// The endpoint to send a request to that was sent to some already; none where it has tried all.
+    /// The endpoint to send a request to that was sent to some already; none where it has tried
+    /// all that are healthy.
     pub(crate) fn pick(&self, tried: &mut Tried, chance: Chance) -> Option<&Rc<Pool>> {
         let pick = |may_be_full| {
             let open = Open {
@@ -135,7 +141,10 @@ impl Candidates for Open<'_> {
     }
 
     fn is_open(&self, place: usize) -> bool {
-        !self.tried.has(place) && (self.may_be_full || !self.members[place].pool.is_full())
+        let member = &self.members[place];
+        !self.tried.has(place)
+            && member.health.is_usable()
+            && (self.may_be_full || !member.pool.is_full())
     }
 
     fn last(&self) -> Option<usize> {

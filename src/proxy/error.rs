@@ -49,6 +49,9 @@ pub(crate) enum ProxyError {
     /// There were, and none became free in time.
     #[error("no connection to the backend became free in time")]
     NoneFree,
+    /// Health checks have found none of the endpoints well.
+    #[error("the backend has no healthy endpoint")]
+    NoneHealthy,
     /// This machine has no more sockets, ports or memory to connect with.
     #[error("out of sockets")]
     Exhausted(#[source] io::Error),
@@ -86,7 +89,9 @@ impl ProxyError {
             | Self::NoHttp2(_)
             | Self::Switched
             | Self::Broken(_) => StatusCode::BAD_GATEWAY,
-            Self::Busy | Self::NoneFree | Self::Exhausted(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoneFree | Self::NoneHealthy | Self::Exhausted(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -105,7 +110,8 @@ impl ProxyError {
             | Self::NoHttp2(_)
             | Self::ConnectTimeout
             | Self::Busy
-            | Self::NoneFree => OutcomeClass::BackendFailure(Failure::Connect),
+            | Self::NoneFree
+            | Self::NoneHealthy => OutcomeClass::BackendFailure(Failure::Connect),
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
             Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
         }

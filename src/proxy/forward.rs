@@ -89,8 +89,7 @@ pub(crate) async fn forward(
             done => return done,
         }
     }
-    // A backend has at least one endpoint, so there is an error by now.
-    let error = last.unwrap_or(ProxyError::Busy);
+    let error = last.unwrap_or(ProxyError::NoneHealthy);
     let request = Some(Box::new(request));
     Err(Unanswered { error, request, by })
 }

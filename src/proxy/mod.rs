@@ -23,6 +23,7 @@ mod forward;
 mod forwarded;
 pub mod framing;
 mod headers;
+mod health;
 mod identity;
 mod interim;
 mod listener;
@@ -44,6 +45,7 @@ mod waiting;
 mod worker;
 
 pub use access::{AccessLogReader, AccessLogTerms};
+pub use health::{HealthContext, run_health_checks};
 pub use listener::{BoundListener, bind};
 pub use tls::{TlsError, TlsServer};
 pub use upstream::tls::{TlsObjection, objection as tls_objection};

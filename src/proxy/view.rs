@@ -15,7 +15,7 @@ use crate::proxy::budget::RetryBudget;
 use crate::proxy::endpoints::{Endpoints, Picker};
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::pool::Pool;
-use crate::proxy::upstream::tls::{TlsClient, TlsClients};
+use crate::proxy::upstream::tls::TlsClients;
 use crate::runtime::meters::WorkerMeters;
 use crate::runtime::published::Published;
 
@@ -67,6 +67,7 @@ impl View {
                 .cloned()
                 .unwrap_or_default();
             let retry_budget = Rc::clone(budgets.entry(backend.name.clone()).or_insert(budget));
+            let health = meters.health(BackendIndex(place)).iter().map(Arc::clone);
             let limits = backend.limits.per_worker(published.meters.len());
             let picker = pools.pickers.get(&backend.name);
             let picker = picker.filter(|picker| picker.fits(backend)).cloned();
@@ -79,7 +80,7 @@ impl View {
                 .map(|(endpoint, counters)| {
                     let key = (backend.name.clone(), endpoint.clone());
                     let known = pools.by_endpoint.get(&key);
-                    let known = known.filter(|pool| fits(pool.terms(), backend, tls.as_ref()));
+                    let known = known.filter(|pool| pool.terms().fits(backend, tls.as_ref()));
                     let pool = known.cloned().unwrap_or_else(|| {
                         let terms = Terms {
                             endpoint: endpoint.clone(),
@@ -92,7 +93,7 @@ impl View {
                     pool.resize(limits);
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
-            Endpoints::new(&backend.balancing, pools, picker, retry_budget)
+            Endpoints::new(&backend.balancing, pools.zip(health), picker, retry_budget)
         });
         let backends = per_backend.collect();
         let by_caller = |backend: &Backend| backend.balancing.policy == BalancePolicy::RingHash;
@@ -158,14 +159,4 @@ fn flag_headers(routing: &RoutingSnapshot) -> Vec<PerVariant<HeaderValue>> {
         })
     });
     headers.collect()
-}
-
-/// Whether connections that were made on some terms are those that a backend wants now.
-fn fits(terms: &Terms, backend: &Backend, tls: Option<&Rc<TlsClient>>) -> bool {
-    let is_same_tls = match (&terms.tls, tls) {
-        (Some(before), Some(now)) => Rc::ptr_eq(before, now),
-        (None, None) => true,
-        _ => false,
-    };
-    is_same_tls && terms.timeouts == backend.timeouts && terms.protocol == backend.protocol
 }

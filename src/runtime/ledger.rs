@@ -19,6 +19,7 @@ use crate::domain::variant::Variant;
 use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker, weight_of};
 use crate::runtime::callers_seen::Parity;
 use crate::runtime::content_types::ContentTypes;
+use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::meters::{FlagMeters, RouteMeters, StratumMeters, WorkerMeters};
 use crate::runtime::recorder::{
     ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
@@ -33,6 +34,7 @@ struct Books {
     /// What was counted in epochs that are over.
     closed: BTreeMap<ArmName, ArmReading>,
     endpoints: BTreeMap<(BackendName, Endpoint), PerWorker<EndpointCounters>>,
+    health: BTreeMap<(BackendName, Endpoint), Arc<EndpointHealth>>,
     /// Of the rollouts that are active.
     watches: BTreeMap<FlagName, Arc<RolloutWatch>>,
 }
@@ -177,6 +179,14 @@ impl Ledger {
             backend.endpoints.iter().map(of_endpoint).collect()
         });
         let endpoints = endpoints.collect();
+        let health = routing.backends.iter().map(|backend| {
+            let of_endpoint = |endpoint: &Endpoint| {
+                let key = (backend.name.clone(), endpoint.clone());
+                Arc::clone(books.health.entry(key).or_default())
+            };
+            backend.endpoints.iter().map(of_endpoint).collect()
+        });
+        let health = health.collect();
         let unrouted = RequestSeries {
             route: "".into(),
             arm: None,
@@ -186,6 +196,7 @@ impl Ledger {
             routes,
             flags,
             endpoints,
+            health,
             content_types: Arc::clone(&self.content_types),
         }
     }
@@ -324,6 +335,9 @@ impl Ledger {
             requests: requests.collect(),
             arms,
             endpoints: endpoints.collect(),
+            health: (books.health.iter())
+                .filter_map(|(key, health)| Some((key.clone(), health.get()?)))
+                .collect(),
         }
     }
 }
@@ -357,6 +371,8 @@ pub struct Readings {
     pub arms: BTreeMap<ArmName, ArmReading>,
     /// Dealings with each endpoint.
     pub endpoints: BTreeMap<(BackendName, Endpoint), EndpointReading>,
+    /// Whether endpoints are healthy, of those that are checked.
+    pub health: BTreeMap<(BackendName, Endpoint), bool>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::domain::decision::Decision;
 use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
 use crate::domain::variant::PerVariant;
 use crate::runtime::content_types::ContentTypes;
+use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::recorder::{ArmCounters, CodeCounters, EndpointCounters};
 use crate::runtime::watch::RolloutWatch;
 
@@ -40,6 +41,7 @@ pub struct WorkerMeters {
     pub(super) routes: Vec<RouteMeters>,
     pub(super) flags: Vec<FlagMeters>,
     pub(super) endpoints: Vec<Vec<Arc<EndpointCounters>>>,
+    pub(super) health: Vec<Vec<Arc<EndpointHealth>>>,
     pub(super) content_types: Arc<ContentTypes>,
 }
 
@@ -84,5 +86,9 @@ impl WorkerMeters {
     /// Where dealings with a backend's endpoints are counted, in the order of its endpoints.
     pub fn endpoints(&self, backend: BackendIndex) -> &[Arc<EndpointCounters>] {
         &self.endpoints[backend.0]
+    }
+    /// What health checks have found of a backend's endpoints, in their order. All workers have the same.
+    pub fn health(&self, backend: BackendIndex) -> &[Arc<EndpointHealth>] {
+        &self.health[backend.0]
     }
 }

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod content_types;
 pub mod delivery;
 mod distributions;
+pub mod endpoint_health;
 pub mod handshakes;
 pub mod inbox;
 pub mod key_hash;

@@ -94,6 +94,10 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         "serin_upstream_overflows_total",
         "Requests that found no free connection to an endpoint, and no place to wait or none in time",
     );
+    let mut healthy = Family::gauge(
+        "serin_upstream_healthy",
+        "Whether health checks find an endpoint well: 1 or 0",
+    );
     for sample in samples {
         let labels = [
             ("backend", sample.backend.as_str()),
@@ -107,8 +111,11 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         open.add_count(&labels, sample.connections);
         pending.add_count(&labels, sample.pending);
         overflows.add_count(&labels, sample.overflows);
+        if let Some(is_healthy) = sample.is_healthy {
+            healthy.add_count(&labels, u64::from(is_healthy));
+        }
     }
     vec![
-        requests, connects, failures, retries, denied, open, pending, overflows,
+        requests, connects, failures, retries, denied, open, pending, overflows, healthy,
     ]
 }

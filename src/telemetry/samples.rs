@@ -127,6 +127,8 @@ pub struct EndpointSample {
     pub pending: u64,
     /// Requests that found no connection, and no place to wait for one or none in time.
     pub overflows: u64,
+    /// Whether it is healthy; none where nobody checks.
+    pub is_healthy: Option<bool>,
 }
 
 /// The weight of one group for one flag.

@@ -5,8 +5,11 @@ use serde::Deserialize;
 
 use crate::domain::weight::Weight;
 
-use crate::config::defaults::{BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX, RETRY_ATTEMPTS_MAX};
+use crate::config::defaults::{
+    BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX, HEALTH_CHECKS_MAX, RETRY_ATTEMPTS_MAX,
+};
 use crate::config::document::listening::CertificateDocument;
+use crate::config::health::Target;
 use crate::config::retries::Cause;
 use crate::config::text::{EndpointUrl, NonEmpty, Span};
 use crate::config::tls::TlsName;
@@ -30,6 +33,8 @@ pub(in crate::config) struct BackendDocument {
     pub(in crate::config) timeouts: TimeoutsDocument,
     /// Which requests are sent once more. Without it, only what was certainly never sent, to the next endpoint.
     pub(in crate::config) retries: Option<RetriesDocument>,
+    /// How it is found out whether endpoints are well. Without it, nobody asks them.
+    pub(in crate::config) health: Option<Placed<HealthDocument>>,
     /// How much each endpoint is asked at once.
     #[serde(default)]
     pub(in crate::config) limits: BackendLimitsDocument,
@@ -104,6 +109,25 @@ pub(in crate::config) struct RetriesDocument {
     pub(in crate::config) on: Option<Placed<Vec<Placed<Cause>>>>,
     /// The share that retries may be of the requests of the last ten seconds, by worker; ten in any case.
     pub(in crate::config) budget: Option<Written<Weight>>,
+}
+
+/// How it is found out whether endpoints are well.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ path: /healthz, interval: 5s }`"
+)]
+pub(in crate::config) struct HealthDocument {
+    /// What they are asked for by GET; a status of 2xx is well.
+    pub(in crate::config) path: Written<Target>,
+    /// From one check to the next. Without it, 5 seconds.
+    pub(in crate::config) interval: Option<Written<Span>>,
+    /// How long the answer may take, connection included. Without it, one second.
+    pub(in crate::config) timeout: Option<Written<Span>>,
+    /// How many checks in a row must fail until an endpoint gets no more requests. Without it, 3.
+    pub(in crate::config) unhealthy_after: Option<Count<{ HEALTH_CHECKS_MAX }>>,
+    /// How many must go well until it gets them again. Without it, 2.
+    pub(in crate::config) healthy_after: Option<Count<{ HEALTH_CHECKS_MAX }>>,
 }
 
 /// How much each endpoint is asked at once.

@@ -24,8 +24,8 @@ use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use backend::{
-    BackendDocument, BackendLimitsDocument, BackendTlsDocument, BalanceDocument, ProtocolDocument,
-    RetriesDocument, TimeoutsDocument,
+    BackendDocument, BackendLimitsDocument, BackendTlsDocument, BalanceDocument, HealthDocument,
+    ProtocolDocument, RetriesDocument, TimeoutsDocument,
 };
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,

@@ -7,7 +7,7 @@ use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::backend::{Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::room::Room;
@@ -30,6 +30,16 @@ pub(super) enum Established {
 }
 
 impl Terms {
+    /// Whether connections that were made on these terms are those that a backend wants now.
+    pub(crate) fn fits(&self, backend: &Backend, tls: Option<&Rc<TlsClient>>) -> bool {
+        let is_same_tls = match (&self.tls, tls) {
+            (Some(before), Some(now)) => Rc::ptr_eq(before, now),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same_tls && self.timeouts == backend.timeouts && self.protocol == backend.protocol
+    }
+
     /// Makes a connection until its time is over, which covers the lookup, all addresses of the
     /// name, the handshake of TLS and the settings of HTTP/2. Nothing of a request was sent then. With
     /// `only` that protocol is spoken, whatever else might be.

@@ -8,5 +8,6 @@ mod http2;
 pub(crate) mod lease;
 mod making;
 pub(crate) mod pool;
+pub(crate) mod probe;
 mod room;
 pub(crate) mod tls;

@@ -247,6 +247,7 @@ mod tests {
                 idle: limit,
             },
             balancing: Balancing::default(),
+            health: None,
             limits: Limits {
                 connections: 1,
                 pending: 1,

@@ -200,6 +200,7 @@ mod tests {
             endpoints: vec![endpoint],
             timeouts: TIMEOUTS,
             balancing: Balancing::default(),
+            health: None,
             limits: Limits {
                 connections: 1,
                 pending: 1,

@@ -1,0 +1,254 @@
+//! Checks whether endpoints are well, for all workers.
+//!
+//! One thread of its own asks, so that an endpoint is asked once however many workers there are, and in
+//! time however much these have to do. What it finds stands beside the endpoints' counters, where a
+//! worker looks before each pick. An endpoint is well until it has failed several checks in a row.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::iter::successors;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::domain::backend::{Backend, Endpoint, HealthCheck};
+use crate::domain::ids::{BackendIndex, BackendName};
+use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::establish::Terms;
+use crate::proxy::upstream::probe::probe;
+use crate::proxy::upstream::tls::{TlsClient, TlsClients};
+use crate::runtime::endpoint_health::EndpointHealth;
+use crate::runtime::published::{Published, Subscriber};
+use crate::runtime::shutdown::{Shutdown, ShutdownTrigger};
+
+/// How often it is looked for other backends and other checks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What it takes to check.
+pub struct HealthContext {
+    subscriber: Subscriber,
+    shutdown: Shutdown,
+}
+
+impl HealthContext {
+    /// Checks those whom a snapshot names that is read here, until it is told to stop.
+    pub fn new(subscriber: &Subscriber, stop: &ShutdownTrigger) -> Self {
+        Self {
+            subscriber: subscriber.clone(),
+            shutdown: stop.listener(),
+        }
+    }
+}
+
+/// Checks on the calling thread until it is told to stop.
+///
+/// # Errors
+/// When the runtime cannot be made.
+pub fn run_health_checks(context: HealthContext) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(follow(context));
+    // A name may be being looked up, which nobody waits for any more.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn follow(context: HealthContext) {
+    let HealthContext {
+        mut subscriber,
+        mut shutdown,
+    } = context;
+    let mut checks = Checks::default();
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => return,
+            _ = looks.tick() => if let Some(published) = subscriber.refresh() {
+                checks.renew(&published);
+            },
+        }
+    }
+}
+
+/// All checks under way.
+#[derive(Default)]
+struct Checks {
+    by_endpoint: HashMap<(BackendName, Endpoint), Check>,
+    tls: TlsClients,
+}
+
+/// One endpoint's check; dropped, it ends, and the endpoint counts as well.
+struct Check {
+    check: HealthCheck,
+    terms: Rc<Terms>,
+    health: Arc<EndpointHealth>,
+    task: AbortHandle,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.health.set(None);
+    }
+}
+
+impl Checks {
+    /// Begins what is new in a snapshot and ends what is no longer there; the rest goes on.
+    ///
+    /// A check that was changed ends before the new one begins, so that the endpoint is first well.
+    fn renew(&mut self, published: &Published) {
+        let routing = &published.routing;
+        let tls = self
+            .tls
+            .renew(&routing.backends, &routing.system_authorities);
+        let mut known = std::mem::take(&mut self.by_endpoint);
+        for ((place, backend), tls) in routing.backends.iter().enumerate().zip(&tls) {
+            let Some(check) = &backend.health else {
+                continue;
+            };
+            let health = published.meters[0].health(BackendIndex(place));
+            for (endpoint, health) in backend.endpoints.iter().zip(health) {
+                let key = (backend.name.clone(), endpoint.clone());
+                let kept = known.remove(&key);
+                let kept =
+                    kept.filter(|it| it.check == *check && it.terms.fits(backend, tls.as_ref()));
+                let terms = || terms(backend, endpoint, tls.as_ref());
+                let check = kept.unwrap_or_else(|| {
+                    Check::begin(&backend.name, check, Rc::new(terms()), Arc::clone(health))
+                });
+                self.by_endpoint.insert(key, check);
+            }
+        }
+    }
+}
+
+fn terms(backend: &Backend, endpoint: &Endpoint, tls: Option<&Rc<TlsClient>>) -> Terms {
+    Terms {
+        endpoint: endpoint.clone(),
+        timeouts: backend.timeouts,
+        protocol: backend.protocol,
+        tls: tls.cloned(),
+    }
+}
+
+impl Check {
+    fn begin(
+        backend: &BackendName,
+        check: &HealthCheck,
+        terms: Rc<Terms>,
+        health: Arc<EndpointHealth>,
+    ) -> Self {
+        health.set(Some(true));
+        let of = (backend.clone(), check.clone());
+        let task = spawn_local(run(of, Rc::clone(&terms), Arc::clone(&health)));
+        Self {
+            check: check.clone(),
+            terms,
+            health,
+            task: task.abort_handle(),
+        }
+    }
+}
+
+/// Asks an endpoint again and again.
+async fn run(of: (BackendName, HealthCheck), terms: Rc<Terms>, health: Arc<EndpointHealth>) {
+    let (backend, check) = of;
+    let mut streak = Streak::default();
+    let mut times = interval(check.interval);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        times.tick().await;
+        let found = ask(&terms, &check).await;
+        if let Some(is_healthy) = streak.add(&check, found.is_ok()) {
+            health.set(Some(is_healthy));
+            let endpoint = &terms.endpoint;
+            match found {
+                Ok(()) => tracing::info!(%backend, %endpoint, "endpoint is healthy again"),
+                Err(why) => tracing::warn!(%backend, %endpoint, why, "endpoint is unhealthy"),
+            }
+        }
+    }
+}
+
+/// Asks an endpoint once; an error in words where it is not well.
+async fn ask(terms: &Terms, check: &HealthCheck) -> Result<(), String> {
+    match timeout(check.timeout, probe(terms, &check.target)).await {
+        Err(_) => Err("no answer in time".to_owned()),
+        Ok(Ok(status)) if status.is_success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
+        Ok(Err(error)) => Err(in_words(&error)),
+    }
+}
+
+fn in_words(error: &ProxyError) -> String {
+    let cause = successors(error.source(), |&error| error.source()).last();
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+/// How checks have gone of late.
+#[derive(Debug, Default)]
+struct Streak {
+    is_unhealthy: bool,
+    /// Checks in a row that say the contrary.
+    contrary: u32,
+}
+
+impl Streak {
+    /// Takes in a check; tells whether the endpoint is healthy if that has changed.
+    fn add(&mut self, check: &HealthCheck, is_good: bool) -> Option<bool> {
+        if is_good != self.is_unhealthy {
+            self.contrary = 0;
+            return None;
+        }
+        self.contrary += 1;
+        let needed = if is_good {
+            check.healthy_after
+        } else {
+            check.unhealthy_after
+        };
+        if self.contrary < needed {
+            return None;
+        }
+        *self = Self {
+            is_unhealthy: !is_good,
+            contrary: 0,
+        };
+        Some(is_good)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_checks_in_a_row_change_anything() {
+        let check = HealthCheck {
+            target: http::uri::PathAndQuery::from_static("/healthz"),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        };
+        let mut streak = Streak::default();
+        let mut add = |found: &str| -> Vec<_> {
+            let found = found.chars();
+            found
+                .filter_map(|it| streak.add(&check, it == '+'))
+                .collect()
+        };
+        assert_eq!(add("+--+--+"), [false; 0]);
+        assert_eq!(add("---"), [false]);
+        assert_eq!(add("--+-+-"), [false; 0], "one good check is none");
+        assert_eq!(add("++"), [true]);
+        assert_eq!(add("++--"), [false; 0]);
+        assert_eq!(add("-"), [false]);
+    }
+}
