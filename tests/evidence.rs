@@ -81,6 +81,7 @@ impl DataPlane {
                 socket,
                 tls: None,
                 proxy_protocol: None,
+                limits: config::defaults::LISTENER_LIMITS,
             }],
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),

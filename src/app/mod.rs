@@ -32,7 +32,7 @@ use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
 use crate::app::threads::Threads;
 use crate::app::tls::TlsListeners;
-use crate::config::{self, Config, Objection, ProxyProtocol};
+use crate::config::{self, Config, ListenerLimits, Objection, ProxyProtocol};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
@@ -220,6 +220,7 @@ impl App {
 struct ClaimedListener {
     bound: BoundListener,
     proxy_protocol: Option<ProxyProtocol>,
+    limits: ListenerLimits,
 }
 
 /// What has to be had before anything starts.
@@ -244,10 +245,11 @@ impl Claimed {
         let workers = workers.map_or(1, NonZeroUsize::get);
         let listeners = config.listeners.iter().map(|listener| {
             let bound = bind(listener.address, workers)?;
-            let proxy_protocol = listener.proxy_protocol;
+            let (proxy_protocol, limits) = (listener.proxy_protocol, listener.limits);
             Ok::<_, BindError>(ClaimedListener {
                 bound,
                 proxy_protocol,
+                limits,
             })
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
@@ -373,6 +375,7 @@ fn contexts(
                 socket,
                 tls: tls.clone(),
                 proxy_protocol: listener.proxy_protocol,
+                limits: listener.limits.of_one_of(workers),
             });
         }
     }

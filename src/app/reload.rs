@@ -11,7 +11,7 @@ use crate::app::access_log::AccessLog;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::app::tls::{self, TlsListeners};
-use crate::config::{self, Config, Objection, ProxyProtocol};
+use crate::config::{self, Config, ListenerLimits, Objection, ProxyProtocol};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
 use crate::control::reload::{PendingReload, ReloadError, ReloadReceiver, ReloadStatus};
@@ -34,6 +34,7 @@ struct FixedListener {
     address: SocketAddr,
     has_tls: bool,
     proxy_protocol: Option<ProxyProtocol>,
+    limits: ListenerLimits,
 }
 
 impl Fixed {
@@ -42,6 +43,7 @@ impl Fixed {
             address: listener.address,
             has_tls: listener.tls.is_some(),
             proxy_protocol: listener.proxy_protocol,
+            limits: listener.limits,
         });
         Self {
             workers: config.workers,

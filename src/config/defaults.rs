@@ -10,6 +10,7 @@ use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
 use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
 
+use crate::config::limits::ListenerLimits;
 use crate::config::tls::TlsVersion;
 
 /// Where operators come in: this machine only, so that no token is needed; the port
@@ -34,6 +35,41 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest that it may be given: less than an unused connection is kept.
 pub const TLS_HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// What clients of a listener may take up.
+///
+/// Connections: at some 30 KB each for sockets and buffers, 600 MB. Heads: what most servers take, 32 KiB
+/// for those with large cookies. A head comes in one or two packets, so that ten seconds are for lines
+/// that lose most of theirs. Browsers keep connections for a minute or more, and 75 s is what servers
+/// are used to.
+pub const LISTENER_LIMITS: ListenerLimits = ListenerLimits {
+    connections: 20_000,
+    header_bytes: 32 * 1024,
+    headers: 100,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
+};
+
+/// The most connections: beyond this no process has enough file descriptors.
+pub const CONNECTIONS_MAX: u64 = 1_000_000;
+
+/// The fewest bytes of a head: less than any browser sends.
+pub const HEADER_BYTES_MIN: u64 = 1024;
+
+/// The most: a head is held in memory as a whole, for each connection that sends one.
+pub const HEADER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The most fields of a head: each is a piece of memory, and backends take fewer.
+pub const HEADERS_MAX: u64 = 1_000;
+
+/// The shortest time for clients: connections are looked at once a second.
+pub const CLIENT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// The longest time for a head: whoever takes longer holds the connection for its own sake.
+pub const HEADER_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The longest time without a request: beyond it gateways between have forgotten the connection.
+pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
 /// The limits of time of a backend.
 ///

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::config::document::{ListenerDocument, ProxyProtocolDocument};
 use crate::config::group::ReadFile;
 use crate::config::identity::Vouching;
+use crate::config::limits::{ListenerLimits, limits};
 use crate::config::report::{Problem, Report};
 use crate::config::tls::{self, ListenerTls};
 use crate::config::written::Placed;
@@ -18,6 +19,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose connections may begin with a PROXY header; none where nobody's may.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What its clients may take up.
+    pub limits: ListenerLimits,
 }
 
 /// Whose connections may begin with a PROXY header.
@@ -57,6 +60,7 @@ pub(super) fn listeners(
                 .as_ref()
                 .and_then(|document| tls::tls(document, read_file, report)),
             proxy_protocol: proxy_protocol(document, vouching, report),
+            limits: limits(&document.limits, report),
         });
     }
     listeners

@@ -5,7 +5,7 @@
 /// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
 const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "apps", "tracing"]),
-    ("ListenerDocument", &["http3", "limits", "feedback"]),
+    ("ListenerDocument", &["http3", "feedback"]),
     ("AdminDocument", &["tls"]),
     ("IdentityDocument", &["api_key", "jwt", "link"]),
     (

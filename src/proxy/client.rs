@@ -16,6 +16,7 @@ use http::HeaderValue;
 use slab::Slab;
 use tokio::time::Instant;
 
+use crate::config::{ListenerLimits, defaults};
 use crate::proxy::connection::stream::Stream;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
@@ -23,9 +24,7 @@ use crate::proxy::identity::certificate::ClientCertificate;
 use crate::proxy::interim::Interim;
 use crate::proxy::upgrade::Tunnel;
 use crate::proxy::worker::HOUSEKEEPING;
-
-/// How long a connection may lie unused, or take to send a head.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+use crate::runtime::clock;
 
 /// How long a connection that is to close may take to send what it still holds.
 const LINGER: Duration = Duration::from_secs(5);
@@ -94,6 +93,8 @@ pub(crate) struct Client {
     passed_on: OnceCell<Box<Address>>,
     /// What it is spoken on.
     pub(crate) scheme: Scheme,
+    /// What it may take up.
+    pub(crate) limits: ListenerLimits,
     /// What the client has shown of itself in the handshake.
     certificate: OnceCell<Box<ClientCertificate>>,
     /// The last `Forwarded` value made for this client, with the host it was made for.
@@ -118,6 +119,8 @@ pub(crate) struct Client {
     in_flight: Cell<usize>,
     /// When the last request ended, or the connection began, to the worker's second.
     last_used: Cell<Instant>,
+    /// Since when a head comes that is not whole.
+    head_since: Cell<Option<Instant>>,
     /// Since when the client has taken nothing of what it was sent, if something waits for it.
     not_taking_since: Cell<Option<Instant>>,
     /// How long it may take nothing.
@@ -136,6 +139,7 @@ impl Client {
             address: Address::new(peer.ip()),
             passed_on: OnceCell::new(),
             scheme,
+            limits: defaults::LISTENER_LIMITS,
             certificate: OnceCell::new(),
             forwarded: RefCell::default(),
             refusal: Cell::default(),
@@ -148,13 +152,20 @@ impl Client {
             streams: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
+            head_since: Cell::new(None),
             not_taking_since: Cell::new(None),
-            take_limit: Cell::new(IDLE_TIMEOUT),
+            take_limit: Cell::new(defaults::LISTENER_LIMITS.idle_timeout),
             began: Cell::new(None),
             order: Cell::new(Order::Serve),
             closing_since: Cell::new(None),
             waker: RefCell::default(),
         }
+    }
+
+    /// The same client within other limits.
+    pub(crate) fn within(self, limits: ListenerLimits) -> Self {
+        self.take_limit.set(limits.idle_timeout);
+        Self { limits, ..self }
     }
 
     /// Says that the connection is served from `now` on.
@@ -206,6 +217,13 @@ impl Client {
         self.last_used.set(now);
     }
 
+    /// Says whether a head has begun and is not whole.
+    pub(crate) fn is_sending_head(&self, is_sending: bool) {
+        if is_sending != self.head_since.get().is_some() {
+            self.head_since.set(is_sending.then(clock::monotonic));
+        }
+    }
+
     /// Says how long the client may take nothing of an answer.
     pub(crate) fn must_take_within(&self, limit: Duration) {
         self.take_limit.set(limit);
@@ -242,11 +260,16 @@ impl Client {
             }
         } else if self.in_flight.get() > 0 {
             Order::Serve
+        } else if let Some(since) = self.head_since.get()
+            && now - since.max(self.last_used.get()) > self.limits.header_timeout
+        {
+            // It waited for as long as the request before it was answered.
+            Order::Cut
         } else if let Some(since) = self.closing_since.get()
             && is_over(since.max(self.last_used.get()), LINGER)
         {
             Order::Cut
-        } else if is_over(self.last_used.get(), IDLE_TIMEOUT) {
+        } else if is_over(self.last_used.get(), self.limits.idle_timeout) {
             Order::Close
         } else {
             Order::Serve

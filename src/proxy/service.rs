@@ -17,9 +17,10 @@ use crate::proxy::dispatch::{Parcel, Received, dispatch};
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand};
+use crate::proxy::framing::Refusal;
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::{decide, identity, locate};
+use crate::proxy::resolve::{Located, decide, identity, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Sender, Upload, UploadProgress};
 use crate::proxy::view::View;
@@ -38,15 +39,9 @@ pub(crate) async fn handle(
     let wish = Wish::of(&request, &client);
     observation.log(&request);
     let routing = view.routing();
-    // Such a one may stand in for one that was not let in, behind others that were.
-    let may_stand_in = request.headers().is_empty();
-    let located = match locate(routing, client.ip(), &mut request) {
+    let located = match admit(routing, &client, &mut request) {
         Ok(located) => located,
-        Err(error) => {
-            let refusal = client.refusal.get().filter(|_| may_stand_in);
-            let error = refusal.map_or(error, ProxyError::Malformed);
-            return refuse(observation, &error, None);
-        }
+        Err(error) => return refuse(observation, &error, None),
     };
     observation.routed(located.route);
     let destination = decide(routing, client.peer(), &request, &located, &*worker);
@@ -91,6 +86,30 @@ pub(crate) async fn handle(
             refuse(observation, &error, Some(&request_id))
         }
     }
+}
+
+/// Where a request goes, if it may come in.
+fn admit(
+    routing: &RoutingSnapshot,
+    client: &Client,
+    request: &mut Request<Incoming>,
+) -> Result<Located, ProxyError> {
+    // Such a one may stand in for one that was not let in, behind others that were.
+    let may_stand_in = request.headers().is_empty();
+    let located = locate(routing, client.ip(), request);
+    let admitted = located.and_then(|it| within_limits(client, request).map(|()| it));
+    admitted.map_err(|error| {
+        let refusal = client.refusal.get().filter(|_| may_stand_in);
+        refusal.map_or(error, ProxyError::Malformed)
+    })
+}
+
+/// Whether a head has no more fields than it may, cookies as one; over HTTP/1 that is known by now.
+fn within_limits(client: &Client, request: &Request<Incoming>) -> Result<(), ProxyError> {
+    let is_over =
+        request.version() == Version::HTTP_2 && request.headers().len() > client.limits.headers;
+    let refusal = is_over.then_some(Refusal::TooManyFields);
+    refusal.map_or(Ok(()), |refusal| Err(ProxyError::Malformed(refusal)))
 }
 
 /// Answers a request ourselves.

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::config::ProxyProtocol;
+use crate::config::{ListenerLimits, ProxyProtocol};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
@@ -42,9 +42,6 @@ pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How long a worker pauses when the system has no sockets left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most connections of clients that one worker serves at a time.
-const CLIENTS_MAX: usize = 20_000;
-
 /// How long everything goes on as before once it is time to stop, but for new connections.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -60,12 +57,17 @@ pub struct Socket {
     pub tls: Option<SnapshotReader<TlsServer>>,
     /// Whose PROXY headers are read there; none where no connection may begin with one.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What clients that come by it may take up of this worker.
+    pub limits: ListenerLimits,
 }
 
 /// What a connection is welcomed by.
 struct Door {
     tls: Option<TlsAcceptor>,
     proxy_protocol: Option<ProxyProtocol>,
+    limits: ListenerLimits,
+    /// How many connections that came by it are open.
+    open: Rc<Cell<usize>>,
 }
 
 /// What a worker is given to work with.
@@ -132,6 +134,8 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         let door = Door {
             tls: socket.tls.map(TlsAcceptor::new),
             proxy_protocol: socket.proxy_protocol,
+            limits: socket.limits,
+            open: Rc::default(),
         };
         Ok((tokio::net::TcpListener::from_std(socket.socket)?, door))
     });
@@ -225,11 +229,14 @@ fn is_of_one(error: &io::Error) -> bool {
 struct Welcomed {
     worker: Rc<Worker>,
     id: u64,
+    /// How many came by the same door.
+    open: Rc<Cell<usize>>,
 }
 
 impl Drop for Welcomed {
     fn drop(&mut self) {
         self.worker.clients.borrow_mut().remove(&self.id);
+        self.open.set(self.open.get() - 1);
     }
 }
 
@@ -272,7 +279,7 @@ impl Worker {
 
     /// Serves a new connection, unless there are as many as there may be.
     fn welcome(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, door: &mut Door) {
-        if self.clients.borrow().len() >= CLIENTS_MAX {
+        if door.open.get() >= door.limits.connections {
             self.turned_away.set(self.turned_away.get() + 1);
             return;
         }
@@ -281,7 +288,7 @@ impl Worker {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
         };
-        let client = Rc::new(Client::new(peer, scheme, self.coarse_now()));
+        let client = Rc::new(Client::new(peer, scheme, self.coarse_now()).within(door.limits));
         let id = self.next_client.get();
         self.next_client.set(id + 1);
         self.clients.borrow_mut().insert(id, Rc::clone(&client));
@@ -289,7 +296,9 @@ impl Worker {
         let welcomed = Welcomed {
             worker: Rc::clone(self),
             id,
+            open: Rc::clone(&door.open),
         };
+        door.open.set(door.open.get() + 1);
         let may_pass_on = match door.proxy_protocol {
             Some(ProxyProtocol::FromTrusted) => self.view().routing().trusted.contains(client.ip()),
             None => false,
@@ -333,7 +342,7 @@ impl Worker {
             self.clerk.look(now);
             let turned_away = self.turned_away.take();
             if turned_away > 0 {
-                tracing::warn!(turned_away, limit = CLIENTS_MAX, "too many connections");
+                tracing::warn!(turned_away, "too many connections");
             }
         }
     }

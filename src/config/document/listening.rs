@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::defaults::{CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_BYTES_MIN, HEADERS_MAX};
+use crate::config::size::Size;
 use crate::config::text::{NonEmpty, Span};
 use crate::config::tls::TlsVersion;
-use crate::config::written::{Placed, Written};
+use crate::config::written::{Count, Placed, Written};
 
 /// Where requests come in.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,6 +26,28 @@ pub(in crate::config) struct ListenerDocument {
     /// Whose connections may begin with a PROXY header, version 1 or 2, that names the client. Without
     /// it, nobody's.
     pub(in crate::config) proxy_protocol: Option<Placed<ProxyProtocolDocument>>,
+    /// What its clients may take up.
+    #[serde(default)]
+    pub(in crate::config) limits: LimitsDocument,
+}
+
+/// What clients may take up.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ connections: 20000, header_bytes: 32KiB }`"
+)]
+pub(in crate::config) struct LimitsDocument {
+    /// Connections at a time. Each worker takes its share, rounded up.
+    pub(in crate::config) connections: Option<Count<{ CONNECTIONS_MAX }>>,
+    /// Bytes in the head of a request; over HTTP/2 with 32 more for each field.
+    pub(in crate::config) header_bytes: Option<Size<{ HEADER_BYTES_MIN }, { HEADER_BYTES_MAX }>>,
+    /// Fields in the head of a request.
+    pub(in crate::config) headers: Option<Count<{ HEADERS_MAX }>>,
+    /// From the first byte of a head to its last, from 1s to 1m.
+    pub(in crate::config) header_timeout: Option<Written<Span>>,
+    /// Without a request, from 1s to 1h.
+    pub(in crate::config) idle_timeout: Option<Written<Span>>,
 }
 
 /// Whose connections may begin with a PROXY header.

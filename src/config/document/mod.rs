@@ -31,7 +31,8 @@ pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
 pub(in crate::config) use listening::{
-    CertificateDocument, DemandDocument, ListenerDocument, ProxyProtocolDocument, TlsDocument,
+    CertificateDocument, DemandDocument, LimitsDocument, ListenerDocument, ProxyProtocolDocument,
+    TlsDocument,
 };
 pub(in crate::config) use operating::{
     AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument, FormatDocument,

@@ -260,6 +260,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
         ("RouteDocument", "path", json!("/")),
     ];
     found.extend(default_values_of_backends());
+    found.extend(default_values_of_limits());
     found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
     found.extend(default_values_of_the_access_log());
@@ -280,6 +281,19 @@ fn default_values_of_backends() -> [(&'static str, &'static str, Value); 6] {
         ("RetriesDocument", "attempts", attempts),
         ("RetriesDocument", "budget", json!(budget)),
     ]
+}
+
+/// The same for the limits of a listener.
+fn default_values_of_limits() -> [(&'static str, &'static str, Value); 5] {
+    let limits = defaults::LISTENER_LIMITS;
+    [
+        ("connections", json!(limits.connections)),
+        ("header_bytes", json!("32KiB")),
+        ("headers", json!(limits.headers)),
+        ("header_timeout", json!(as_written(limits.header_timeout))),
+        ("idle_timeout", json!(as_written(limits.idle_timeout))),
+    ]
+    .map(|(key, value)| ("LimitsDocument", key, value))
 }
 
 /// The same for TLS of a listener.

@@ -14,9 +14,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::config::ListenerLimits;
 use crate::proxy::client::{Client, Order};
 use crate::proxy::connection::http2;
-use crate::proxy::framing::HEAD_BYTES_MAX;
 use crate::proxy::interim::Interim;
 use crate::proxy::service;
 use crate::proxy::stream::guarded::Guarded;
@@ -24,6 +24,13 @@ use crate::proxy::worker::Worker;
 
 /// How long a client that was refused may take to read why.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// How many bytes hyper may read ahead at the least, whatever a head may have: bodies come this way too.
+const BUFFER_BYTES_MIN: usize = 32 * 1024;
+
+/// hyper takes at most so many fields in a head unless told otherwise, and being told the same makes it
+/// keep them on the heap. Fewer are seen to before it is asked.
+const FIELDS_ON_STACK: usize = 100;
 
 /// Answers the requests that come by a stream until it ends, in whatever it turns out to speak.
 pub(super) async fn exchange<S>(stream: Guarded<S>, client: Rc<Client>, worker: Rc<Worker>)
@@ -34,12 +41,8 @@ where
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
     });
-    // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
-    // makes it keep them on the heap.
-    let mut connection = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), handle);
+    let stream = TokioIo::new(stream);
+    let mut connection = builder(&client.limits).serve_connection(stream, handle);
     let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     client
         .interim
@@ -85,4 +88,16 @@ where
         // It leaves when it likes.
         let _ = timeout(LAST_WORD, stream.discard()).await;
     }
+}
+
+/// What hyper takes, as far as it is asked.
+fn builder(limits: &ListenerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(limits.header_bytes.max(BUFFER_BYTES_MIN))
+        .header_read_timeout(None);
+    if limits.headers > FIELDS_ON_STACK {
+        builder.max_headers(limits.headers);
+    }
+    builder
 }

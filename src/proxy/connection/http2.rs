@@ -15,7 +15,6 @@ use tokio::task::spawn_local;
 
 use crate::proxy::client::{Client, Order};
 use crate::proxy::connection::stream::Work;
-use crate::proxy::framing::HEAD_BYTES_MAX;
 use crate::proxy::service;
 use crate::proxy::stream::guarded::Guarded;
 use crate::proxy::worker::Worker;
@@ -34,14 +33,6 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 /// The most bytes of an answer that wait to be sent, so that a client that takes its time holds up
 /// the backend.
 const SEND_BUFFER: usize = 64 * 1024;
-
-/// The most header fields of a request, in bytes as HTTP/2 counts them: 32 more for each field than it
-/// has (RFC 9113, section 6.5.2).
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "32 KiB and some hundred fields"
-)]
-const HEAD_LIST_MAX: u32 = HEAD_BYTES_MAX as u32;
 
 /// Runs what a connection begins on the same thread.
 #[derive(Clone)]
@@ -65,12 +56,14 @@ where
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
         async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
     });
+    // As HTTP/2 counts them: 32 more for each field than it has (RFC 9113, section 6.5.2).
+    let header_bytes = u32::try_from(client.limits.header_bytes).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(LocalExecutor(Rc::clone(&client)))
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(HEAD_LIST_MAX)
+        .max_header_list_size(header_bytes)
         .serve_connection(TokioIo::new(stream), handle);
     let mut connection = pin!(connection);
     let mut is_closing = false;

@@ -27,7 +27,9 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 /// No client may send one, so that in the place of another it ends the connection.
 const PUSH_PROMISE: u8 = 5;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
@@ -45,6 +47,9 @@ pub struct Frames {
     last_stream: u32,
     /// Those whose client has not ended them, in order; the next head of one of them is its trailers.
     open: Vec<u32>,
+    /// Whether the latest frame is a part of a head, and the last of it.
+    is_head: bool,
+    is_head_whole: bool,
 }
 
 impl Frames {
@@ -55,6 +60,8 @@ impl Frames {
             is_first: true,
             last_stream: 0,
             open: Vec::new(),
+            is_head: false,
+            is_head_whole: true,
         }
     }
 
@@ -95,8 +102,17 @@ impl Frames {
                 RST_STREAM => self.end(stream),
                 _ => {}
             }
+            self.is_head = matches!(kind, HEADERS | CONTINUATION);
+            if self.is_head {
+                self.is_head_whole = flags & END_HEADERS != 0;
+            }
             self.unseen = whole;
         }
+    }
+
+    /// Whether a head has begun and is not whole.
+    pub(crate) const fn is_within_head(&self) -> bool {
+        !self.is_head_whole || self.is_head && self.unseen > 0
     }
 
     fn begin(&mut self, stream: u32, is_end: bool) {

@@ -3,16 +3,13 @@
 use http::Uri;
 use memchr::memchr;
 
-use crate::proxy::framing::{HEAD_BYTES_MAX, Refusal};
+use crate::proxy::framing::{Bounds, Refusal};
 
 /// The longest method, in bytes. The longest that is registered has 17 (`UPDATEREDIRECTREF`).
 pub(crate) const METHOD_BYTES_MAX: usize = 64;
 
 /// The longest target, in bytes. Everyone should take 8,000 (RFC 9112, section 3).
 pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
-
-/// The most fields. hyper takes no more.
-const FIELDS_MAX: usize = 100;
 
 /// The most empty lines before a head. Some clients send one after the body of a `POST`.
 const EMPTY_LINES_MAX: usize = 4;
@@ -37,14 +34,13 @@ pub(super) enum Body {
 /// The fields so far, and what they say of framing.
 #[derive(Default)]
 struct Fields {
-    count: usize,
     length: Option<u64>,
     is_chunked: bool,
     wants_switch: bool,
 }
 
 /// Reads the head that bytes begin with; `None` where it is not whole.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
+pub(super) fn read(bytes: &[u8], bounds: Bounds) -> Result<Option<Head>, Refusal> {
     let mut lines = Lines::of(bytes);
     let mut empty = 0;
     let request_line = loop {
@@ -56,14 +52,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
     };
     let is_http_10 = check_request_line(request_line)?;
     let mut fields = Fields::default();
+    let mut left = bounds.fields;
     loop {
         match lines.next()? {
             None => return Ok(None),
             Some([]) => break,
-            Some(field) => fields.take(field)?,
+            Some(_) if left == 0 => return Err(Refusal::TooManyFields),
+            Some(field) => {
+                left -= 1;
+                fields.take(field)?;
+            }
         }
     }
-    if lines.start > HEAD_BYTES_MAX {
+    if lines.start > bounds.bytes {
         return Err(Refusal::HeadTooLong);
     }
     let body = match (fields.length, fields.is_chunked) {
@@ -275,10 +276,6 @@ fn is_target(target: &[u8]) -> bool {
 impl Fields {
     /// Takes a field, and note of what it says of framing.
     fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        self.count += 1;
-        if self.count > FIELDS_MAX {
-            return Err(Refusal::TooManyFields);
-        }
         // What begins with a space would go on with the line before (obs-fold; RFC 9112, section 5.2).
         let (name, rest) = line.split_at(token_length(line));
         let value = match rest {

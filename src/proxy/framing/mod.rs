@@ -17,12 +17,29 @@ mod head;
 mod tests;
 
 pub(crate) use self::head::{METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::config::{ListenerLimits, defaults};
 
 use self::chunked::Chunks;
 use self::head::{Body, Head};
 
-/// The most bytes in the head of a request.
-pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long the head of a request may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// In bytes.
+    pub(crate) bytes: usize,
+    /// In fields.
+    pub(crate) fields: usize,
+}
+
+impl Bounds {
+    /// Those among the limits of a client.
+    pub(crate) const fn of(limits: &ListenerLimits) -> Self {
+        Self {
+            bytes: limits.header_bytes,
+            fields: limits.headers,
+        }
+    }
+}
 
 /// Why a message is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +65,8 @@ pub enum Refusal {
     /// The head is too long.
     #[error("the header fields are too long")]
     HeadTooLong,
-    /// There are too many fields.
-    #[error("there are more than 100 header fields")]
+    /// The head has too many fields.
+    #[error("there are too many header fields")]
     TooManyFields,
     /// A field goes on over a line's end, or what stands before its colon is no name.
     #[error("a header field must be a name, a colon right behind it and a value, on one line")]
@@ -97,6 +114,7 @@ pub enum Then {
 #[derive(Debug)]
 pub struct Framing {
     state: State,
+    bounds: Bounds,
     /// So many bytes of a head that is not whole are known not to end it.
     searched: usize,
     /// Whether it may turn out to be HTTP/2: no message has begun, and nothing else was agreed on.
@@ -120,19 +138,25 @@ enum State {
 impl Framing {
     /// At the beginning of a connection.
     pub const fn new() -> Self {
+        Self::within(Bounds::of(&defaults::LISTENER_LIMITS))
+    }
+
+    /// The same with other bounds.
+    pub(crate) const fn within(bounds: Bounds) -> Self {
         Self {
             state: State::Head,
+            bounds,
             searched: 0,
             may_be_http2: true,
             has_wish: false,
         }
     }
 
-    /// At the beginning of a connection on which HTTP/1 was agreed on.
-    pub const fn agreed() -> Self {
+    /// The same where HTTP/1 was agreed on.
+    pub(crate) const fn agreed(self) -> Self {
         Self {
             may_be_http2: false,
-            ..Self::new()
+            ..self
         }
     }
 
@@ -187,6 +211,11 @@ impl Framing {
         std::mem::replace(&mut self.has_wish, false)
     }
 
+    /// Whether a head has begun and is not whole.
+    pub(crate) const fn is_within_head(&self) -> bool {
+        matches!(self.state, State::Head) && self.searched > 0
+    }
+
     /// Whether it must be known whether the protocol is switched before more bytes go on.
     pub(crate) const fn awaits_switch(&self) -> bool {
         matches!(self.state, State::Switch)
@@ -196,9 +225,11 @@ impl Framing {
         // Bytes may come one by one; they are not all looked at anew each time.
         if self.searched > 0 && !head::may_end(bytes, self.searched) {
             self.searched = bytes.len();
-            return too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)));
+            return self
+                .too_long(bytes)
+                .map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)));
         }
-        match head::read(bytes) {
+        match head::read(bytes, self.bounds) {
             Ok(Some(Head {
                 length,
                 body,
@@ -222,7 +253,8 @@ impl Framing {
             }
             Ok(None) => {
                 self.searched = bytes.len();
-                too_long(bytes).map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)))
+                self.too_long(bytes)
+                    .map_or(Err(Then::More), |refusal| Err(Then::Refuse(refusal)))
             }
             Err(Refusal::BadVersion) if self.may_be_http2 && head::is_preface(bytes) => {
                 Err(Then::Http2)
@@ -233,6 +265,11 @@ impl Framing {
             }
             Err(refusal) => Err(Then::Refuse(refusal)),
         }
+    }
+
+    /// Why a head that is not whole is refused already.
+    fn too_long(&self, bytes: &[u8]) -> Option<Refusal> {
+        (bytes.len() >= self.bounds.bytes).then(|| head::what_is_too_long(bytes))
     }
 }
 
@@ -248,9 +285,4 @@ const fn after_body(then_switch: bool) -> State {
     } else {
         State::Head
     }
-}
-
-/// Why a head that is not whole is refused already.
-fn too_long(bytes: &[u8]) -> Option<Refusal> {
-    (bytes.len() >= HEAD_BYTES_MAX).then(|| head::what_is_too_long(bytes))
 }

@@ -288,7 +288,7 @@ fn http_2_is_known_by_its_preface_at_the_beginning_only() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     assert_eq!(at_once(preface), (0, Then::Http2));
     assert_eq!(in_pieces(preface, &[5, 17]), (0, Then::Http2));
-    let agreed = Framing::agreed().advance(preface);
+    let agreed = Framing::new().agreed().advance(preface);
     assert_eq!(agreed.then, Then::Refuse(Refusal::BadVersion));
     let first = b"GET / HTTP/1.1\r\n\r\n";
     let later = [&first[..], &preface[..]].concat();

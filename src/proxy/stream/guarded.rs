@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::client::{Client, Switch};
 use crate::proxy::framing::frames::Frames;
-use crate::proxy::framing::{Framing, Refusal, Then};
+use crate::proxy::framing::{Bounds, Framing, Refusal, Then};
 
 /// What hyper reads in the place of a head that is refused; logs show its method as unknown.
 pub(super) const STAND_IN: &[u8] = b"- / HTTP/1.1\r\n\r\n";
@@ -62,13 +62,19 @@ pub(crate) struct Guarded<S> {
 
 impl<S> Guarded<S> {
     /// A stream on which HTTP/1 is spoken, or HTTP/2 if it begins so.
-    pub(crate) const fn http1(inner: S, client: Rc<Client>) -> Self {
-        Self::new(inner, client, Guard::Http1(Framing::new()))
+    pub(crate) fn http1(inner: S, client: Rc<Client>) -> Self {
+        let bounds = Bounds::of(&client.limits);
+        Self::new(inner, client, Guard::Http1(Framing::within(bounds)))
     }
 
     /// A stream on which HTTP/1 is spoken because it was agreed on.
-    pub(crate) const fn agreed_http1(inner: S, client: Rc<Client>) -> Self {
-        Self::new(inner, client, Guard::Http1(Framing::agreed()))
+    pub(crate) fn agreed_http1(inner: S, client: Rc<Client>) -> Self {
+        let bounds = Bounds::of(&client.limits);
+        Self::new(
+            inner,
+            client,
+            Guard::Http1(Framing::within(bounds).agreed()),
+        )
     }
 
     /// A stream on which HTTP/2 is spoken.
@@ -111,7 +117,11 @@ impl<S> Guarded<S> {
     fn look(guard: &mut Guard, client: &Client, bytes: &mut [u8]) -> (usize, Option<Then>) {
         let framing = match guard {
             Guard::None => return (bytes.len(), None),
-            Guard::Http2(frames) => return (frames.advance(bytes), None),
+            Guard::Http2(frames) => {
+                let passed = frames.advance(bytes);
+                client.is_sending_head(frames.is_within_head());
+                return (passed, None);
+            }
             Guard::Http1(framing) => framing,
         };
         let mut progress = framing.advance(bytes);
@@ -124,6 +134,7 @@ impl<S> Guarded<S> {
         if framing.take_wish() {
             client.asks_for_switch.set(true);
         }
+        client.is_sending_head(framing.is_within_head());
         let stopped = (progress.then != Then::More).then_some(progress.then);
         (progress.passed, stopped)
     }
