@@ -90,6 +90,7 @@ impl DataPlane {
             inbox: sender.clone(),
             access_log: SnapshotWriter::new(None).reader(),
             shutdown: stop.listener(),
+            drain_deadline: config::defaults::SHUTDOWN.deadline,
         });
         let workers = contexts.map(|context| spawn(|| run_worker(context)));
         let mut plane = Self {

@@ -369,4 +369,8 @@ fn what_is_bound_at_the_start_is_refused_with_the_way_to_change_it() {
     assert!(told.contains("restart Serin for this"), "{told}");
     assert_eq!(edge.proxy.get("/").text(), "v1");
     assert!(!edge.is_current());
+    replace_file(Path::new(&path), &(text + "shutdown: { deadline: 1s }\n"));
+    edge.proxy.reload();
+    edge.proxy
+        .wait_for_log("`shutdown` cannot change while Serin runs", SOON);
 }

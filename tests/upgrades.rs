@@ -225,17 +225,37 @@ fn over_tls_it_is_the_same() {
 }
 
 #[test]
-fn it_outlives_a_reload_and_ends_with_the_process() {
+fn it_outlives_a_reload_and_ends_by_the_deadline_of_the_process() {
     let server = EchoServer::start();
-    let mut proxy = server.proxy();
+    let address = server.listener.local_addr().unwrap().to_string();
+    let deadline = "shutdown: { deadline: 500ms }\n";
+    let mut proxy = TestProxy::start(&(config(&address) + deadline));
     let mut socket = connect(&proxy);
     assert_echoed(&mut socket, &Message::text("before"));
     proxy.reload();
     proxy.wait_for_log("configuration", SOON);
     assert_echoed(&mut socket, &Message::text("after"));
     proxy.terminate();
+    proxy.wait_for_log("stopping", SOON);
+    assert_echoed(&mut socket, &Message::text("still"));
     assert!(proxy.wait().success());
     assert!(socket.read().is_err());
+}
+
+#[test]
+fn many_that_are_silent_take_little_and_hold_nobody_up() {
+    let server = EchoServer::start();
+    let proxy = server.proxy();
+    // What the first ones take is taken once.
+    let mut sockets: Vec<_> = (0..20).map(|_| connect(&proxy)).collect();
+    let before = proxy.resident_bytes();
+    sockets.extend((0..500).map(|_| connect(&proxy)));
+    let each = (proxy.resident_bytes() - before) / 500;
+    println!("{each} bytes for each WebSocket");
+    assert!(each < 64 * 1024, "{each}");
+    for socket in &mut sockets {
+        assert_echoed(socket, &Message::text("hello"));
+    }
 }
 
 /// A backend of one connection that answers the first head with these bytes, and tells all that

@@ -5,6 +5,7 @@
 //! round: no new connections, requests under way end, and only then the control plane goes.
 
 mod access_log;
+mod claimed;
 pub mod demo;
 mod reload;
 mod samples;
@@ -14,9 +15,7 @@ mod threads;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use anyhow::Result;
 
@@ -27,12 +26,12 @@ use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::system_trust;
 use crate::admin::{AdminServer, AdminState, Gate, Tokens};
-use crate::app::access_log::{AccessLog, LastLines};
+use crate::app::claimed::{Claimed, ClaimedListener};
 use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
-use crate::app::threads::Threads;
+use crate::app::threads::{Stops, Threads};
 use crate::app::tls::TlsListeners;
-use crate::config::{self, Config, ListenerLimits, Objection, ProxyProtocol};
+use crate::config::{self, Config, Objection};
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
@@ -40,16 +39,14 @@ use crate::control::{Controller, Parts, commands};
 use crate::domain::backend::{Backend, Der};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::{AccessLogReader, BoundListener, HealthContext, Socket, WorkerContext, bind};
+use crate::proxy::{AccessLogReader, HealthContext, Socket, WorkerContext};
 use crate::runtime::assignments::CallerAssignments;
-use crate::runtime::bind::BindError;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
-use crate::runtime::shutdown::ShutdownTrigger;
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::runtime::trays::Tally;
 use crate::telemetry::Exporter;
@@ -77,8 +74,8 @@ struct Shared {
     deliveries: SnapshotReader<DeliveryStatus>,
     /// What is logged of requests, and what became of the lines.
     access_log: (AccessLogReader, Arc<Tally>),
-    /// Tells the data plane to stop.
-    stop: ShutdownTrigger,
+    /// Tells everything to stop.
+    stops: Stops,
 }
 
 impl Shared {
@@ -103,7 +100,7 @@ impl Shared {
             handshakes: (0..workers).map(|_| Arc::default()).collect(),
             deliveries,
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
-            stop: ShutdownTrigger::new(),
+            stops: Stops::new(claimed.shutdown),
         };
         (shared, publisher, messages)
     }
@@ -160,7 +157,7 @@ impl App {
             published: shared.subscriber.clone(),
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
-            shutdown: shared.stop.listener(),
+            shutdown: shared.stops.readiness.listener(),
         };
         let control = threads::Control {
             controller,
@@ -168,14 +165,14 @@ impl App {
             deliverer,
             admin: claimed.admin,
             state,
-            health: HealthContext::new(&shared.subscriber, &shared.stop),
+            health: HealthContext::new(&shared.subscriber, &shared.stops.workers),
         };
         Ok(Self {
             listeners,
             admin,
             status,
             reload,
-            threads: Threads::start(contexts, shared.stop, control, claimed.last_lines)?,
+            threads: Threads::start(contexts, shared.stops, control, claimed.last_lines)?,
         })
     }
 
@@ -213,59 +210,6 @@ impl App {
     /// When a thread had failed.
     pub fn stop(self) -> Result<()> {
         self.threads.stop()
-    }
-}
-
-/// A listener whose sockets are had.
-struct ClaimedListener {
-    bound: BoundListener,
-    proxy_protocol: Option<ProxyProtocol>,
-    limits: ListenerLimits,
-}
-
-/// What has to be had before anything starts.
-struct Claimed {
-    workers: usize,
-    listeners: Vec<ClaimedListener>,
-    tls: TlsListeners,
-    admin: AdminServer,
-    log: AccessLog,
-    last_lines: LastLines,
-}
-
-impl Claimed {
-    /// The addresses that are listened on, in the file's order.
-    fn listeners(&self) -> Vec<SocketAddr> {
-        let listeners = self.listeners.iter();
-        listeners.map(|listener| listener.bound.address).collect()
-    }
-
-    fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
-        let workers = config.workers.or_else(|| available_parallelism().ok());
-        let workers = workers.map_or(1, NonZeroUsize::get);
-        let listeners = config.listeners.iter().map(|listener| {
-            let bound = bind(listener.address, workers)?;
-            let (proxy_protocol, limits) = (listener.proxy_protocol, listener.limits);
-            Ok::<_, BindError>(ClaimedListener {
-                bound,
-                proxy_protocol,
-                limits,
-            })
-        });
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let admin = AdminServer::bind(config.admin.address)?;
-        let tls = TlsListeners::start(&config.listeners)?;
-        tls::warn_of(&tls::lapsed(config, clock::wall()));
-        let log = AccessLog::start(config.access_log.as_ref(), source, workers);
-        let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
-        Ok(Self {
-            workers,
-            listeners,
-            tls,
-            admin,
-            log,
-            last_lines,
-        })
     }
 }
 
@@ -388,7 +332,8 @@ fn contexts(
         handshakes: Arc::clone(&shared.handshakes[index]),
         inbox: shared.inbox.clone(),
         access_log: shared.access_log.0.clone(),
-        shutdown: shared.stop.listener(),
+        shutdown: shared.stops.workers.listener(),
+        drain_deadline: shared.stops.times.deadline,
     };
     sockets.into_iter().enumerate().map(context).collect()
 }

@@ -11,7 +11,7 @@ use crate::app::access_log::AccessLog;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::app::tls::{self, TlsListeners};
-use crate::config::{self, Config, ListenerLimits, Objection, ProxyProtocol};
+use crate::config::{self, Config, ListenerLimits, Objection, ProxyProtocol, ShutdownConfig};
 use crate::control::commands::{CommandSender, InstallError};
 use crate::control::installation::FlagRefusal;
 use crate::control::reload::{PendingReload, ReloadError, ReloadReceiver, ReloadStatus};
@@ -26,6 +26,7 @@ pub(crate) struct Fixed {
     listeners: Vec<FixedListener>,
     admin: SocketAddr,
     state: config::state::StateConfig,
+    shutdown: ShutdownConfig,
 }
 
 /// What cannot be changed of a listener. Certificates and the like may.
@@ -50,6 +51,7 @@ impl Fixed {
             listeners: listeners.collect(),
             admin: config.admin.address,
             state: config.state.clone(),
+            shutdown: config.shutdown,
         }
     }
 
@@ -60,6 +62,7 @@ impl Fixed {
             ("listeners", self.listeners == other.listeners),
             ("admin.address", self.admin == other.admin),
             ("state", self.state == other.state),
+            ("shutdown", self.shutdown == other.shutdown),
         ];
         let changed = keys.into_iter().filter(|(_, is_same)| !is_same);
         let objection = |(key, _): (&str, bool)| Objection {

@@ -1,7 +1,7 @@
 //! The threads: one for each worker, one for health checks, one for the control plane and the admin API.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::mpsc;
@@ -10,6 +10,7 @@ use crate::adapters::notify::webhook::Deliverer;
 use crate::admin::{AdminServer, AdminState};
 use crate::app::access_log::LastLines;
 use crate::app::reload::Reloader;
+use crate::config::ShutdownConfig;
 use crate::control::Controller;
 use crate::proxy::{HealthContext, WorkerContext, run_health_checks, run_worker};
 use crate::runtime::shutdown::ShutdownTrigger;
@@ -25,11 +26,31 @@ pub(crate) struct Control {
     pub(crate) health: HealthContext,
 }
 
+/// What tells whom to stop, and when.
+pub(crate) struct Stops {
+    /// Tells those who ask whether to send requests here.
+    pub(crate) readiness: ShutdownTrigger,
+    /// Tells the data plane.
+    pub(crate) workers: ShutdownTrigger,
+    pub(crate) times: ShutdownConfig,
+}
+
+impl Stops {
+    /// None of them pulled.
+    pub(crate) fn new(times: ShutdownConfig) -> Self {
+        Self {
+            readiness: ShutdownTrigger::new(),
+            workers: ShutdownTrigger::new(),
+            times,
+        }
+    }
+}
+
 /// All threads, with the means to stop them and to hear of their ends.
 pub(crate) struct Threads {
     workers: Vec<JoinHandle<()>>,
     control: JoinHandle<()>,
-    stop_workers: ShutdownTrigger,
+    stops: Stops,
     stop_control: ShutdownTrigger,
     last_lines: LastLines,
     ends: mpsc::UnboundedReceiver<End>,
@@ -45,7 +66,7 @@ impl Threads {
     /// Starts all threads.
     pub(crate) fn start(
         workers: Vec<WorkerContext>,
-        stop_workers: ShutdownTrigger,
+        stops: Stops,
         control: Control,
         last_lines: LastLines,
     ) -> Result<Self> {
@@ -89,7 +110,7 @@ impl Threads {
         Ok(Self {
             workers: started,
             control,
-            stop_workers,
+            stops,
             stop_control,
             last_lines,
             ends,
@@ -107,10 +128,12 @@ impl Threads {
         }
     }
 
-    /// Stops the workers, then the control plane, and then waits for the last lines of the access
-    /// log, which nobody is left to add to.
+    /// Has load balancers told, which may take their time; stops the workers, then the control plane,
+    /// and then waits for the last lines of the access log, which nobody is left to add to.
     pub(crate) fn stop(mut self) -> Result<()> {
-        self.stop_workers.pull();
+        self.stops.readiness.pull();
+        sleep(self.stops.times.delay);
+        self.stops.workers.pull();
         join(self.workers);
         self.stop_control.pull();
         join(vec![self.control]);

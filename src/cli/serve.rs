@@ -89,7 +89,8 @@ async fn until_stopped(mut app: App, mut signals: Signals) -> Done {
         stopped = spawn_blocking(|| app.stop()) => stopped??,
         name = signals.stop() => {
             tracing::warn!(signal = name, "stopping at once");
-            std::process::exit(1);
+            // That is what it was told to do. Whatever has to outlive it was written down before.
+            std::process::exit(0);
         }
     }
     tracing::info!("stopped");

@@ -11,6 +11,7 @@ use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
 
 use crate::config::limits::ListenerLimits;
+use crate::config::shutdown::ShutdownConfig;
 use crate::config::tls::TlsVersion;
 
 /// Where operators come in: this machine only, so that no token is needed; the port
@@ -70,6 +71,15 @@ pub const HEADER_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// The longest time without a request: beyond it gateways between have forgotten the connection.
 pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
+/// How it stops.
+///
+/// A delay is for load balancers that ask `/readyz` and take seconds to act; where there is none, it would only
+/// make restarts slow. The deadline is what Kubernetes waits for (`terminationGracePeriodSeconds`).
+pub const SHUTDOWN: ShutdownConfig = ShutdownConfig {
+    delay: Duration::ZERO,
+    deadline: Duration::from_secs(30),
+};
 
 /// The limits of time of a backend.
 ///

@@ -56,6 +56,7 @@ mod rollout;
 mod route;
 mod schema;
 mod secret;
+mod shutdown;
 mod size;
 pub mod state;
 mod suggest;
@@ -91,6 +92,7 @@ pub use self::listener::{Listener, ProxyProtocol};
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
 pub use self::schema::schema;
+pub use self::shutdown::ShutdownConfig;
 pub use self::state::StateConfig;
 
 use self::backend::BackendReader;
@@ -117,6 +119,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where what outlives the process is kept.
     pub state: StateConfig,
+    /// How it stops.
+    pub shutdown: ShutdownConfig,
     /// Peers whose forwarding and identity headers are believed.
     pub trusted: AddressMatcher,
     /// Where a caller's key comes from, first source first.
@@ -275,6 +279,7 @@ fn understand(
         admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
         state: state::state(&document.state),
+        shutdown: shutdown::shutdown(&document.shutdown),
         identity: identity::identity(&document.identity, &vouching, report),
         trusted: AddressMatcher {
             networks: networks.collect(),

@@ -8,6 +8,7 @@
 //! A known weakness of `SO_REUSEPORT`: the kernel deals connections out by hash, so few long
 //! connections may fall unevenly on the workers.
 
+mod accept;
 mod access;
 mod balance;
 mod budget;

@@ -20,6 +20,7 @@ use crate::config::{ListenerLimits, ProxyProtocol};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::accept;
 use crate::proxy::access::{AccessLogReader, Clerk};
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
@@ -39,14 +40,8 @@ use crate::runtime::snapshot::SnapshotReader;
 /// How often a worker looks after its connections.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
-/// How long a worker pauses when the system has no sockets left to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// How long everything goes on as before once it is time to stop, but for new connections.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
-
-/// How long requests under way have to end once it is time to stop.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A listener's socket of one worker.
 #[derive(Debug)]
@@ -90,6 +85,8 @@ pub struct WorkerContext {
     pub access_log: AccessLogReader,
     /// Tells it to stop.
     pub shutdown: Shutdown,
+    /// How long what is under way has to end then.
+    pub drain_deadline: Duration,
 }
 
 /// What the requests of one worker share.
@@ -164,7 +161,11 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut accepting = JoinSet::new();
     for (socket, door) in sockets {
         let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
-        accepting.spawn_local(accept(worker, socket, door, shutdown));
+        let mut door = door;
+        accepting.spawn_local(async move {
+            let welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
+            accept::serve(socket, shutdown, welcome).await;
+        });
     }
     tokio::select! {
         () = shutdown.requested() => {}
@@ -174,55 +175,9 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     }
     worker.is_stopping.set(true);
     accepting.join_all().await;
-    worker.drain().await;
+    worker.drain(context.drain_deadline).await;
     housekeeping.abort();
     Ok(())
-}
-
-/// Accepts connections until it is time to stop, and then those that wait already: whoever has
-/// connected is served.
-async fn accept(
-    worker: Rc<Worker>,
-    socket: tokio::net::TcpListener,
-    mut door: Door,
-    mut shutdown: Shutdown,
-) {
-    let mut welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.requested() => break,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, peer)) => welcome(stream, peer),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    let Ok(socket) = socket.into_std() else {
-        return;
-    };
-    loop {
-        let accepted = socket.accept().and_then(|(stream, peer)| {
-            stream.set_nonblocking(true)?;
-            Ok((TcpStream::from_std(stream)?, peer))
-        });
-        match accepted {
-            Ok((stream, peer)) => welcome(stream, peer),
-            Err(error) if is_of_one(&error) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Whether an error concerns one waiting connection, so that the next may be had.
-fn is_of_one(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-    )
 }
 
 /// Forgets a connection when it ends, however it ends.
@@ -347,7 +302,7 @@ impl Worker {
         }
     }
 
-    async fn drain(&self) {
+    async fn drain(&self, deadline: Duration) {
         // Connections that were just accepted get to say what they came for.
         sleep(DRAIN_GRACE).await;
         let all_gone = async {
@@ -361,7 +316,7 @@ impl Worker {
                 }
             }
         };
-        if timeout(DRAIN_DEADLINE, all_gone).await.is_err() {
+        if timeout(deadline, all_gone).await.is_err() {
             let left = self.clients.borrow().len();
             tracing::warn!(left, "connections cut at the drain deadline");
         }

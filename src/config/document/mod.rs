@@ -36,7 +36,8 @@ pub(in crate::config) use listening::{
 };
 pub(in crate::config) use operating::{
     AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument, FormatDocument,
-    LineFormatDocument, NotifyDocument, RoleDocument, StateDocument, TokenDocument,
+    LineFormatDocument, NotifyDocument, RoleDocument, ShutdownDocument, StateDocument,
+    TokenDocument,
 };
 pub(in crate::config) use rollout::{
     ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
@@ -75,6 +76,9 @@ pub(in crate::config) struct Document {
     /// What outlives the process: where rollouts are, the journal, the history.
     #[serde(default)]
     pub(in crate::config) state: StateDocument,
+    /// How it stops.
+    #[serde(default)]
+    pub(in crate::config) shutdown: ShutdownDocument,
     /// The load balancers before this proxy, as networks or single addresses. Only they may say who
     /// the client is or set an identity header. Without it, nobody.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! What is written of those who operate Serin, and of what it remembers.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -65,6 +66,19 @@ pub(in crate::config) struct StateDocument {
     /// The folder of the state file. Without it, `$STATE_DIRECTORY`, else
     /// `$XDG_STATE_HOME/serin`, else `~/.local/state/serin`.
     pub(in crate::config) path: Option<Written<NonEmpty>>,
+}
+
+/// How it stops: on SIGTERM or SIGINT; a second one ends it at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ delay: 5s, deadline: 30s }`"
+)]
+pub(in crate::config) struct ShutdownDocument {
+    /// For how long `/readyz` says no while everything is served as before. Without it, not at all.
+    pub(in crate::config) delay: Option<Written<Duration>>,
+    /// How long requests, streams and tunnels have to end after that. Without it, 30 seconds.
+    pub(in crate::config) deadline: Option<Written<Span>>,
 }
 
 /// A webhook with all defaults, or one that says more.

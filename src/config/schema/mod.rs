@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::judge::JudgeSettings;
 
+use crate::config::ShutdownConfig;
 use crate::config::defaults;
 use crate::config::document::{Document, required};
 
@@ -261,6 +262,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
     ];
     found.extend(default_values_of_backends());
     found.extend(default_values_of_limits());
+    found.extend(default_values_of_shutdown());
     found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
     found.extend(default_values_of_the_access_log());
@@ -294,6 +296,13 @@ fn default_values_of_limits() -> [(&'static str, &'static str, Value); 5] {
         ("idle_timeout", json!(as_written(limits.idle_timeout))),
     ]
     .map(|(key, value)| ("LimitsDocument", key, value))
+}
+
+/// The same for how it stops.
+fn default_values_of_shutdown() -> [(&'static str, &'static str, Value); 2] {
+    let ShutdownConfig { delay, deadline } = defaults::SHUTDOWN;
+    [("delay", delay), ("deadline", deadline)]
+        .map(|(key, time)| ("ShutdownDocument", key, json!(as_written(time))))
 }
 
 /// The same for TLS of a listener.

@@ -1,0 +1,72 @@
+//! What has to be had before anything starts: sockets, certificates, the access log's file.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+
+use crate::adapters::config_file::Source;
+use crate::admin::AdminServer;
+use crate::app::access_log::{AccessLog, LastLines};
+use crate::app::refused;
+use crate::app::tls::{self, TlsListeners};
+use crate::config::{Config, ListenerLimits, ProxyProtocol, ShutdownConfig};
+use crate::proxy::{BoundListener, bind};
+use crate::runtime::bind::BindError;
+use crate::runtime::clock;
+
+/// A listener whose sockets are had.
+pub(super) struct ClaimedListener {
+    pub(super) bound: BoundListener,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
+    pub(super) limits: ListenerLimits,
+}
+
+/// What has to be had before anything starts.
+pub(super) struct Claimed {
+    pub(super) workers: usize,
+    pub(super) listeners: Vec<ClaimedListener>,
+    pub(super) tls: TlsListeners,
+    pub(super) admin: AdminServer,
+    pub(super) shutdown: ShutdownConfig,
+    pub(super) log: AccessLog,
+    pub(super) last_lines: LastLines,
+}
+
+impl Claimed {
+    /// The addresses that are listened on, in the file's order.
+    pub(super) fn listeners(&self) -> Vec<SocketAddr> {
+        let listeners = self.listeners.iter();
+        listeners.map(|listener| listener.bound.address).collect()
+    }
+
+    pub(super) fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
+        let workers = config.workers.or_else(|| available_parallelism().ok());
+        let workers = workers.map_or(1, NonZeroUsize::get);
+        let listeners = config.listeners.iter().map(|listener| {
+            let bound = bind(listener.address, workers)?;
+            let (proxy_protocol, limits) = (listener.proxy_protocol, listener.limits);
+            Ok::<_, BindError>(ClaimedListener {
+                bound,
+                proxy_protocol,
+                limits,
+            })
+        });
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let admin = AdminServer::bind(config.admin.address)?;
+        let tls = TlsListeners::start(&config.listeners)?;
+        tls::warn_of(&tls::lapsed(config, clock::wall()));
+        let log = AccessLog::start(config.access_log.as_ref(), source, workers);
+        let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
+        Ok(Self {
+            workers,
+            listeners,
+            tls,
+            admin,
+            shutdown: config.shutdown,
+            log,
+            last_lines,
+        })
+    }
+}
