@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use rustls::{ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
+use serde_json::{Value, json};
 use socket2::SockRef;
 use support::proxy::SERIN;
 use support::recorder::Edge;
-use support::{Authority, Connection, SOON, TestProxy, wait_until};
+use support::{Authority, Connection, SOON, TestProxy, wait_for, wait_until};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, coding};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket, accept, client};
@@ -240,6 +241,30 @@ fn it_outlives_a_reload_and_ends_by_the_deadline_of_the_process() {
     assert_echoed(&mut socket, &Message::text("still"));
     assert!(proxy.wait().success());
     assert!(socket.read().is_err());
+}
+
+#[test]
+fn what_went_through_is_in_the_access_log() {
+    let server = EchoServer::start();
+    let address = server.listener.local_addr().unwrap().to_string();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("access.log");
+    let log = format!("access_log: \"{}\"\n", path.display());
+    let proxy = TestProxy::start(&(config(&address) + &log));
+    let mut socket = connect(&proxy);
+    assert_echoed(&mut socket, &Message::text("hello"));
+    drop(socket);
+    let line = wait_for("a line", SOON, || {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        text.ends_with('\n').then_some(text)
+    });
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["status"], 101);
+    // A head of two bytes, on the way up with a mask of four.
+    assert_eq!(
+        (&line["bytes_in"], &line["bytes_out"]),
+        (&json!(11), &json!(7))
+    );
 }
 
 #[test]

@@ -209,6 +209,14 @@ impl Entry {
         }
     }
 
+    /// Says how many bytes went to the backend and to the client after a switch of protocols.
+    pub(crate) fn passed_through(&mut self, up: u64, down: u64) {
+        if let Some(record) = &mut self.0 {
+            record.end.bytes_in += up;
+            record.end.bytes_out += down;
+        }
+    }
+
     /// The record, which nothing is added to any more.
     pub(crate) const fn take(&mut self) -> Option<Box<Record>> {
         self.0.take()

@@ -123,7 +123,7 @@ impl Tunnel {
 
     /// Passes bytes on until both sides have ended, one of them breaks, none says anything for long, or
     /// the client's connection is cut.
-    pub(crate) async fn run<S>(self, client: S, whose: &Client)
+    pub(crate) async fn run<S>(mut self, client: S, whose: &Client)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -136,16 +136,26 @@ impl Tunnel {
                 return;
             }
         };
+        let traffic = Traffic::default();
         let ended = tokio::select! {
-            ended = pass_on(client, upstream) => ended,
+            ended = pass_on(client, upstream, &traffic) => ended,
             () = whose.told(Order::Cut) => Ok(()),
         };
+        let (up, down) = (traffic.up.get(), traffic.down.get());
+        self.observation.entry.passed_through(up, down);
         if let Err(Broken::Upstream(error)) = ended {
             tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
             let failure = OutcomeClass::BackendFailure(Failure::CutBody);
             self.observation.cut(failure);
         }
     }
+}
+
+/// Bytes that went through a tunnel.
+#[derive(Default)]
+struct Traffic {
+    up: Rc<Cell<u64>>,
+    down: Rc<Cell<u64>>,
 }
 
 /// Which side of a tunnel broke.
@@ -155,13 +165,17 @@ enum Broken {
 }
 
 /// Passes bytes on in both directions. A side that has said its last word may still listen.
-async fn pass_on<S>(mut client: S, mut upstream: TokioIo<Upgraded>) -> Result<(), Broken>
+async fn pass_on<S>(
+    mut client: S,
+    mut upstream: TokioIo<Upgraded>,
+    traffic: &Traffic,
+) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Rc::new(Cell::new(clock::monotonic()));
-    let mut up = Direction::new(Rc::clone(&moved));
-    let mut down = Direction::new(Rc::clone(&moved));
+    let mut up = Direction::new(Rc::clone(&moved), Rc::clone(&traffic.up));
+    let mut down = Direction::new(Rc::clone(&moved), Rc::clone(&traffic.down));
     let both = poll_fn(|cx| {
         let mut up_ended = match up.poll(cx, &mut client, &mut upstream) {
             Poll::Ready(Err((Side::From, _))) => return Poll::Ready(Err(Broken::Client)),
@@ -214,6 +228,8 @@ struct Direction {
     waiting: Vec<u8>,
     place: Place,
     moved: Rc<Cell<Instant>>,
+    /// How many bytes were passed on.
+    bytes: Rc<Cell<u64>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -227,11 +243,12 @@ enum Place {
 }
 
 impl Direction {
-    const fn new(moved: Rc<Cell<Instant>>) -> Self {
+    const fn new(moved: Rc<Cell<Instant>>, bytes: Rc<Cell<u64>>) -> Self {
         Self {
             waiting: Vec::new(),
             place: Place::Open,
             moved,
+            bytes,
         }
     }
 
@@ -264,6 +281,7 @@ impl Direction {
                     return Poll::Ready(Err((Side::To, io::ErrorKind::WriteZero.into())));
                 }
                 self.moved.set(clock::monotonic());
+                self.bytes.set(self.bytes.get() + written as u64);
                 self.waiting.drain(..written);
             }
             self.waiting = Vec::new();

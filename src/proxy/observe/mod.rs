@@ -380,7 +380,7 @@ impl Observation {
             class,
             duration: clock::monotonic() - self.started,
             head_latency: self.head_latency,
-            bytes_in: upload.map_or(0, |upload| upload.bytes.get()),
+            bytes_in: record.end.bytes_in + upload.map_or(0, |upload| upload.bytes.get()),
             bytes_out: record.end.bytes_out,
         };
         self.worker.clerk.file(record);
