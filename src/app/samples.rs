@@ -110,6 +110,7 @@ fn endpoint(
         connections: reading.connections,
         retries: reading.retries,
         retries_denied: reading.retries_denied,
+        repeats: reading.repeats,
         pending: reading.pending,
         overflows: reading.overflows,
         is_healthy: health.get(key).copied(),

@@ -1,12 +1,16 @@
 //! Sends a request to one backend and waits for the head of its answer.
 //!
-//! Only what was certainly never sent, or refused unread, is tried again: on the next endpoint when
-//! one accepts no connection, on a new connection when a kept one turned out to be closed.
+//! What was certainly never sent, or refused unread, is tried again: on the next endpoint when one
+//! accepts no connection, on another connection when a kept one turned out to be closed.
+//!
+//! A backend may close a kept connection while a request is on its way to it. Nobody can tell whether it
+//! was read, and it is nobody's fault (RFC 9112, section 9.3.1). If asking twice does the same as asking
+//! once, it is sent once more, on a new connection; what becomes of that is what counts.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -16,7 +20,7 @@ use crate::proxy::balance::Chance;
 use crate::proxy::endpoints::{Endpoints, Tried};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::{Upload, UploadProgress};
-use crate::proxy::upstream::lease::{Failed, Lease};
+use crate::proxy::upstream::lease::{Failed, Lease, Left};
 use crate::proxy::upstream::pool::{InFlight, Pool};
 use crate::runtime::clock;
 
@@ -41,6 +45,12 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
+    /// Whether a request may be sent once more though somebody may have read it. There is no body that
+    /// would have to be kept then, nor a wish for another protocol.
+    fn may_repeat(&self, request: &Request<Upload>) -> bool {
+        self.progress.is_none() && !self.is_switch && is_idempotent(request.method())
+    }
+
     /// Goes on without the wish for another protocol.
     pub(crate) fn give_up_switch(&mut self, request: &mut Request<Upload>) {
         if std::mem::replace(&mut self.is_switch, false) {
@@ -74,7 +84,7 @@ pub(crate) async fn forward(
     }
     while let Some(pool) = endpoints.pick(tried, errand.chance) {
         entry.tries(pool.endpoint());
-        match send(pool, request, errand).await {
+        match send(pool, request, errand, entry).await {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
@@ -106,42 +116,67 @@ fn keep_gravest(last: Option<ProxyError>, next: ProxyError) -> ProxyError {
 /// endpoint that refuses a third time means it.
 const REFUSALS_MAX: usize = 2;
 
+/// How often a request that met a closed connection is sent to the same endpoint again. Only where there is
+/// room for no new connection may it meet another such one.
+const REPEATS_MAX: usize = 2;
+
+/// How long after a request a kept connection may end and still have been closed before the request came:
+/// what crosses it on the way is here within a round trip. A backend that takes longer was at work on it.
+const CROSSING_MAX: Duration = Duration::from_secs(1);
+
 /// Sends a request to one endpoint: on a kept connection, or on a new one when there is none or
 /// those kept were closed under our hands.
 async fn send(
     pool: &Rc<Pool>,
     mut request: Request<Upload>,
     errand: &Errand,
+    entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
-    let mut refusals = 0;
+    let (mut refusals, mut repeats) = (0, 0);
     let mut in_flight = InFlight::at(pool);
     loop {
-        let (lease, is_new) = match pool.reuse(errand.is_switch) {
+        let kept = (repeats == 0).then(|| pool.reuse(errand.is_switch));
+        let (lease, is_new) = match kept.flatten() {
             Some(lease) => (lease, false),
             None => match pool.connect(errand.is_switch).await {
                 Ok(lent) => (lent.lease, lent.is_new),
                 Err(error) => {
-                    let request = Some(Box::new(request));
+                    // What may have been read is done by nobody else, unless there is nothing to do.
+                    let may_pass_on = repeats == 0 || is_safe(request.method());
+                    let request = may_pass_on.then(|| Box::new(request));
                     let by = Some(Rc::clone(pool));
                     return Err(Unanswered { error, request, by });
                 }
             },
         };
-        let may_repeat = if lease.is_shared() {
-            refusals += 1;
-            refusals <= REFUSALS_MAX
-        } else {
-            // A kept one is used up by the attempt, so there is an end to them.
-            !is_new
+        let is_shared = lease.is_shared();
+        let may_repeat = !is_new && repeats < REPEATS_MAX && errand.may_repeat(&request);
+        let sent = exchange(pool, (lease, in_flight), request, (errand, may_repeat)).await;
+        let Failed { error, left } = match sent {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => failed,
         };
-        match exchange(pool, (lease, in_flight), request, errand).await {
-            Err(Unanswered {
-                request: Some(unsent),
-                ..
-            }) if may_repeat => request = *unsent,
-            done => return done,
-        }
         in_flight = InFlight::at(pool);
+        request = match left {
+            // A kept one is used up by the attempt, so there is an end to them.
+            Left::Unsent(unsent) if !is_shared && !is_new => *unsent,
+            Left::Unsent(unsent) if is_shared && refusals < REFUSALS_MAX => {
+                refusals += 1;
+                *unsent
+            }
+            Left::Unheard(again) => {
+                tracing::debug!(endpoint = %pool.endpoint(), %error, "sent once more");
+                repeats += 1;
+                pool.count_repeat();
+                entry.retried();
+                *again
+            }
+            left => {
+                let request = left.unsent();
+                let by = Some(Rc::clone(pool));
+                return Err(Unanswered { error, request, by });
+            }
+        };
     }
 }
 
@@ -149,44 +184,58 @@ async fn exchange(
     pool: &Rc<Pool>,
     (mut lease, in_flight): (Lease, InFlight),
     request: Request<Upload>,
-    errand: &Errand,
-) -> Result<Answer, Unanswered> {
+    (errand, may_repeat): (&Errand, bool),
+) -> Result<Answer, Failed> {
     let progress = errand.progress.as_deref();
     let timeouts = pool.timeouts();
     let begun = clock::monotonic();
     let answered = tokio::select! {
         biased;
-        answered = lease.send(request) => answered,
+        answered = lease.send(request, may_repeat) => answered,
         error = expire(timeouts, begun, progress) => {
             lease.distrust();
-            let by = Some(Rc::clone(pool));
-            return Err(Unanswered { error, request: None, by });
+            return Err(Failed { error, left: Left::Nothing });
         }
     };
-    match answered {
-        Ok(response) => Ok(Answer {
-            response,
-            lease,
-            in_flight,
-            idle_limit: timeouts.idle,
-        }),
-        Err(Failed { error, request }) => {
-            let is_clients = progress.is_some_and(|progress| progress.broken.get());
-            let error = if let Some(refusal) = progress.and_then(|progress| progress.refusal.get())
-            {
-                ProxyError::Malformed(refusal)
-            } else if is_clients {
-                ProxyError::UploadBroken
-            } else {
-                if request.is_none() {
-                    pool.note_break(&error);
-                }
-                error
-            };
-            let by = Some(Rc::clone(pool));
-            Err(Unanswered { error, request, by })
+    let Failed { error, mut left } = match answered {
+        Ok(response) => {
+            return Ok(Answer {
+                response,
+                lease,
+                in_flight,
+                idle_limit: timeouts.idle,
+            });
         }
+        Err(failed) => failed,
+    };
+    if matches!(left, Left::Unheard(_)) && begun.elapsed() > CROSSING_MAX {
+        left = Left::Nothing;
     }
+    let is_clients = progress.is_some_and(|progress| progress.broken.get());
+    let error = if let Some(refusal) = progress.and_then(|progress| progress.refusal.get()) {
+        ProxyError::Malformed(refusal)
+    } else if is_clients {
+        ProxyError::UploadBroken
+    } else {
+        if matches!(left, Left::Nothing) {
+            pool.note_break(&error);
+        }
+        error
+    };
+    Err(Failed { error, left })
+}
+
+/// Whether asking twice does the same as asking once (RFC 9110, section 9.2.2).
+pub(crate) const fn is_idempotent(method: &Method) -> bool {
+    is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
+}
+
+/// Whether a request asks for nothing to be done (RFC 9110, section 9.2.1).
+pub(crate) const fn is_safe(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    )
 }
 
 /// Waits until an answer is overdue, and says whose fault that is.

@@ -1,7 +1,7 @@
 //! Sends a request to a backend once more after it has failed.
 //!
-//! What was certainly never sent goes to the next endpoint in any case (see
-//! [`forward`](crate::proxy::forward)). This is about what `retries` of a backend allow besides: another
+//! What was certainly never sent goes to the next endpoint in any case, and what met a closed connection
+//! to a new one (see [`forward`](crate::proxy::forward)). This is about what `retries` of a backend allow besides: another
 //! round where no endpoint takes a connection, and what may have reached a server, if asking twice does
 //! the same as asking once and there is no body that would have to be kept. It comes before the client
 //! has got a byte of an answer, and the first attempt is what counts.
@@ -9,14 +9,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request};
+use http::Request;
 
 use crate::domain::evidence::OutcomeClass;
 use crate::domain::ids::BackendIndex;
 use crate::proxy::discard::discard;
 use crate::proxy::endpoints::Tried;
 use crate::proxy::error::ProxyError;
-use crate::proxy::forward::{Answer, Errand, Unanswered, forward};
+use crate::proxy::forward::{Answer, Errand, Unanswered, forward, is_idempotent};
 use crate::proxy::observe::Observation;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::pool::Pool;
@@ -129,19 +129,6 @@ fn put_back(asked: &mut Attempt, request: Box<Request<Upload>>) {
     if let Err(unanswered) = asked {
         unanswered.request = Some(request);
     }
-}
-
-/// Whether asking twice does the same as asking once (RFC 9110, section 9.2.2).
-const fn is_idempotent(method: &Method) -> bool {
-    is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
-}
-
-/// Whether a request asks for nothing to be done (RFC 9110, section 9.2.1).
-pub(crate) const fn is_safe(method: &Method) -> bool {
-    matches!(
-        *method,
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
-    )
 }
 
 /// A copy of a request to be sent once more; none of one with a body, or that asks for another protocol.

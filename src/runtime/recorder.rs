@@ -290,6 +290,8 @@ pub struct EndpointCounters {
     pub retries: Counter,
     /// Those that were not, for there had been too many.
     pub retries_denied: Counter,
+    /// Requests that were sent once more because a kept connection was closed under them.
+    pub repeats: Counter,
     /// Connections open now.
     pub connections: Counter,
     /// Requests that wait for a connection now.
@@ -311,6 +313,8 @@ pub struct EndpointReading {
     pub retries: u64,
     /// Those that were not, for there had been too many.
     pub retries_denied: u64,
+    /// Requests that were sent once more because a kept connection was closed under them.
+    pub repeats: u64,
     /// Connections open now.
     pub connections: u64,
     /// Requests that wait for a connection now.
@@ -328,6 +332,7 @@ impl EndpointCounters {
             connect_failures: self.connect_failures.get(),
             retries: self.retries.get(),
             retries_denied: self.retries_denied.get(),
+            repeats: self.repeats.get(),
             connections: self.connections.get(),
             pending: self.pending.get(),
             overflows: self.overflows.get(),
@@ -343,6 +348,7 @@ impl EndpointReading {
         self.connect_failures += other.connect_failures;
         self.retries += other.retries;
         self.retries_denied += other.retries_denied;
+        self.repeats += other.repeats;
         self.connections += other.connections;
         self.pending += other.pending;
         self.overflows += other.overflows;

@@ -74,14 +74,7 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         "serin_upstream_connect_failures_total",
         "Connections to an endpoint that could not be made",
     );
-    let mut retries = Family::counter(
-        "serin_upstream_retries_total",
-        "Requests that an endpoint failed and that were sent once more",
-    );
-    let mut denied = Family::counter(
-        "serin_upstream_retries_over_budget_total",
-        "Requests that an endpoint failed and that were not sent once more, for there had been too many",
-    );
+    let [mut retries, mut denied, mut repeats] = sent_again();
     let mut open = Family::gauge(
         "serin_upstream_connections",
         "Connections open to an endpoint, used or idle",
@@ -108,6 +101,7 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         failures.add_count(&labels, sample.connect_failures);
         retries.add_count(&labels, sample.retries);
         denied.add_count(&labels, sample.retries_denied);
+        repeats.add_count(&labels, sample.repeats);
         open.add_count(&labels, sample.connections);
         pending.add_count(&labels, sample.pending);
         overflows.add_count(&labels, sample.overflows);
@@ -116,6 +110,23 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         }
     }
     vec![
-        requests, connects, failures, retries, denied, open, pending, overflows, healthy,
+        requests, connects, failures, retries, denied, repeats, open, pending, overflows, healthy,
     ]
+}
+
+/// What is counted of requests that an endpoint was sent and did not answer.
+fn sent_again() -> [Family; 3] {
+    let retries = Family::counter(
+        "serin_upstream_retries_total",
+        "Requests that an endpoint failed and that were sent once more",
+    );
+    let denied = Family::counter(
+        "serin_upstream_retries_over_budget_total",
+        "Requests that an endpoint failed and that were not sent once more, for there had been too many",
+    );
+    let repeats = Family::counter(
+        "serin_upstream_repeats_total",
+        "Requests sent once more because an endpoint closed the kept connection under them",
+    );
+    [retries, denied, repeats]
 }

@@ -121,6 +121,8 @@ pub struct EndpointSample {
     pub retries: u64,
     /// Those that were not, for there had been too many.
     pub retries_denied: u64,
+    /// Requests that were sent once more because a kept connection was closed under them.
+    pub repeats: u64,
     /// Connections open now.
     pub connections: u64,
     /// Requests that wait for a connection now.

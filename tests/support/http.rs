@@ -165,6 +165,11 @@ impl Connection {
         self.read_answer(false).unwrap()
     }
 
+    /// Reads an answer to a request by a method, from a server that may hang up.
+    pub(crate) fn read_answer_of(&mut self, method: &str) -> io::Result<Answer> {
+        self.read_answer(method == "HEAD")
+    }
+
     /// Reads the head of an answer; its body can be read after it.
     pub(crate) fn answer_head(&mut self) -> Answer {
         Answer::with_head(self.read_head().unwrap())

@@ -19,14 +19,17 @@
 
 pub(crate) mod authority;
 pub(crate) mod backend;
+pub(crate) mod blackhole;
 pub(crate) mod crowd;
 pub(crate) mod disk;
 pub(crate) mod frames;
 pub(crate) mod http;
+pub(crate) mod lateness;
 pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod position;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod release;
 pub(crate) mod upstream;

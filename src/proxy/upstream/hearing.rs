@@ -13,6 +13,7 @@ use memchr::{memchr_iter, memmem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::interim::Interim;
+use crate::proxy::upstream::said::Said;
 
 /// How an answer begins that comes before the answer.
 const BEGINNING: &[u8] = b"HTTP/1.1 1";
@@ -25,14 +26,17 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct Ear {
     is_open: AtomicBool,
     whose: Mutex<Option<Arc<Interim>>>,
+    /// What was said to the backend.
+    pub(super) said: Said,
 }
 
 impl Ear {
-    /// Opens for the answer to one request, or closes where nobody wants to hear.
-    pub(super) fn set(&self, whose: Option<&Arc<Interim>>) {
+    /// Opens for the answer to one request, or closes where nobody wants to hear; returns who wanted to
+    /// before.
+    pub(super) fn set(&self, whose: Option<&Arc<Interim>>) -> Option<Arc<Interim>> {
         self.is_open.store(whose.is_some(), Ordering::Relaxed);
         let mut known = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = whose.cloned();
+        std::mem::replace(&mut *known, whose.cloned())
     }
 
     /// Hears a head; `false` where it is none, or nobody wants to hear any more.
@@ -103,6 +107,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, into))?;
+        if into.filled().len() > before {
+            self.ear.said.answered();
+        }
         if self.ear.is_open.load(Ordering::Relaxed) {
             self.listen(&into.filled()[before..]);
         }
@@ -116,6 +123,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hearing<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.ear.said.offered([bytes]);
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -124,6 +132,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hearing<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.ear.said.offered(pieces.iter().map(|piece| &**piece));
         Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
     }
 

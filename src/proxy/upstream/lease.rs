@@ -28,11 +28,31 @@ enum Held {
     Share(http2::Share),
 }
 
-/// A request that has got no answer; it comes back if the endpoint has certainly done nothing.
+/// A request that has got no answer.
 pub(crate) struct Failed {
     pub(crate) error: ProxyError,
-    /// On the heap, so that those that are answered do not make room for it.
-    pub(crate) request: Option<Box<Request<Upload>>>,
+    pub(crate) left: Left,
+}
+
+/// What is left of such a request. On the heap, so that those that are answered do not make room for it.
+pub(crate) enum Left {
+    /// It comes back: the endpoint has certainly done nothing.
+    Unsent(Box<Request<Upload>>),
+    /// The connection ended without a word, which may have been on its way before the request was. The
+    /// request as it was sent.
+    Unheard(Box<Request<Upload>>),
+    /// It is gone.
+    Nothing,
+}
+
+impl Left {
+    /// The request, if the endpoint has certainly done nothing.
+    pub(crate) fn unsent(self) -> Option<Box<Request<Upload>>> {
+        match self {
+            Self::Unsent(request) => Some(request),
+            Self::Unheard(_) | Self::Nothing => None,
+        }
+    }
 }
 
 impl Lease {
@@ -56,25 +76,38 @@ impl Lease {
         matches!(self.held, Held::Share(_))
     }
 
-    /// Sends a request, and waits for the head of its answer.
+    /// Sends a request, and waits for the head of its answer. One without a body is kept to be
+    /// sent again if it `may_repeat`.
     pub(crate) async fn send(
         &mut self,
         mut request: Request<Upload>,
+        may_repeat: bool,
     ) -> Result<Response<Incoming>, Failed> {
         let answered = match &mut self.held {
             Held::Whole(connection) => {
-                connection.ear.set(request.body().interim());
+                let ear = &connection.ear;
+                ear.set(request.body().interim());
+                if may_repeat {
+                    ear.said.begin();
+                }
                 let answered = connection.sender.try_send_request(request).await;
-                connection.ear.set(None);
+                let interim = ear.set(None);
                 answered.map_err(|mut failed| Failed {
-                    request: failed.take_message().map(Box::new),
+                    left: match (failed.take_message(), ear.said.take()) {
+                        (Some(request), _) => Left::Unsent(Box::new(request)),
+                        (None, Some(head)) => {
+                            let again = head.map(|()| Upload::none(interim));
+                            Left::Unheard(Box::new(again))
+                        }
+                        (None, None) => Left::Nothing,
+                    },
                     error: ProxyError::Broken(failed.into_error()),
                 })
             }
             // On the heap, so that the other kind does not carry its weight.
             Held::Share(share) => {
                 request.body_mut().hurry();
-                Box::pin(share.send(request)).await
+                Box::pin(share.send(request, may_repeat)).await
             }
         };
         let counters = self.pool.counters();

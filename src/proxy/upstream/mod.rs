@@ -10,4 +10,5 @@ mod making;
 pub(crate) mod pool;
 pub(crate) mod probe;
 mod room;
+mod said;
 pub(crate) mod tls;

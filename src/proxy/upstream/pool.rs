@@ -303,6 +303,11 @@ impl Pool {
         if is_granted { retries } else { retries_denied }.add(1);
     }
 
+    /// Counts a request that is sent once more because a kept connection was closed under it.
+    pub(crate) fn count_repeat(&self) {
+        self.counters.repeats.add(1);
+    }
+
     pub(super) fn counters(&self) -> &EndpointCounters {
         &self.counters
     }

@@ -12,21 +12,25 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::http2::Connection;
 use crate::proxy::upstream::http2::loan::{LentUpload, Loan};
-use crate::proxy::upstream::lease::Failed;
+use crate::proxy::upstream::lease::{Failed, Left};
 use crate::runtime::clock;
 
 /// A share of a connection. Dropped, it ends its own exchange and no other.
 pub(in crate::proxy::upstream) struct Share {
     connection: Rc<Connection>,
     loan: Option<Rc<Loan>>,
+    /// Whether nobody else had one when it was taken.
+    was_idle: bool,
 }
 
 impl Share {
     pub(in crate::proxy::upstream) fn of(connection: &Rc<Connection>) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
+        let streams = connection.streams.get();
+        connection.streams.set(streams + 1);
         Self {
             connection: Rc::clone(connection),
             loan: None,
+            was_idle: streams == 0,
         }
     }
 
@@ -36,16 +40,18 @@ impl Share {
     }
 
     /// Sends a request, and waits for the head of its answer. The request comes back if the peer
-    /// has certainly done nothing with it, and all of its body is still here.
+    /// has certainly done nothing with it, or it `may_repeat` and the peer has closed an idle connection,
+    /// and all of its body is still here.
     pub(in crate::proxy::upstream) async fn send(
         &mut self,
         request: Request<Upload>,
+        may_repeat: bool,
     ) -> Result<Response<Incoming>, Failed> {
         let (head, upload) = request.into_parts();
         let Some(mut sent) = http2_head(&head, &self.connection.scheme) else {
             return Err(Failed {
                 error: ProxyError::BadHost,
-                request: None,
+                left: Left::Nothing,
             });
         };
         sent.headers.remove(header::HOST);
@@ -62,10 +68,20 @@ impl Share {
         let was_sent = failed.take_message().is_none();
         let error = failed.into_error();
         let is_untouched = !was_sent || is_refusal(&error);
-        let upload = if is_untouched { loan.take_back() } else { None };
+        let is_unheard = may_repeat && self.was_idle && is_closing(&error);
+        let upload = if is_untouched || is_unheard {
+            loan.take_back()
+        } else {
+            None
+        };
+        let request = upload.map(|upload| Box::new(Request::from_parts(head, upload)));
         Err(Failed {
             error: ProxyError::Broken(error),
-            request: upload.map(|upload| Box::new(Request::from_parts(head, upload))),
+            left: match request {
+                Some(request) if is_untouched => Left::Unsent(request),
+                Some(request) => Left::Unheard(request),
+                None => Left::Nothing,
+            },
         })
     }
 }
@@ -96,6 +112,13 @@ fn http2_head(head: &request::Parts, scheme: &Scheme) -> Option<request::Parts> 
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = HeaderMap::clone(&head.headers);
     Some(request.into_parts().0)
+}
+
+/// Whether it was the connection that ended, and not one of its streams.
+fn is_closing(error: &hyper::Error) -> bool {
+    let source = error.source();
+    let cause = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    cause.is_none_or(h2::Error::is_io)
 }
 
 /// Whether the peer says that it has done nothing with a request: the stream was refused, or lies
