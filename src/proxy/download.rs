@@ -34,6 +34,8 @@ pub(crate) struct Download {
     idle: Option<Pin<Box<Sleep>>>,
     /// Until the answer has ended.
     open: Option<Open>,
+    /// Why it is cut off, until what has come of it is on its way to the client.
+    cut: Option<Box<DownloadError>>,
 }
 
 /// Why an answer is cut off.
@@ -86,7 +88,26 @@ impl Download {
         observation.cut(class);
     }
 
+    /// The next piece. An error comes one poll late: hyper drops what it has not sent yet when it learns of
+    /// one, the head included, and a client that got nothing at all on a kept connection may ask again.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        if let Some(error) = self.cut.take() {
+            return Poll::Ready(Some(Err(*error)));
+        }
+        match self.poll_piece(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                self.cut = Some(Box::new(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            piece => piece,
+        }
+    }
+
+    fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         if let Some(stream) = &self.stream {
             stream.is_asked();
         }
@@ -184,6 +205,7 @@ impl ResponseBody {
             stream: Stream::current(),
             idle: None,
             open,
+            cut: None,
         };
         if download.body.is_end_stream() {
             download.complete();
