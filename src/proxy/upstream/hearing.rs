@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -21,22 +21,50 @@ const BEGINNING: &[u8] = b"HTTP/1.1 1";
 /// The longest head that is kept.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// How much may come before an answer's head has, in bytes. Without an end to it, a backend that sends answers
+/// before the answer as fast as it can would have a worker read nothing else. hyper takes a head of 408 KiB
+/// and reads as much at once, so that a body that comes with its head is not counted.
+const BEFORE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Who is to hear what a backend says. Between tasks of one thread; hyper wants it to be more.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     is_open: AtomicBool,
     whose: Mutex<Option<Arc<Interim>>>,
+    /// How many bytes may still come.
+    left: AtomicUsize,
     /// What was said to the backend.
     pub(super) said: Said,
 }
 
 impl Ear {
-    /// Opens for the answer to one request, or closes where nobody wants to hear; returns who wanted to
-    /// before.
-    pub(super) fn set(&self, whose: Option<&Arc<Interim>>) -> Option<Arc<Interim>> {
+    /// A request is sent; opens where somebody wants to hear what comes before its answer.
+    pub(super) fn begin(&self, whose: Option<&Arc<Interim>>) {
+        self.left.store(BEFORE_BYTES_MAX, Ordering::Relaxed);
+        self.set(whose.cloned());
+    }
+
+    /// The answer is there, or there will be none; returns who wanted to hear.
+    pub(super) fn end(&self) -> Option<Arc<Interim>> {
+        self.left.store(usize::MAX, Ordering::Relaxed);
+        self.set(None)
+    }
+
+    fn set(&self, whose: Option<Arc<Interim>>) -> Option<Arc<Interim>> {
         self.is_open.store(whose.is_some(), Ordering::Relaxed);
         let mut known = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *known, whose.cloned())
+        std::mem::replace(&mut *known, whose)
+    }
+
+    /// Counts what has come.
+    ///
+    /// # Errors
+    /// Where it is more than may come before an answer.
+    fn count(&self, bytes: usize) -> io::Result<()> {
+        let left = self.left.load(Ordering::Relaxed).checked_sub(bytes);
+        let left = left.ok_or(io::ErrorKind::InvalidData)?;
+        self.left.store(left, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Hears a head; `false` where it is none, or nobody wants to hear any more.
@@ -107,8 +135,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, into))?;
-        if into.filled().len() > before {
+        let bytes = into.filled().len() - before;
+        if bytes > 0 {
             self.ear.said.answered();
+            self.ear.count(bytes)?;
         }
         if self.ear.is_open.load(Ordering::Relaxed) {
             self.listen(&into.filled()[before..]);
@@ -163,7 +193,7 @@ mod tests {
     fn heard(said: &str, size: usize) -> String {
         let interim = Arc::new(Interim::new(Waker::noop().clone()));
         let ear = Arc::new(Ear::default());
-        ear.set(Some(&interim));
+        ear.begin(Some(&interim));
         let mut hearing = Hearing::new((), Arc::clone(&ear));
         for piece in said.as_bytes().chunks(size) {
             if ear.is_open.load(Ordering::Relaxed) {
@@ -203,11 +233,11 @@ mod tests {
     fn where_reads_end_with_the_answers_head_its_body_is_not_heard() {
         let interim = Arc::new(Interim::new(Waker::noop().clone()));
         let ear = Arc::new(Ear::default());
-        ear.set(Some(&interim));
+        ear.begin(Some(&interim));
         let mut hearing = Hearing::new((), Arc::clone(&ear));
         hearing.listen(b"HTTP/1.1 103 x\n\nHTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n");
         assert!(!ear.is_open.load(Ordering::Relaxed));
-        ear.set(None);
+        ear.end();
         assert_eq!(Arc::strong_count(&interim), 1);
     }
 }

@@ -86,12 +86,12 @@ impl Lease {
         let answered = match &mut self.held {
             Held::Whole(connection) => {
                 let ear = &connection.ear;
-                ear.set(request.body().interim());
+                ear.begin(request.body().interim());
                 if may_repeat {
                     ear.said.begin();
                 }
                 let answered = connection.sender.try_send_request(request).await;
-                let interim = ear.set(None);
+                let interim = ear.end();
                 answered.map_err(|mut failed| Failed {
                     left: match (failed.take_message(), ear.said.take()) {
                         (Some(request), _) => Left::Unsent(Box::new(request)),
