@@ -19,6 +19,7 @@ use std::time::Duration;
 use serin::runtime::clock;
 use socket2::{Domain, Socket, Type};
 use support::blackhole::Blackhole;
+use support::frames::{END_HEADERS, HEADERS, block, frame};
 use support::lateness::Lateness;
 use support::raw::{Line, Raw};
 use support::{Answer, Behaviour, Connection, Request, TestBackend, TestProxy};
@@ -354,4 +355,46 @@ fn a_flapping_endpoint_costs_no_get_where_there_is_another() {
     println!(
         "a flapping endpoint refused {refused} of {asked}; {failures} were retried, none was lost"
     );
+}
+
+#[test]
+fn answers_before_the_answer_without_end_keep_nobody_else_waiting() {
+    for protocol in ["auto", "h2"] {
+        let (good, lateness) = (TestBackend::start("good"), Lateness::watch());
+        let flooding = Raw::start(move |line| {
+            let hint = if protocol == "h2" {
+                line.begin_http2()?;
+                let head = block(&[(":status", "103"), ("link", &"y".repeat(1000))]);
+                frame(HEADERS, END_HEADERS, line.stream()?, head)
+            } else {
+                line.head()?;
+                format!("HTTP/1.1 103 Hints\r\nlink: {}\r\n\r\n", "y".repeat(1000)).into()
+            };
+            loop {
+                line.say(&hint)?;
+            }
+        });
+        let proxy = TestProxy::start(&format!(
+            "workers: 1\nbackends:\n  good: \"{}\"\n  \
+             bad: {{ endpoints: [\"{}\"], protocol: {protocol}, timeouts: {{ response: 2s }} }}\n\
+             routes: [{{ path: /bad, backend: bad }}, {{ backend: good }}]\n",
+            good.url(),
+            flooding.url()
+        ));
+        let before = proxy.resident_bytes();
+        let neighbour = Neighbour::start(&proxy);
+        let status = proxy.get("/bad").status;
+        assert!(matches!(status, 502 | 504), "{status}");
+        let (_, slowest) = neighbour.stop();
+        let grown = proxy.resident_bytes().saturating_sub(before);
+        println!(
+            "{protocol}: {status}, the slowest of others took {} ms, {grown} bytes more",
+            slowest.as_millis()
+        );
+        assert!(
+            slowest < lateness.allow(Duration::from_secs(1)),
+            "{slowest:?}"
+        );
+        assert!(grown < 64 * 1024 * 1024, "{grown}");
+    }
 }
