@@ -165,7 +165,11 @@ impl App {
             deliverer,
             admin: claimed.admin,
             state,
-            health: HealthContext::new(&shared.subscriber, &shared.stops.workers),
+            health: HealthContext::new(
+                &shared.subscriber,
+                shared.ledger.alarm(),
+                &shared.stops.workers,
+            ),
         };
         Ok(Self {
             listeners,

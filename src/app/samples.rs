@@ -13,6 +13,7 @@ use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
+use crate::runtime::endpoint_health::HealthReading;
 use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
@@ -98,9 +99,10 @@ pub(crate) fn read(sources: &Sources) -> Samples {
 
 fn endpoint(
     (key, reading): (&(BackendName, Endpoint), &EndpointReading),
-    health: &BTreeMap<(BackendName, Endpoint), bool>,
+    health: &BTreeMap<(BackendName, Endpoint), HealthReading>,
 ) -> EndpointSample {
     let (backend, endpoint) = key;
+    let health = health.get(key);
     EndpointSample {
         backend: backend.to_string(),
         endpoint: endpoint.to_string(),
@@ -113,7 +115,9 @@ fn endpoint(
         repeats: reading.repeats,
         pending: reading.pending,
         overflows: reading.overflows,
-        is_healthy: health.get(key).copied(),
+        is_healthy: health.and_then(|health| health.is_healthy),
+        is_ejected: health.and_then(|health| health.is_ejected),
+        ejections: health.map_or(0, |health| health.ejections),
     }
 }
 

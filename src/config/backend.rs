@@ -15,6 +15,7 @@ use crate::config::document::{
 };
 use crate::config::group::ReadFile;
 use crate::config::health::health;
+use crate::config::outlier::outlier;
 use crate::config::report::{Problem, Report};
 use crate::config::retries::retries;
 use crate::config::text::{EndpointUrl, Span};
@@ -53,6 +54,7 @@ impl BackendReader<'_> {
                     timeouts: defaults::TIMEOUTS,
                     limits: defaults::BACKEND_LIMITS,
                     health: None,
+                    outlier: None,
                     protocol: defaults::BACKEND_PROTOCOL,
                     tls: tls.map(Arc::new),
                     retries: Retries::default(),
@@ -67,6 +69,7 @@ impl BackendReader<'_> {
                     timeouts: timeouts(&document.timeouts),
                     limits: limits(&document.limits),
                     health: (document.health.as_ref()).map(|it| health(&it.value, self.report)),
+                    outlier: (document.outlier.as_ref()).map(|it| outlier(&it.value, self.report)),
                     protocol: protocol(document.protocol),
                     tls: self.tls(document, &urls).map(Arc::new),
                     retries: retries(document.retries.as_ref(), self.report),

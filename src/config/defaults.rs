@@ -4,9 +4,11 @@
 //! [`JudgeSettings`](crate::domain::judge::JudgeSettings).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
+use crate::domain::outlier::OutlierRule;
 use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
 
@@ -136,6 +138,29 @@ pub const HEALTHY_AFTER: u32 = 2;
 
 /// The most of these: at the shortest interval ten seconds.
 pub const HEALTH_CHECKS_MAX: u64 = 100;
+
+/// How many requests in a row an endpoint must fail to be ejected, how long it is, and which share may be
+/// at once.
+///
+/// Five and half a minute as in Envoy: one may be an accident, and a restart takes about so long. Half of
+/// the endpoints, for the others have to bear what these do not get; of two, one.
+pub const OUTLIER: OutlierRule = OutlierRule {
+    consecutive_failures: NonZeroU32::MIN.saturating_add(4),
+    eject_for: Duration::from_secs(30),
+    max_ejected: match Weight::from_basis_points(5_000) {
+        Some(weight) => weight,
+        None => Weight::ZERO,
+    },
+};
+
+/// The most failures in a row: whoever waits for more does not mean an outlier.
+pub const OUTLIER_FAILURES_MAX: u64 = 1_000;
+
+/// The shortest ejection: less than a request takes is none.
+pub const EJECT_FOR_MIN: Duration = Duration::from_millis(100);
+
+/// The longest: after that somebody should have looked.
+pub const EJECT_FOR_MAX: Duration = Duration::from_secs(3_600);
 
 /// Which endpoint is asked next: each in turn. Nothing is drawn, so a handful of requests is spread as
 /// evenly as thousands are. Where answers take very different times, `power_of_two` is better.

@@ -47,6 +47,7 @@ mod names;
 mod notify;
 mod number;
 mod objection;
+mod outlier;
 mod planned;
 mod rating;
 mod reader;

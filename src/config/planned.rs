@@ -20,7 +20,7 @@ const PLANNED: &[(&str, &[&str])] = &[
             "certificate",
         ],
     ),
-    ("BackendDocument", &["discover", "outlier", "failure"]),
+    ("BackendDocument", &["discover", "failure"]),
     (
         "FlagDocument",
         &[

@@ -1125,8 +1125,8 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "http3", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover", "outlier",
-        "mirror", "variants", "off", "tracing",
+        "http3", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover", "mirror",
+        "variants", "off", "tracing",
     ] {
         let named = refused
             .iter()

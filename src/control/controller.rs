@@ -306,7 +306,9 @@ impl Controller {
             let endpoints = readings.endpoints.into_iter();
             self.endpoints.observe(endpoints.map(|(endpoint, reading)| {
                 let totals = EndpointTotals {
-                    is_unhealthy: health.get(&endpoint) == Some(&false),
+                    is_out: health.get(&endpoint).is_some_and(|it| {
+                        it.is_healthy == Some(false) || it.is_ejected == Some(true)
+                    }),
                     requests: reading.requests,
                     connect_failures: reading.connect_failures,
                 };

@@ -1,7 +1,7 @@
 //! Which endpoints take connections, as far as requests have shown.
 //!
 //! An endpoint is taken for up until a connection to it fails, and for down until it has served a
-//! request again; one that health checks find unwell is down as well. Where nobody checks, nothing is
+//! request again; one that health checks find unwell or that is ejected is down as well. Where nobody checks, nothing is
 //! learned without requests, and nothing is promoted either.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ pub(crate) struct EndpointTotals {
     pub(crate) requests: u64,
     /// Connections that could not be made.
     pub(crate) connect_failures: u64,
-    /// Whether health checks have found it unwell.
-    pub(crate) is_unhealthy: bool,
+    /// Whether health checks have found it unwell, or it is ejected.
+    pub(crate) is_out: bool,
 }
 
 /// Follows which endpoints take connections.
@@ -36,7 +36,7 @@ impl EndpointsUp {
         let totals: BTreeMap<_, _> = totals.into_iter().collect();
         for (endpoint, now) in &totals {
             let before = self.seen.get(endpoint).copied().unwrap_or_default();
-            if now.is_unhealthy || now.connect_failures > before.connect_failures {
+            if now.is_out || now.connect_failures > before.connect_failures {
                 self.down.insert(endpoint.clone());
             } else if now.requests > before.requests {
                 self.down.remove(endpoint);
@@ -73,7 +73,7 @@ mod tests {
                 let totals = EndpointTotals {
                     requests,
                     connect_failures,
-                    is_unhealthy: false,
+                    is_out: false,
                 };
                 ((backend.clone(), both[place].clone()), totals)
             };

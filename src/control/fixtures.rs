@@ -173,6 +173,7 @@ pub(super) fn routing() -> RoutingSnapshot {
         },
         balancing: Balancing::default(),
         health: None,
+        outlier: None,
         limits: Limits {
             connections: 1,
             pending: 1,

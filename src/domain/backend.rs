@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 
 use crate::domain::ids::BackendName;
+use crate::domain::outlier::OutlierRule;
 use crate::domain::retries::Retries;
 
 /// Where one server listens.
@@ -75,6 +76,8 @@ pub struct Backend {
     pub limits: Limits,
     /// How it is found out whether they are well; none where nobody asks them.
     pub health: Option<HealthCheck>,
+    /// When one of them gets no requests for a while because requests to it go wrong; never where none.
+    pub outlier: Option<OutlierRule>,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
     /// How TLS is spoken to them; none for bare TCP.

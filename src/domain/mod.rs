@@ -22,6 +22,7 @@ pub mod ids;
 pub mod judge;
 pub mod matcher;
 pub mod notify;
+pub mod outlier;
 pub mod rating;
 pub mod retries;
 pub mod rollout;

@@ -73,14 +73,14 @@ impl Endpoints {
     /// The endpoints that pools connect to, each with its weight.
     pub(crate) fn new(
         balancing: &Balancing,
-        pools: impl Iterator<Item = (Rc<Pool>, Arc<EndpointHealth>)>,
+        pools: impl Iterator<Item = Rc<Pool>>,
         picker: Rc<Picker>,
         retry_budget: Rc<RetryBudget>,
     ) -> Self {
         let weight = |place: usize| balancing.weights.get(place).copied();
-        let members = pools.enumerate().map(|(place, (pool, health))| Member {
+        let members = pools.enumerate().map(|(place, pool)| Member {
+            health: Arc::clone(pool.health()),
             pool,
-            health,
             weight: weight(place).map_or(1, NonZeroU16::get).into(),
         });
         Self {
@@ -95,27 +95,42 @@ impl Endpoints {
         &self.retry_budget
     }
 
-    /// Whether a request was sent already to all of them that are healthy.
+    /// Whether a request was sent already to all of them that may be asked.
     pub(crate) fn has_tried_all(&self, tried: &Tried) -> bool {
-        let mut members = self.members.iter().enumerate();
-        members.all(|(place, member)| tried.has(place) || !member.health.is_usable())
+        let has_tried = |is_usable: fn(&EndpointHealth) -> bool| {
+            let mut members = self.members.iter().enumerate();
+            members.all(|(place, member)| tried.has(place) || !is_usable(&member.health))
+        };
+        has_tried(EndpointHealth::is_usable)
+            && (self.has_usable() || has_tried(EndpointHealth::is_healthy))
     }
 
     /// The endpoint to send a request to that was sent to some already; none where it has tried
-    /// all that are healthy.
+    /// all that may be asked.
+    ///
+    /// Those that are ejected may where all that are healthy are: that they would fail is a guess, and
+    /// that nobody is asked is a failure.
     pub(crate) fn pick(&self, tried: &mut Tried, chance: Chance) -> Option<&Rc<Pool>> {
-        let pick = |may_be_full| {
+        let pick = |may_be_full, may_be_ejected| {
             let open = Open {
                 members: &self.members,
                 tried: &*tried,
                 may_be_full,
+                may_be_ejected,
             };
             self.picker.policy.pick(&open, chance)
         };
         // Who would have to wait at one is better served at another.
-        let place = pick(false).or_else(|| pick(true))?;
+        let among =
+            |may_be_ejected| pick(false, may_be_ejected).or_else(|| pick(true, may_be_ejected));
+        let place = among(false).or_else(|| (!self.has_usable()).then(|| among(true))?)?;
         tried.add(place);
         Some(&self.members[place].pool)
+    }
+
+    /// Whether one of them is healthy and not ejected.
+    fn has_usable(&self) -> bool {
+        self.members.iter().any(|member| member.health.is_usable())
     }
 }
 
@@ -125,6 +140,7 @@ struct Open<'a> {
     tried: &'a Tried,
     /// Whether a request may be made wait for a connection.
     may_be_full: bool,
+    may_be_ejected: bool,
 }
 
 impl Candidates for Open<'_> {
@@ -143,7 +159,7 @@ impl Candidates for Open<'_> {
     fn is_open(&self, place: usize) -> bool {
         let member = &self.members[place];
         !self.tried.has(place)
-            && member.health.is_usable()
+            && (member.health.is_usable() || self.may_be_ejected && member.health.is_healthy())
             && (self.may_be_full || !member.pool.is_full())
     }
 

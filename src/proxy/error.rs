@@ -117,6 +117,22 @@ impl ProxyError {
         }
     }
 
+    /// How the endpoint that was asked has failed, if it has: that we ask it no more than we may, or not
+    /// at all, is none of its failures.
+    pub(crate) const fn endpoint_failure(&self) -> Option<OutcomeClass> {
+        match self {
+            Self::Busy | Self::NoneFree | Self::NoneHealthy => None,
+            error => {
+                let class = error.class();
+                if class.is_failure() {
+                    Some(class)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
     /// Whether it is the last answer of its connection: what else the client sends on it may not be
     /// what it seems.
     pub(crate) const fn ends_connection(&self) -> bool {

@@ -15,10 +15,12 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
+use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::access::Entry;
 use crate::proxy::balance::Chance;
 use crate::proxy::endpoints::{Endpoints, Tried};
 use crate::proxy::error::ProxyError;
+use crate::proxy::observe::patience;
 use crate::proxy::upload::{Upload, UploadProgress};
 use crate::proxy::upstream::lease::{Failed, Lease, Left};
 use crate::proxy::upstream::pool::{InFlight, Pool};
@@ -84,7 +86,11 @@ pub(crate) async fn forward(
     }
     while let Some(pool) = endpoints.pick(tried, errand.chance) {
         entry.tries(pool.endpoint());
-        match send(pool, request, errand, entry).await {
+        let sent = send(pool, request, errand, entry).await;
+        if let Some(failed) = failure(&sent, errand) {
+            pool.note_outcome(failed);
+        }
+        match sent {
             Err(Unanswered {
                 error,
                 request: Some(unsent),
@@ -102,6 +108,22 @@ pub(crate) async fn forward(
     let error = last.unwrap_or(ProxyError::NoneHealthy);
     let request = Some(Box::new(request));
     Err(Unanswered { error, request, by })
+}
+
+/// How an endpoint has failed a request, as far as that is known by the head of its answer.
+fn failure(sent: &Result<Answer, Unanswered>, errand: &Errand) -> Option<OutcomeClass> {
+    match sent {
+        Ok(answer) => {
+            let class = OutcomeClass::of_status(answer.response.status());
+            class.is_failure().then_some(class)
+        }
+        Err(Unanswered {
+            error: ProxyError::Handshake(_),
+            ..
+            // It may not speak HTTP/1.1, which only the client's wish requires.
+        }) if errand.is_switch => None,
+        Err(Unanswered { error, .. }) => error.endpoint_failure(),
+    }
 }
 
 /// `Refused` stands for "all refused", so any other error outranks it.
@@ -189,14 +211,22 @@ async fn exchange(
     let progress = errand.progress.as_deref();
     let timeouts = pool.timeouts();
     let begun = clock::monotonic();
+    let mut pending = Pending {
+        pool,
+        begun,
+        progress,
+        is_over: false,
+    };
     let answered = tokio::select! {
         biased;
         answered = lease.send(request, may_repeat) => answered,
         error = expire(timeouts, begun, progress) => {
+            pending.is_over = true;
             lease.distrust();
             return Err(Failed { error, left: Left::Nothing });
         }
     };
+    pending.is_over = true;
     let Failed { error, mut left } = match answered {
         Ok(response) => {
             return Ok(Answer {
@@ -236,6 +266,28 @@ pub(crate) const fn is_safe(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
     )
+}
+
+/// An exchange without an answer yet. That the client leaves it is the endpoint's failure if it was kept
+/// waiting for long.
+struct Pending<'a> {
+    pool: &'a Rc<Pool>,
+    begun: Instant,
+    progress: Option<&'a UploadProgress>,
+    is_over: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.is_over || !UploadProgress::is_whole(self.progress) {
+            return;
+        }
+        let since = UploadProgress::backends_turn(self.progress, self.begun);
+        if clock::monotonic() - since > patience(self.pool.timeouts()) {
+            let failed = OutcomeClass::BackendFailure(Failure::Timeout);
+            self.pool.note_outcome(failed);
+        }
+    }
 }
 
 /// Waits until an answer is overdue, and says whose fault that is.

@@ -1,4 +1,4 @@
-//! Checks whether endpoints are well, for all workers.
+//! Checks whether endpoints are well, and looks after those that are ejected, for all workers.
 //!
 //! One thread of its own asks, so that an endpoint is asked once however many workers there are, and in
 //! time however much these have to do. What it finds stands beside the endpoints' counters, where a
@@ -13,15 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::domain::backend::{Backend, Endpoint, HealthCheck};
 use crate::domain::ids::{BackendIndex, BackendName};
 use crate::proxy::error::ProxyError;
+use crate::proxy::outliers::Outliers;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::probe::probe;
 use crate::proxy::upstream::tls::{TlsClient, TlsClients};
+use crate::runtime::clock::Clock;
 use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::published::{Published, Subscriber};
 use crate::runtime::shutdown::{Shutdown, ShutdownTrigger};
@@ -29,23 +32,26 @@ use crate::runtime::shutdown::{Shutdown, ShutdownTrigger};
 /// How often it is looked for other backends and other checks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What it takes to check.
+/// What it takes to check, and to eject.
 pub struct HealthContext {
     subscriber: Subscriber,
+    alarm: Arc<Notify>,
     shutdown: Shutdown,
 }
 
 impl HealthContext {
-    /// Checks those whom a snapshot names that is read here, until it is told to stop.
-    pub fn new(subscriber: &Subscriber, stop: &ShutdownTrigger) -> Self {
+    /// Looks after those whom a snapshot names that is read here, until it is told to stop. The alarm is
+    /// the ledger's, and nobody else may listen to it.
+    pub fn new(subscriber: &Subscriber, alarm: &Arc<Notify>, stop: &ShutdownTrigger) -> Self {
         Self {
             subscriber: subscriber.clone(),
+            alarm: Arc::clone(alarm),
             shutdown: stop.listener(),
         }
     }
 }
 
-/// Checks on the calling thread until it is told to stop.
+/// Checks and ejects on the calling thread until it is told to stop.
 ///
 /// # Errors
 /// When the runtime cannot be made.
@@ -62,9 +68,11 @@ pub fn run_health_checks(context: HealthContext) -> io::Result<()> {
 async fn follow(context: HealthContext) {
     let HealthContext {
         mut subscriber,
+        alarm,
         mut shutdown,
     } = context;
     let mut checks = Checks::default();
+    let mut outliers = Outliers::new(Clock::start());
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -72,7 +80,10 @@ async fn follow(context: HealthContext) {
             () = shutdown.requested() => return,
             _ = looks.tick() => if let Some(published) = subscriber.refresh() {
                 checks.renew(&published);
+                outliers.renew(&published);
             },
+            () = alarm.notified() => outliers.look(),
+            () = outliers.next_end() => outliers.look(),
         }
     }
 }

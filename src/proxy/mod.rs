@@ -29,6 +29,7 @@ mod identity;
 mod interim;
 mod listener;
 mod observe;
+mod outliers;
 mod proxy_protocol;
 mod resolve;
 mod respond;

@@ -67,7 +67,8 @@ impl View {
                 .cloned()
                 .unwrap_or_default();
             let retry_budget = Rc::clone(budgets.entry(backend.name.clone()).or_insert(budget));
-            let health = meters.health(BackendIndex(place)).iter().map(Arc::clone);
+            let health = meters.health(BackendIndex(place));
+            let failures_max = backend.outlier.map(|rule| rule.consecutive_failures);
             let limits = backend.limits.per_worker(published.meters.len());
             let picker = pools.pickers.get(&backend.name);
             let picker = picker.filter(|picker| picker.fits(backend)).cloned();
@@ -76,8 +77,8 @@ impl View {
             let pools = backend
                 .endpoints
                 .iter()
-                .zip(counters)
-                .map(|(endpoint, counters)| {
+                .zip(counters.iter().zip(health))
+                .map(|(endpoint, (counters, health))| {
                     let key = (backend.name.clone(), endpoint.clone());
                     let known = pools.by_endpoint.get(&key);
                     let known = known.filter(|pool| pool.terms().fits(backend, tls.as_ref()));
@@ -88,12 +89,13 @@ impl View {
                             protocol: backend.protocol,
                             tls: tls.clone(),
                         };
-                        Rc::new(Pool::new(terms, limits, Arc::clone(counters)))
+                        Rc::new(Pool::new(terms, limits, (counters, health)))
                     });
                     pool.resize(limits);
+                    pool.tell_after(failures_max);
                     Rc::clone(kept.entry(key).or_insert(pool))
                 });
-            Endpoints::new(&backend.balancing, pools.zip(health), picker, retry_budget)
+            Endpoints::new(&backend.balancing, pools, picker, retry_budget)
         });
         let backends = per_backend.collect();
         let by_caller = |backend: &Backend| backend.balancing.policy == BalancePolicy::RingHash;

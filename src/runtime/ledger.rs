@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::domain::backend::Endpoint;
 use crate::domain::evidence::{Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
@@ -19,7 +21,7 @@ use crate::domain::variant::Variant;
 use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker, weight_of};
 use crate::runtime::callers_seen::Parity;
 use crate::runtime::content_types::ContentTypes;
-use crate::runtime::endpoint_health::EndpointHealth;
+use crate::runtime::endpoint_health::{EndpointHealth, HealthReading};
 use crate::runtime::meters::{FlagMeters, RouteMeters, StratumMeters, WorkerMeters};
 use crate::runtime::recorder::{
     ArmReading, CODES, CodeCounters, EndpointCounters, EndpointReading,
@@ -44,6 +46,8 @@ struct Books {
 pub struct Ledger {
     workers: usize,
     content_types: Arc<ContentTypes>,
+    /// Given where an endpoint has failed too many requests.
+    alarm: Arc<Notify>,
     /// Held while a snapshot is made, a tick drained or metrics read; never by a request.
     books: Mutex<Books>,
 }
@@ -54,6 +58,7 @@ impl Ledger {
         Self {
             workers,
             content_types: Arc::default(),
+            alarm: Arc::default(),
             books: Mutex::default(),
         }
     }
@@ -61,6 +66,11 @@ impl Ledger {
     /// What the numbers of content types stand for.
     pub fn content_types(&self) -> &ContentTypes {
         &self.content_types
+    }
+
+    /// Where it is heard that an endpoint has failed too many requests; one may listen.
+    pub const fn alarm(&self) -> &Arc<Notify> {
+        &self.alarm
     }
 
     /// What a flag's active rollout needs at the data plane; made when it is asked for first, and kept
@@ -182,7 +192,9 @@ impl Ledger {
         let health = routing.backends.iter().map(|backend| {
             let of_endpoint = |endpoint: &Endpoint| {
                 let key = (backend.name.clone(), endpoint.clone());
-                Arc::clone(books.health.entry(key).or_default())
+                let health = books.health.entry(key);
+                let health = health.or_insert_with(|| Arc::new(EndpointHealth::new(&self.alarm)));
+                Arc::clone(health)
             };
             backend.endpoints.iter().map(of_endpoint).collect()
         });
@@ -336,7 +348,7 @@ impl Ledger {
             arms,
             endpoints: endpoints.collect(),
             health: (books.health.iter())
-                .filter_map(|(key, health)| Some((key.clone(), health.get()?)))
+                .map(|(key, health)| (key.clone(), health.read()))
                 .collect(),
         }
     }
@@ -371,8 +383,8 @@ pub struct Readings {
     pub arms: BTreeMap<ArmName, ArmReading>,
     /// Dealings with each endpoint.
     pub endpoints: BTreeMap<(BackendName, Endpoint), EndpointReading>,
-    /// Whether endpoints are healthy, of those that are checked.
-    pub health: BTreeMap<(BackendName, Endpoint), bool>,
+    /// How each endpoint is.
+    pub health: BTreeMap<(BackendName, Endpoint), HealthReading>,
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ impl WorkerMeters {
     pub fn endpoints(&self, backend: BackendIndex) -> &[Arc<EndpointCounters>] {
         &self.endpoints[backend.0]
     }
-    /// What health checks have found of a backend's endpoints, in their order. All workers have the same.
+
+    /// How a backend's endpoints are, in their order. All workers have the same.
     pub fn health(&self, backend: BackendIndex) -> &[Arc<EndpointHealth>] {
         &self.health[backend.0]
     }

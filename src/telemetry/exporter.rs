@@ -49,6 +49,7 @@ impl SampleCollector {
         families.extend(request_metrics::requests(&samples.requests));
         families.extend(request_metrics::arms(&samples.arms));
         families.extend(request_metrics::endpoints(&samples.endpoints));
+        families.extend(request_metrics::health(&samples.endpoints));
         families.extend(rollout_metrics::weights(&samples.weights));
         families.extend(rollout_metrics::rollouts(&samples.rollouts));
         families.extend(control_metrics::config(samples.config.as_ref()));

@@ -87,10 +87,6 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         "serin_upstream_overflows_total",
         "Requests that found no free connection to an endpoint, and no place to wait or none in time",
     );
-    let mut healthy = Family::gauge(
-        "serin_upstream_healthy",
-        "Whether health checks find an endpoint well: 1 or 0",
-    );
     for sample in samples {
         let labels = [
             ("backend", sample.backend.as_str()),
@@ -105,13 +101,40 @@ pub(crate) fn endpoints(samples: &[EndpointSample]) -> Vec<Family> {
         open.add_count(&labels, sample.connections);
         pending.add_count(&labels, sample.pending);
         overflows.add_count(&labels, sample.overflows);
+    }
+    vec![
+        requests, connects, failures, retries, denied, repeats, open, pending, overflows,
+    ]
+}
+
+/// How endpoints are, where anybody looks.
+pub(crate) fn health(samples: &[EndpointSample]) -> Vec<Family> {
+    let mut healthy = Family::gauge(
+        "serin_upstream_healthy",
+        "Whether health checks find an endpoint well: 1 or 0",
+    );
+    let mut ejected = Family::gauge(
+        "serin_upstream_ejected",
+        "Whether an endpoint gets no requests for a while because it has failed some in a row: 1 or 0",
+    );
+    let mut ejections = Family::counter(
+        "serin_upstream_ejections_total",
+        "How often an endpoint was ejected for failing requests in a row",
+    );
+    for sample in samples {
+        let labels = [
+            ("backend", sample.backend.as_str()),
+            ("endpoint", &sample.endpoint),
+        ];
         if let Some(is_healthy) = sample.is_healthy {
             healthy.add_count(&labels, u64::from(is_healthy));
         }
+        if let Some(is_ejected) = sample.is_ejected {
+            ejected.add_count(&labels, u64::from(is_ejected));
+            ejections.add_count(&labels, sample.ejections);
+        }
     }
-    vec![
-        requests, connects, failures, retries, denied, repeats, open, pending, overflows, healthy,
-    ]
+    vec![healthy, ejected, ejections]
 }
 
 /// What is counted of requests that an endpoint was sent and did not answer.

@@ -131,6 +131,10 @@ pub struct EndpointSample {
     pub overflows: u64,
     /// Whether it is healthy; none where nobody checks.
     pub is_healthy: Option<bool>,
+    /// Whether it is ejected for failing requests; none where it never is.
+    pub is_ejected: Option<bool>,
+    /// How often it was ejected.
+    pub ejections: u64,
 }
 
 /// The weight of one group for one flag.

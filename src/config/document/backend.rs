@@ -6,7 +6,8 @@ use serde::Deserialize;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::{
-    BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX, HEALTH_CHECKS_MAX, RETRY_ATTEMPTS_MAX,
+    BACKEND_LIMIT_MAX, ENDPOINT_WEIGHT_MAX, HEALTH_CHECKS_MAX, OUTLIER_FAILURES_MAX,
+    RETRY_ATTEMPTS_MAX,
 };
 use crate::config::document::listening::CertificateDocument;
 use crate::config::health::Target;
@@ -35,6 +36,8 @@ pub(in crate::config) struct BackendDocument {
     pub(in crate::config) retries: Option<RetriesDocument>,
     /// How it is found out whether endpoints are well. Without it, nobody asks them.
     pub(in crate::config) health: Option<Placed<HealthDocument>>,
+    /// When an endpoint that fails requests gets none for a while. Without it, never.
+    pub(in crate::config) outlier: Option<Placed<OutlierDocument>>,
     /// How much each endpoint is asked at once.
     #[serde(default)]
     pub(in crate::config) limits: BackendLimitsDocument,
@@ -128,6 +131,21 @@ pub(in crate::config) struct HealthDocument {
     pub(in crate::config) unhealthy_after: Option<Count<{ HEALTH_CHECKS_MAX }>>,
     /// How many must go well until it gets them again. Without it, 2.
     pub(in crate::config) healthy_after: Option<Count<{ HEALTH_CHECKS_MAX }>>,
+}
+
+/// When an endpoint that fails requests gets none for a while.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ consecutive_failures: 5, eject_for: 30s, max_ejected: 50% }`"
+)]
+pub(in crate::config) struct OutlierDocument {
+    /// How many requests in a row it must fail. Without it, 5.
+    pub(in crate::config) consecutive_failures: Option<Count<{ OUTLIER_FAILURES_MAX }>>,
+    /// How long it gets none; longer each time in a row. Without it, 30 seconds.
+    pub(in crate::config) eject_for: Option<Written<Span>>,
+    /// The share of the endpoints that may be ejected at once, rounded down. Without it, 50%.
+    pub(in crate::config) max_ejected: Option<Written<Weight>>,
 }
 
 /// How much each endpoint is asked at once.

@@ -25,7 +25,7 @@ use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use backend::{
     BackendDocument, BackendLimitsDocument, BackendTlsDocument, BalanceDocument, HealthDocument,
-    ProtocolDocument, RetriesDocument, TimeoutsDocument,
+    OutlierDocument, ProtocolDocument, RetriesDocument, TimeoutsDocument,
 };
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,

@@ -6,6 +6,7 @@
 //! travels with the answer's body; dropped before it was told how things ended, it takes that to
 //! mean that the client left.
 
+mod file;
 mod look;
 
 use std::rc::Rc;
@@ -30,13 +31,17 @@ use crate::proxy::worker::Worker;
 use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
 use crate::runtime::watch::{RolloutWatch, Watched};
-use crate::telemetry::access_log::End;
 
 /// A client that leaves after this part of the time a backend has to answer was kept waiting.
 ///
 /// A fifth, three seconds of fifteen: clients give up before proxies do, and a backend that hangs
 /// until they do must not look as if nobody had asked it.
 const PATIENCE_PARTS: u32 = 5;
+
+/// How long a backend may keep a client waiting before leaving is no longer the client's whim.
+pub(crate) fn patience(timeouts: &Timeouts) -> Duration {
+    timeouts.response / PATIENCE_PARTS
+}
 
 /// The code under which a client counts that left before there was an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
@@ -125,10 +130,9 @@ impl Observation {
         upload: Option<Rc<UploadProgress>>,
         timeouts: &Timeouts,
     ) {
-        let patience = timeouts.response / PATIENCE_PARTS;
         self.client.must_take_within(timeouts.idle);
         self.upload = upload;
-        self.patience = Some(patience);
+        self.patience = Some(patience(timeouts));
         self.look.is_bodiless = *method == Method::HEAD;
         if let Some((flag, decision)) = self.flag
             && self.watch().is_some()
@@ -216,6 +220,7 @@ impl Observation {
 
     /// Counts a request that Serin answered itself.
     pub(crate) fn answered<B: Body>(mut self, answer: &Response<B>, class: OutcomeClass) {
+        self.tell_endpoint(class);
         self.status = Some(answer.status());
         if !self.look.is_bodiless {
             self.entry.passed_back(answer.body().size_hint().lower());
@@ -226,7 +231,9 @@ impl Observation {
     /// Counts a request whose answer came to its end.
     pub(crate) fn completed(mut self) {
         if self.is_counted {
-            return self.file(self.class_by_status());
+            let class = self.class_by_status();
+            self.tell_endpoint(class);
+            return self.file(class);
         }
         let class = match (self.status.map(OutcomeClass::of_status), &self.grpc) {
             // The status says more than a call's: it was not answered as a call at all.
@@ -235,12 +242,14 @@ impl Observation {
             }
             (class, _) => class.unwrap_or(OutcomeClass::ProxyFault),
         };
+        self.tell_endpoint(class);
         self.count(class);
     }
 
     /// Counts a request whose answer was cut off.
     pub(crate) fn cut(mut self, class: OutcomeClass) {
         if !self.is_counted {
+            self.tell_endpoint(class);
             return self.count(class);
         }
         self.file(class);
@@ -250,6 +259,9 @@ impl Observation {
             class,
             OutcomeClass::BackendFailure(Failure::CutBody | Failure::Reset)
         );
+        if is_broken {
+            self.tell_endpoint(class);
+        }
         if is_broken && self.first_attempt.is_none() {
             self.look = Look::default();
             self.head_latency = None;
@@ -364,37 +376,18 @@ impl Observation {
     }
 }
 
-impl Observation {
-    /// Completes what the access log is to tell, and leaves it to be written.
-    fn file(&mut self, class: OutcomeClass) {
-        let Some(mut record) = self.entry.take() else {
-            return;
-        };
-        let class = self.first_attempt.unwrap_or(class);
-        record.way.route = self.route;
-        record.way.flag = self.flag;
-        let upload = self.upload.as_ref();
-        record.end = End {
-            at: clock::wall(),
-            status: self.code(),
-            class,
-            duration: clock::monotonic() - self.started,
-            head_latency: self.head_latency,
-            bytes_in: record.end.bytes_in + upload.map_or(0, |upload| upload.bytes.get()),
-            bytes_out: record.end.bytes_out,
-        };
-        self.worker.clerk.file(record);
-    }
-}
-
 impl Drop for Observation {
     fn drop(&mut self) {
         if !self.is_counted {
             // Nobody knows how long the answer would have become.
             self.look.bytes = None;
-            self.count(self.abandoned());
+            let class = self.abandoned();
+            self.tell_endpoint(class);
+            self.count(class);
         }
-        self.file(self.class_by_status());
+        let class = self.class_by_status();
+        self.tell_endpoint(class);
+        self.file(class);
         self.client.end_request(self.worker.coarse_now());
     }
 }

@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::iter::successors;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::backend::{Endpoint, Limits, Protocol, Timeouts};
+use crate::domain::evidence::OutcomeClass;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::establish::{Established, OpenConnection, Terms};
 use crate::proxy::upstream::lease::Lease;
@@ -25,6 +27,7 @@ use crate::proxy::upstream::making::Making;
 use crate::proxy::upstream::room::Room;
 use crate::proxy::upstream::{http1, http2};
 use crate::runtime::clock;
+use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::recorder::EndpointCounters;
 
 /// The most unused connections that are kept; what a burst left over beyond that is closed.
@@ -63,6 +66,11 @@ impl InFlight {
         pool.in_flight.set(pool.in_flight.get() + 1);
         Self(Rc::clone(pool))
     }
+
+    /// Where it is under way.
+    pub(crate) const fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
 }
 
 impl Drop for InFlight {
@@ -75,6 +83,9 @@ impl Drop for InFlight {
 pub(crate) struct Pool {
     terms: Terms,
     counters: Arc<EndpointCounters>,
+    health: Arc<EndpointHealth>,
+    /// With how many failures in a row it is suspect; none where it does not matter.
+    failures_max: Cell<Option<NonZeroU32>>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
     /// Those of HTTP/2, lent or not.
@@ -93,16 +104,22 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool with nothing in it. `limits` are this worker's part.
-    pub(crate) fn new(terms: Terms, limits: Limits, counters: Arc<EndpointCounters>) -> Self {
+    pub(crate) fn new(
+        terms: Terms,
+        limits: Limits,
+        (counters, health): (&Arc<EndpointCounters>, &Arc<EndpointHealth>),
+    ) -> Self {
         let may_share = match terms.protocol {
             Protocol::Auto => terms.tls.is_some(),
             Protocol::Http1 => false,
             Protocol::Http2 => true,
         };
-        let room = Rc::new(Room::new(limits, Arc::clone(&counters)));
+        let room = Rc::new(Room::new(limits, Arc::clone(counters)));
         Self {
             terms,
-            counters,
+            counters: Arc::clone(counters),
+            health: Arc::clone(health),
+            failures_max: Cell::default(),
             idle: RefCell::default(),
             shared: RefCell::default(),
             may_share: Cell::new(may_share),
@@ -116,6 +133,23 @@ impl Pool {
     /// Sets how many connections there may be and how many requests may wait for one; this worker's part.
     pub(crate) fn resize(&self, limits: Limits) {
         self.room.resize(limits);
+    }
+
+    /// Sets with how many failures in a row the endpoint is suspect, if with any.
+    pub(crate) fn tell_after(&self, failures_max: Option<NonZeroU32>) {
+        self.failures_max.set(failures_max);
+    }
+
+    /// Takes in how an exchange with the endpoint went. What the client or we have spoiled says nothing.
+    pub(crate) fn note_outcome(&self, class: OutcomeClass) {
+        let Some(most) = self.failures_max.get() else {
+            return;
+        };
+        match class {
+            OutcomeClass::BackendFailure(failure) => self.health.failed(failure, most.get()),
+            class if class.is_evidence() => self.health.succeeded(),
+            _ => {}
+        }
     }
 
     /// A connection that was used before, or a share of one, if there is any and it `must_be_own` not;
@@ -310,6 +344,11 @@ impl Pool {
 
     pub(super) fn counters(&self) -> &EndpointCounters {
         &self.counters
+    }
+
+    /// How the endpoint is.
+    pub(crate) const fn health(&self) -> &Arc<EndpointHealth> {
+        &self.health
     }
 
     /// How many exchanges are under way.

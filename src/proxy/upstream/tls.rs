@@ -248,6 +248,7 @@ mod tests {
             },
             balancing: Balancing::default(),
             health: None,
+            outlier: None,
             limits: Limits {
                 connections: 1,
                 pending: 1,

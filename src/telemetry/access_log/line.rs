@@ -201,6 +201,7 @@ mod tests {
             timeouts: TIMEOUTS,
             balancing: Balancing::default(),
             health: None,
+            outlier: None,
             limits: Limits {
                 connections: 1,
                 pending: 1,
