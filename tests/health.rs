@@ -157,6 +157,40 @@ fn checks_begin_and_end_with_reloads() {
 }
 
 #[test]
+fn checks_go_on_until_the_last_request_is_answered() {
+    let stalled = TestBackend::with("stalled", Behaviour::Stall);
+    let [well, unwell] = [
+        TestBackend::start("well"),
+        TestBackend::with("unwell", unwell()),
+    ];
+    let mut proxy = TestProxy::start(&format!(
+        "backends: {{ v1: {{ endpoints: [\"{}\", \"{}\"], {HEALTH} }}, v2: \"{}\" }}\n\
+         routes: [{{ path: /stalled, backend: v2 }}, {{ backend: v1 }}]\n",
+        well.url(),
+        unwell.url(),
+        stalled.url()
+    ));
+    proxy.wait_for_log("endpoint is unhealthy", SOON);
+    let mut client = proxy.connect();
+    client.send(b"GET /stalled HTTP/1.1\r\nhost: a\r\n\r\n");
+    wait_until("it is asked", SOON, || stalled.requests() == 1);
+    proxy.terminate();
+    wait_until("it is stopping", SOON, || {
+        proxy.command("GET", "/readyz", "").status == 503
+    });
+    let before = well.requests();
+    wait_until("it is checked again", SOON, || {
+        well.requests() >= before + 3
+    });
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.count(HEALTHY, &[]), 1);
+    assert_eq!(metrics.text.matches("serin_upstream_healthy{").count(), 2);
+    stalled.behave(Behaviour::Name);
+    assert_eq!(client.answer().text(), "stalled");
+    assert!(proxy.wait().success());
+}
+
+#[test]
 fn nobody_is_asked_without_being_told_to() {
     let backend = TestBackend::start("a");
     let proxy = TestProxy::start(&format!(

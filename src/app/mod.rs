@@ -165,11 +165,7 @@ impl App {
             deliverer,
             admin: claimed.admin,
             state,
-            health: HealthContext::new(
-                &shared.subscriber,
-                shared.ledger.alarm(),
-                &shared.stops.workers,
-            ),
+            health: HealthContext::new(&shared.subscriber, shared.ledger.alarm()),
         };
         Ok(Self {
             listeners,

@@ -49,7 +49,8 @@ impl Stops {
 /// All threads, with the means to stop them and to hear of their ends.
 pub(crate) struct Threads {
     workers: Vec<JoinHandle<()>>,
-    control: JoinHandle<()>,
+    /// Control plane and health checks: needed until the last worker has ended.
+    beside: Vec<JoinHandle<()>>,
     stops: Stops,
     stop_control: ShutdownTrigger,
     last_lines: LastLines,
@@ -77,9 +78,9 @@ impl Threads {
             let name = format!("worker-{}", context.index);
             started.push(spawn(name, report.clone(), || Ok(run_worker(context)?))?);
         }
-        let health = control.health;
-        let checks = move || Ok(run_health_checks(health)?);
-        started.push(spawn("health".to_owned(), report.clone(), checks)?);
+        let (health, stopping) = (control.health, stop_control.listener());
+        let checks = move || Ok(run_health_checks(health, stopping)?);
+        let health = spawn("health".to_owned(), report.clone(), checks)?;
         let stopping = stop_control.listener();
         let control = spawn("control".to_owned(), report, move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -109,7 +110,7 @@ impl Threads {
         })?;
         Ok(Self {
             workers: started,
-            control,
+            beside: vec![control, health],
             stops,
             stop_control,
             last_lines,
@@ -128,15 +129,15 @@ impl Threads {
         }
     }
 
-    /// Has load balancers told, which may take their time; stops the workers, then the control plane,
-    /// and then waits for the last lines of the access log, which nobody is left to add to.
+    /// Has load balancers told, which may take their time; stops the workers, then what they need, and
+    /// then waits for the last lines of the access log, which nobody is left to add to.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.stops.readiness.pull();
         sleep(self.stops.times.delay);
         self.stops.workers.pull();
         join(self.workers);
         self.stop_control.pull();
-        join(vec![self.control]);
+        join(self.beside);
         self.last_lines.wait();
         while let Ok(End { name, result }) = self.ends.try_recv() {
             result.with_context(|| format!("thread `{name}` failed"))?;

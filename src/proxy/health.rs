@@ -27,7 +27,7 @@ use crate::proxy::upstream::tls::{TlsClient, TlsClients};
 use crate::runtime::clock::Clock;
 use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::published::{Published, Subscriber};
-use crate::runtime::shutdown::{Shutdown, ShutdownTrigger};
+use crate::runtime::shutdown::Shutdown;
 
 /// How often it is looked for other backends and other checks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,40 +36,38 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct HealthContext {
     subscriber: Subscriber,
     alarm: Arc<Notify>,
-    shutdown: Shutdown,
 }
 
 impl HealthContext {
-    /// Looks after those whom a snapshot names that is read here, until it is told to stop. The alarm is
-    /// the ledger's, and nobody else may listen to it.
-    pub fn new(subscriber: &Subscriber, alarm: &Arc<Notify>, stop: &ShutdownTrigger) -> Self {
+    /// Looks after those whom a snapshot names that is read here. The alarm is the ledger's, and nobody
+    /// else may listen to it.
+    pub fn new(subscriber: &Subscriber, alarm: &Arc<Notify>) -> Self {
         Self {
             subscriber: subscriber.clone(),
             alarm: Arc::clone(alarm),
-            shutdown: stop.listener(),
         }
     }
 }
 
-/// Checks and ejects on the calling thread until it is told to stop.
+/// Checks and ejects on the calling thread until it is told to stop, which is when nobody asks for anything
+/// any more: what was found is forgotten then.
 ///
 /// # Errors
 /// When the runtime cannot be made.
-pub fn run_health_checks(context: HealthContext) -> io::Result<()> {
+pub fn run_health_checks(context: HealthContext, shutdown: Shutdown) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(follow(context));
+    runtime.block_on(follow(context, shutdown));
     // A name may be being looked up, which nobody waits for any more.
     runtime.shutdown_background();
     Ok(())
 }
 
-async fn follow(context: HealthContext) {
+async fn follow(context: HealthContext, mut shutdown: Shutdown) {
     let HealthContext {
         mut subscriber,
         alarm,
-        mut shutdown,
     } = context;
     let mut checks = Checks::default();
     let mut outliers = Outliers::new(Clock::start());
