@@ -21,11 +21,28 @@ pub(super) fn hint<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Option<String> {
+    match closest(written, known.clone()) {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None => all(known),
+    }
+}
+
+/// A hint for a value that does not exist: what was probably meant, and what there is in any case, for
+/// who writes it wrong may not know the others.
+pub(super) fn hint_with_all<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    let all = all(known.clone())?;
+    Some(match closest(written, known) {
+        Some(name) => format!("did you mean `{name}`? {all}"),
+        None => all,
+    })
+}
+
+fn all<'a>(known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     /// As many as a reader takes in at a glance.
     const LISTED_MAX: usize = 20;
-    if let Some(name) = closest(written, known.clone()) {
-        return Some(format!("did you mean `{name}`?"));
-    }
     let mut listed: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
     if listed.is_empty() {
         return None;
@@ -99,5 +116,9 @@ mod tests {
         assert_eq!(hint("x", []), None);
         let all = hint("color", known).unwrap();
         assert_eq!(all, "expected one of `stable`, `canary`, `salt`");
+        let both = hint_with_all("stabel", known).unwrap();
+        assert_eq!(both, format!("did you mean `stable`? {all}"));
+        assert_eq!(hint_with_all("color", known), Some(all));
+        assert_eq!(hint_with_all("color", []), None);
     }
 }

@@ -604,7 +604,7 @@ const UNFIT_TOKENS: [(&str, &str); 11] = [
     ),
     (
         "tokens: [{ name: ci, role: root, token: hunter2hunter2hunter2 }]",
-        "admin.tokens[0].role: unknown key `root`; \
+        "admin.tokens[0].role: unknown value `root`; \
              expected one of `viewer`, `operator`",
     ),
     (
@@ -823,7 +823,7 @@ fn flags_name_two_backends_and_who_gets_which() {
         (
             "stickiness: both, variants: {}",
             &[
-                "f:4:49: flags.f.stickiness: unknown key `both`; \
+                "f:4:49: flags.f.stickiness: unknown value `both`; \
                  expected one of `caller`, `request`",
                 "f:4:55: flags.f.variants: `variants` is not in this version; remove it",
             ],
@@ -946,7 +946,7 @@ fn targets_of_notifications_say_where_what_and_how() {
                 "f:6:37: notify[1]: `webhook` is missing; add `webhook:`",
                 "f:6:39: notify[1].url: unknown key `url`; expected one of `webhook`, `name`, \
                  `format`, `on`, `flags`, `headers`, `timeout`, `ca`",
-                "f:6:67: notify[1].format: unknown key `discord`; expected one of `json`, \
+                "f:6:67: notify[1].format: unknown value `discord`; expected one of `json`, \
                  `slack`, `teams`",
             ],
         ),
@@ -1077,7 +1077,17 @@ fn what_a_backend_cannot_be_is_said_where_it_is_written() {
     for (backend, problem) in [
         (
             "{ endpoints: [http://a], balance: random }",
-            "expected one of `round_robin`",
+            "b.balance: unknown value `random`; \
+             expected one of `round_robin`, `power_of_two`, `least_request`, `ring_hash`",
+        ),
+        (
+            "{ endpoints: [http://a], balance: round_robbin }",
+            "unknown value `round_robbin`; did you mean `round_robin`? \
+             expected one of `round_robin`, `power_of_two`",
+        ),
+        (
+            "{ endpoints: [http://a], balance: { random: {} } }",
+            "unknown key `random`",
         ),
         (
             "{ endpoints: [{ url: http://a, weight: 0 }] }",

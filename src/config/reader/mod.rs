@@ -150,11 +150,22 @@ impl<'de> Reader<'de> {
 }
 
 fn unknown_key(kind: &str, name: &str, known: &[&str]) -> Problem {
+    let hint = suggest::hint(name, known.iter().copied());
+    unknown(kind, ("key", name), hint)
+}
+
+/// A word that is none of an enumeration's.
+fn unknown_value(kind: &str, word: &str, known: &[&str]) -> Problem {
+    let hint = suggest::hint_with_all(word, known.iter().copied());
+    unknown(kind, ("value", word), hint)
+}
+
+fn unknown(kind: &str, (what, name): (&str, &str), hint: Option<String>) -> Problem {
     if planned::is_planned(kind, name) {
         return Problem::new(format!("`{name}` is not in this version")).hint("remove it");
     }
-    let problem = Problem::new(format!("unknown key `{name}`"));
-    match suggest::hint(name, known.iter().copied()) {
+    let problem = Problem::new(format!("unknown {what} `{name}`"));
+    match hint {
         Some(hint) => problem.hint(hint),
         None => problem,
     }
@@ -288,7 +299,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             if let Some(problem) = self.report.unfit(place, expected) {
                 return Err(Refusal::new(place, problem));
             }
-            return Err(Refusal::new(key, unknown_key(kind, name, known)));
+            let problem = match value {
+                Some(_) => unknown_key(kind, name, known),
+                None => unknown_value(kind, name, known),
+            };
+            return Err(Refusal::new(key, problem));
         }
         #[cfg(test)]
         self.cover(kind, known, name);
