@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, interval_at, timeout};
 
 use crate::domain::backend::{Backend, Endpoint, HealthCheck};
 use crate::domain::ids::{BackendIndex, BackendName};
@@ -24,7 +24,7 @@ use crate::proxy::outliers::Outliers;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::probe::probe;
 use crate::proxy::upstream::tls::{TlsClient, TlsClients};
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{self, Clock};
 use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::published::{Published, Subscriber};
 use crate::runtime::shutdown::Shutdown;
@@ -91,6 +91,8 @@ async fn follow(context: HealthContext, mut shutdown: Shutdown) {
 struct Checks {
     by_endpoint: HashMap<(BackendName, Endpoint), Check>,
     tls: TlsClients,
+    /// How many have begun so far.
+    begun: u32,
 }
 
 /// One endpoint's check; dropped, it ends, and the endpoint counts as well.
@@ -118,6 +120,7 @@ impl Checks {
             .tls
             .renew(&routing.backends, &routing.system_authorities);
         let mut known = std::mem::take(&mut self.by_endpoint);
+        let begun = &mut self.begun;
         for ((place, backend), tls) in routing.backends.iter().enumerate().zip(&tls) {
             let Some(check) = &backend.health else {
                 continue;
@@ -130,7 +133,10 @@ impl Checks {
                     kept.filter(|it| it.check == *check && it.terms.fits(backend, tls.as_ref()));
                 let terms = || terms(backend, endpoint, tls.as_ref());
                 let check = kept.unwrap_or_else(|| {
-                    Check::begin(&backend.name, check, Rc::new(terms()), Arc::clone(health))
+                    *begun = begun.wrapping_add(1);
+                    let first = first_after(check.interval, *begun - 1);
+                    let of = (&backend.name, check, first);
+                    Check::begin(of, Rc::new(terms()), Arc::clone(health))
                 });
                 self.by_endpoint.insert(key, check);
             }
@@ -149,13 +155,12 @@ fn terms(backend: &Backend, endpoint: &Endpoint, tls: Option<&Rc<TlsClient>>) ->
 
 impl Check {
     fn begin(
-        backend: &BackendName,
-        check: &HealthCheck,
+        (backend, check, first): (&BackendName, &HealthCheck, Duration),
         terms: Rc<Terms>,
         health: Arc<EndpointHealth>,
     ) -> Self {
         health.set(Some(true));
-        let of = (backend.clone(), check.clone());
+        let of = (backend.clone(), check.clone(), first);
         let task = spawn_local(run(of, Rc::clone(&terms), Arc::clone(&health)));
         Self {
             check: check.clone(),
@@ -166,11 +171,27 @@ impl Check {
     }
 }
 
+/// After how much of its interval the n-th check begins, from 0 on, so that those that begin together do not
+/// all ask at once, time and again.
+///
+/// The fractions of multiples of the golden ratio are spread evenly however many there are, and new ones
+/// fall into the largest gaps (Knuth, "The Art of Computer Programming", volume 3, section 6.4, theorem S).
+fn first_after(interval: Duration, number: u32) -> Duration {
+    /// The ratio's fraction, in parts of 2^32.
+    const GOLDEN: u32 = 0x9e37_79b9;
+    let fraction = f64::from(number.wrapping_mul(GOLDEN)) / (f64::from(u32::MAX) + 1.0);
+    interval.mul_f64(fraction)
+}
+
 /// Asks an endpoint again and again.
-async fn run(of: (BackendName, HealthCheck), terms: Rc<Terms>, health: Arc<EndpointHealth>) {
-    let (backend, check) = of;
+async fn run(
+    of: (BackendName, HealthCheck, Duration),
+    terms: Rc<Terms>,
+    health: Arc<EndpointHealth>,
+) {
+    let (backend, check, first) = of;
     let mut streak = Streak::default();
-    let mut times = interval(check.interval);
+    let mut times = interval_at(clock::monotonic() + first, check.interval);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         times.tick().await;
@@ -236,6 +257,25 @@ impl Streak {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_are_spread_over_their_interval() {
+        let interval = Duration::from_secs(5);
+        assert_eq!(first_after(interval, 0), Duration::ZERO);
+        for count in [2, 3, 10, 500, 20_000] {
+            let times = (0..count).map(|number| first_after(interval, number));
+            let mut times: Vec<_> = times.collect();
+            times.sort();
+            assert!(times[times.len() - 1] < interval);
+            // Even gaps would be as long as this.
+            let even = interval / count;
+            let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            assert!(
+                gaps.iter().all(|gap| *gap < even * 2 && *gap > even / 3),
+                "{count}"
+            );
+        }
+    }
 
     #[test]
     fn only_checks_in_a_row_change_anything() {
