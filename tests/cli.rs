@@ -229,6 +229,48 @@ fn the_configuration_that_the_others_spoil_is_right() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_written_here_is_noted() {
+    let check = |log: &str| {
+        let config = Written::new(&format!(
+            "{}access_log: {log}\n",
+            SOUND.replace("PORT", "80")
+        ));
+        let folder = config.path.parent().unwrap();
+        std::fs::create_dir(folder.join("taken")).unwrap();
+        std::fs::write(folder.join("there"), "a line\n").unwrap();
+        let output = serin(&["check", "--config", config.path()]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let mut left: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["edge.yaml", "taken", "there"]);
+        let there = std::fs::read_to_string(folder.join("there")).unwrap();
+        assert_eq!(there, "a line\n");
+        stdout(&output).to_owned()
+    };
+    let note = "access_log: cannot be written: ";
+    for log in ["none/log", "taken", "there/log", "/proc/serin.log"] {
+        let said = check(&format!("{{ path: {log} }}"));
+        let note = said.lines().find(|line| line.contains("cannot be written"));
+        let note = note.unwrap_or_else(|| panic!("{log}: {said}"));
+        assert!(
+            note.starts_with("note: ") && note.contains("edge.yaml:"),
+            "{note}"
+        );
+        assert!(
+            note.contains("access_log.path: ") && note.contains("; name a file"),
+            "{note}"
+        );
+    }
+    assert!(check("none/log").contains(note));
+    for log in ["log", "there", "stdout", "stderr", "/dev/null", "./stdout"] {
+        assert!(!check(log).contains("cannot be written"), "{log}");
+    }
+}
+
+#[test]
 fn an_admin_address_for_other_machines_needs_tokens() {
     let check = |admin: &str| {
         let text = SOUND.replace("PORT", "8080");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::adapters::access_log::{Sink, Writer};
 use crate::adapters::config_file::Source;
-use crate::config::{AccessLogConfig, LogTarget, Objection};
+use crate::config::{AccessLogConfig, Config, LogTarget, Objection};
 use crate::proxy::{AccessLogReader, AccessLogTerms};
 use crate::runtime::snapshot::SnapshotWriter;
 use crate::runtime::trays::{Tally, trays};
@@ -147,6 +147,17 @@ impl LastLines {
             tracing::warn!("the last lines of the access log are lost: it is not written in time");
         }
     }
+}
+
+/// Why the log of a configuration could not be written by whoever runs this, as far as that can be found out
+/// without doing it.
+pub(crate) fn unwritable(config: &Config, source: &Source) -> Option<Objection> {
+    let LogTarget::File(path) = &config.access_log.as_ref()?.target else {
+        return None;
+    };
+    let folder = source.path.parent().unwrap_or_else(|| Path::new(""));
+    let tried = Sink::try_out(&folder.join(path));
+    tried.err().map(|error| objection(&error))
 }
 
 /// The path is not repeated: it may come from the environment, and its place says where it is.

@@ -4,7 +4,7 @@
 //! started, so that a start either happens as a whole or not at all. Stopping goes the other way
 //! round: no new connections, requests under way end, and only then the control plane goes.
 
-mod access_log;
+pub(crate) mod access_log;
 mod claimed;
 pub mod demo;
 mod reload;

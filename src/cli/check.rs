@@ -3,10 +3,10 @@
 use clap::Args;
 
 use crate::adapters::config_file;
-use crate::app::tls;
+use crate::app::{access_log, tls};
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
-use crate::config::Role;
+use crate::config::{self, Role};
 use crate::runtime::clock;
 
 #[derive(Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(self) -> Done {
         let path = self.config.config;
-        let config = config_file::read(&path)?.config;
+        let (config, source) = config_file::read(&path)?.split(&path);
         println!(
             "{}: ok: {} listeners, {} backends, {} groups, {} flags, {} routes",
             path.display(),
@@ -35,6 +35,11 @@ impl Check {
         }
         for lapsed in tls::lapsed(&config, clock::wall()) {
             println!("note: {lapsed}");
+        }
+        if let Some(objection) = access_log::unwritable(&config, &source) {
+            // Another user, or another machine, may be the one to serve.
+            let problems = config::object(&source.text, &[objection]);
+            println!("note: {}", problems.display(&path));
         }
         let tokens = &config.admin.tokens;
         if !tokens.is_empty() && tokens.iter().all(|token| token.role != Role::Operator) {

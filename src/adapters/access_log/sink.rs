@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -49,6 +50,27 @@ impl Sink {
             file,
             rest: Vec::new(),
         })
+    }
+
+    /// Finds out whether a file could be opened, by whoever runs this, and leaves it as it is or is not.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn try_out(path: &Path) -> io::Result<()> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+            // To open something else, such as a pipe, is to do something.
+            Ok(found) if !found.is_file() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Beside it: what is made here and removed may not be what somebody else begins to use.
+                let beside = path.with_added_extension(format!("check-{}", process::id()));
+                let mut made = OpenOptions::new();
+                made.write(true).create_new(true).mode(MODE).open(&beside)?;
+                fs::remove_file(&beside)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the file anew if another stands in its place, or none: somebody has moved it away.
