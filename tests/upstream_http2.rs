@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::thread::{scope, spawn};
 
 use http::Version;
@@ -456,6 +457,58 @@ fn a_server_of_http1_takes_no_connection() {
             .count("serin_upstream_connects_total", &[("backend", "v2")]),
         0
     );
+}
+
+#[test]
+fn who_is_not_known_to_speak_http2_is_found_out_with_what_cures_it() {
+    let url = |address: std::net::SocketAddr| format!("http://{address}");
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let goes = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+    let library = Upstream::start(Conduct::http2());
+    let goes = TestBackend::with("goes", Behaviour::RawThenClose(goes.to_vec()));
+    // This one says what it speaks before it is asked.
+    let eager = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let eager_url = url(eager.local_addr().unwrap());
+    spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = eager.accept() {
+            // Whoever has connected may have gone.
+            let _ = stream.write_all(settings);
+            open.push(stream);
+        }
+    });
+    let garbage = Behaviour::RawThenClose(b"\0\0\0\x05\0\0\0\0\0".to_vec());
+    let garbage = TestBackend::with("garbage", garbage);
+    let all = [
+        (library.url(), true),
+        (goes.url(), true),
+        (eager_url, true),
+        (garbage.url(), false),
+    ];
+    let (mut backends, mut routes) = (String::new(), String::new());
+    for (number, (url, _)) in all.iter().enumerate() {
+        let health = "health: { path: /, interval: 1s, unhealthy_after: 1 }";
+        backends += &format!("v{number}: \"{url}\", ");
+        backends += &format!("checked{number}: {{ endpoints: [\"{url}\"], {health} }}, ");
+        routes += &format!("{{ path: /{number}, backend: v{number} }}, ");
+        routes += &format!("{{ path: /checked{number}, backend: checked{number} }}, ");
+    }
+    let proxy = TestProxy::start(&format!("backends: {{ {backends} }}\nroutes: [{routes}]\n"));
+    let cure = "write `protocol: h2` at the backend";
+    for (number, (url, is_http2)) in all.iter().enumerate() {
+        let problem = proxy.get(&format!("/{number}")).problem(502);
+        let detail = problem["detail"].as_str().unwrap();
+        let is_told = detail == "the backend speaks HTTP/2";
+        assert_eq!(is_told, *is_http2, "{url}: {detail}");
+        let address = url.trim_start_matches("http://");
+        for line in [
+            format!("no answer endpoint={address}"),
+            format!("endpoint is unhealthy backend=checked{number}"),
+        ] {
+            let log = proxy.wait_for_log(&line, SOON);
+            assert_eq!(log.contains(cure), *is_http2, "{url}: {log}");
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub(crate) enum ProxyError {
     /// HTTP/2 was to be spoken, and is not.
     #[error("the backend does not speak HTTP/2")]
     NoHttp2(#[source] Option<hyper::Error>),
+    /// HTTP/1.1 was spoken, and HTTP/2 came back.
+    #[error("the backend speaks HTTP/2")]
+    SpeaksHttp2(#[source] hyper::Error),
     /// No connection was made in time.
     #[error("the backend did not accept a connection in time")]
     ConnectTimeout,
@@ -87,6 +90,7 @@ impl ProxyError {
             | Self::Unreachable(_)
             | Self::Handshake(_)
             | Self::NoHttp2(_)
+            | Self::SpeaksHttp2(_)
             | Self::Switched
             | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Busy | Self::NoneFree | Self::NoneHealthy | Self::Exhausted(_) => {
@@ -113,7 +117,17 @@ impl ProxyError {
             | Self::NoneFree
             | Self::NoneHealthy => OutcomeClass::BackendFailure(Failure::Connect),
             Self::ResponseTimeout => OutcomeClass::BackendFailure(Failure::Timeout),
-            Self::Switched | Self::Broken(_) => OutcomeClass::BackendFailure(Failure::Reset),
+            Self::Switched | Self::SpeaksHttp2(_) | Self::Broken(_) => {
+                OutcomeClass::BackendFailure(Failure::Reset)
+            }
+        }
+    }
+
+    /// What would set it right in the configuration of a backend, where that is known.
+    pub(crate) const fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::SpeaksHttp2(_) => Some("write `protocol: h2` at the backend"),
+            _ => None,
         }
     }
 

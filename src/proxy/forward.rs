@@ -247,7 +247,7 @@ async fn exchange(
     } else if is_clients {
         ProxyError::UploadBroken
     } else {
-        if matches!(left, Left::Nothing) {
+        if matches!(left, Left::Nothing) || error.cure().is_some() {
             pool.note_break(&error);
         }
         error

@@ -213,11 +213,14 @@ async fn ask(terms: &Terms, check: &HealthCheck) -> Result<(), String> {
         Err(_) => Err("no answer in time".to_owned()),
         Ok(Ok(status)) if status.is_success() => Ok(()),
         Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
-        Ok(Err(error)) => Err(in_words(&error)),
+        Ok(Err(error)) => Err(in_words(&error, terms)),
     }
 }
 
-fn in_words(error: &ProxyError) -> String {
+fn in_words(error: &ProxyError, terms: &Terms) -> String {
+    if let Some(hint) = error.cure().filter(|_| terms.tls.is_none()) {
+        return format!("{error}; {hint}");
+    }
     let cause = successors(error.source(), |&error| error.source()).last();
     cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -1,7 +1,8 @@
 //! Hears answers that come before the answer, on their way from a backend to hyper.
 //!
 //! hyper ignores them. All bytes go on to it; only the heads of those that begin with `HTTP/1.1 1` are
-//! kept as well, until they are whole.
+//! kept as well, until they are whole. What a connection begins with is looked at besides: whoever takes
+//! HTTP/2 for granted says so with its first frame.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -30,6 +31,8 @@ const BEFORE_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     is_open: AtomicBool,
+    /// Whether the connection has begun with a frame of HTTP/2.
+    has_heard_frame: AtomicBool,
     whose: Mutex<Option<Arc<Interim>>>,
     /// How many bytes may still come.
     left: AtomicUsize,
@@ -67,6 +70,11 @@ impl Ear {
         Ok(())
     }
 
+    /// Whether it is HTTP/2 that the backend speaks.
+    pub(super) fn has_heard_frame(&self) -> bool {
+        self.has_heard_frame.load(Ordering::Relaxed)
+    }
+
     /// Hears a head; `false` where it is none, or nobody wants to hear any more.
     fn hear(&self, head: &[u8]) -> bool {
         let whose = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,14 +87,20 @@ impl Ear {
 pub(super) struct Hearing<S> {
     inner: S,
     ear: Arc<Ear>,
+    /// Whether anything has been read.
+    has_begun: bool,
     /// The beginning of a head.
     kept: Vec<u8>,
 }
 
 impl<S> Hearing<S> {
     pub(super) const fn new(inner: S, ear: Arc<Ear>) -> Self {
-        let kept = Vec::new();
-        Self { inner, ear, kept }
+        Self {
+            inner,
+            ear,
+            has_begun: false,
+            kept: Vec::new(),
+        }
     }
 
     /// Listens until the answer itself begins, or it is not certain that it has not: hyper takes LF alone
@@ -116,6 +130,15 @@ impl<S> Hearing<S> {
     }
 }
 
+/// Whether a connection begins with what servers of HTTP/2 say first: a frame of settings (RFC 9113, section
+/// 3.4), or that they go, for they were not spoken to like that.
+fn is_frame(bytes: &[u8]) -> bool {
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    // No such frame has 64 KiB, and both are of no stream.
+    matches!(bytes, [0, _, _, SETTINGS | GOAWAY, 0, 0, 0, 0, 0, ..])
+}
+
 /// Whether a line ends with LF alone.
 fn has_bare_end(bytes: &[u8]) -> bool {
     memchr_iter(b'\n', bytes).any(|end| end == 0 || bytes[end - 1] != b'\r')
@@ -139,6 +162,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
         if bytes > 0 {
             self.ear.said.answered();
             self.ear.count(bytes)?;
+        }
+        if !self.has_begun {
+            self.has_begun = true;
+            let is_frame = is_frame(&into.filled()[before..]);
+            self.ear.has_heard_frame.store(is_frame, Ordering::Relaxed);
         }
         if self.ear.is_open.load(Ordering::Relaxed) {
             self.listen(&into.filled()[before..]);

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, spawn_local};
 
+use crate::proxy::error::ProxyError;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
@@ -54,5 +55,19 @@ impl Connection {
             ear,
             _open: open,
         })
+    }
+
+    /// Why an exchange on it has failed.
+    pub(super) fn error(&self, error: hyper::Error) -> ProxyError {
+        broken(error, &self.ear)
+    }
+}
+
+/// Why an exchange has failed on a connection that is listened to.
+pub(super) fn broken(error: hyper::Error, ear: &Ear) -> ProxyError {
+    if ear.has_heard_frame() {
+        ProxyError::SpeaksHttp2(error)
+    } else {
+        ProxyError::Broken(error)
     }
 }

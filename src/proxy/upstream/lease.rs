@@ -101,7 +101,7 @@ impl Lease {
                         }
                         (None, None) => Left::Nothing,
                     },
-                    error: ProxyError::Broken(failed.into_error()),
+                    error: connection.error(failed.into_error()),
                 })
             }
             // On the heap, so that the other kind does not carry its weight.

@@ -301,6 +301,10 @@ impl Pool {
             self.warned.set(Some(now));
             let endpoint = self.endpoint();
             let causes = successors(error.source(), |&error| error.source());
+            // Over TLS the two have agreed on what they speak.
+            if let Some(hint) = error.cure().filter(|_| self.terms.tls.is_none()) {
+                return tracing::warn!(%endpoint, %error, hint, "{what}");
+            }
             match causes.last() {
                 Some(cause) => tracing::warn!(%endpoint, %error, %cause, "{what}"),
                 None => tracing::warn!(%endpoint, %error, "{what}"),

@@ -2,6 +2,8 @@
 //!
 //! A new connection each time: one that is kept says nothing of whether others can be made.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::uri::{PathAndQuery, Scheme};
@@ -16,6 +18,8 @@ use crate::domain::backend::Protocol;
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::establish::Terms;
+use crate::proxy::upstream::hearing::{Ear, Hearing};
+use crate::proxy::upstream::http1::broken;
 use crate::proxy::upstream::tls::H2;
 
 /// Who we say we are.
@@ -56,6 +60,9 @@ async fn ask_http1<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let ear = Arc::<Ear>::default();
+    ear.begin(None);
+    let stream = Hearing::new(stream, Arc::clone(&ear));
     let opened = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(ProxyError::Broken)?;
     let mut driver = JoinSet::new();
@@ -68,7 +75,7 @@ where
     let answered = sender.send_request(request).await;
     answered
         .map(|answer| answer.status())
-        .map_err(ProxyError::Broken)
+        .map_err(|error| broken(error, &ear))
 }
 
 async fn ask_http2<S>(
