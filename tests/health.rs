@@ -17,6 +17,9 @@ use support::{Authority, Behaviour, SOON, TestBackend, TestProxy, wait_until};
 const HEALTH: &str =
     "health: { path: \"/healthz?full\", interval: 100ms, unhealthy_after: 2, healthy_after: 2 }";
 
+/// Time for a handshake on a machine that has others to do.
+const PATIENT: &str = "health: { path: \"/healthz?full\", interval: 500ms, unhealthy_after: 3 }";
+
 const HEALTHY: &str = "serin_upstream_healthy";
 
 /// A proxy to a stable backend of two endpoints that are checked.
@@ -209,22 +212,31 @@ fn a_check_speaks_what_requests_speak() {
     for (offered, version) in [("h2", Version::HTTP_2), ("http/1.1", Version::HTTP_11)] {
         let upstream = Upstream::start(Conduct::tls(server_config(&issued, None, &[offered])));
         let config = format!(
-            "backends: {{ v1: {{ endpoints: [\"{}\"], tls: {{ ca: ca.pem }}, {HEALTH} }} }}\n\
+            "backends: {{ v1: {{ endpoints: [\"{}\"], tls: {{ ca: ca.pem }}, {PATIENT} }} }}\n\
              routes: [{{ backend: v1 }}]\n",
             upstream.url_by_name()
         );
         let proxy = TestProxy::with_files(&config, &[("ca.pem", &authority.pem)]);
-        wait_until("it is asked", SOON, || upstream.asked().len() >= 3);
+        wait_until("it is asked", SOON, || upstream.asked().len() >= 2);
         let asked = &upstream.asked()[0];
         assert_eq!(asked.version, version);
         assert!(asked.target.ends_with("/healthz?full"), "{}", asked.target);
         assert_eq!(proxy.metrics().count(HEALTHY, &[]), 1);
         assert!(!proxy.log().contains("unhealthy"));
     }
+    let plain = Upstream::start(Conduct::http2());
+    let proxy = TestProxy::start(&format!(
+        "backends: {{ v1: {{ endpoints: [\"{}\"], protocol: h2, {PATIENT} }} }}\n\
+         routes: [{{ backend: v1 }}]\n",
+        plain.url()
+    ));
+    wait_until("it is asked", SOON, || plain.asked().len() >= 2);
+    assert_eq!(plain.asked()[0].version, Version::HTTP_2);
+    assert_eq!(proxy.metrics().count(HEALTHY, &[]), 1);
     // One whom nobody vouches for is not well, though it would answer.
     let upstream = Upstream::start(Conduct::tls(server_config(&issued, None, &["h2"])));
     let config = format!(
-        "backends: {{ v1: {{ endpoints: [\"{}\"], tls: {{ ca: ca.pem }}, {HEALTH} }} }}\n\
+        "backends: {{ v1: {{ endpoints: [\"{}\"], tls: {{ ca: ca.pem }}, {PATIENT} }} }}\n\
          routes: [{{ backend: v1 }}]\n",
         upstream.url_by_name()
     );
