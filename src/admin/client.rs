@@ -117,6 +117,9 @@ pub enum Credential {
     User(Option<TokenName>),
 }
 
+/// What is said with a command, and the version that what it is about must have.
+type Said<'a> = (&'a Value, Option<&'a str>);
+
 /// Asks an admin API.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
@@ -194,14 +197,28 @@ impl AdminClient {
         path: &str,
         said: &Value,
     ) -> Result<Value, ClientError> {
-        self.ask(method, path, Some(said)).await
+        self.command_if(method, path, said, None).await
+    }
+
+    /// Gives a command that is to be carried out only if what it is about still has a version.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn command_if(
+        &self,
+        method: Method,
+        path: &str,
+        said: &Value,
+        version: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        self.ask(method, path, Some((said, version))).await
     }
 
     async fn ask(
         &self,
         method: Method,
         target: &str,
-        said: Option<&Value>,
+        said: Option<Said<'_>>,
     ) -> Result<Value, ClientError> {
         let (status, body) = self.answer(method, target, said).await?;
         if !status.is_success() {
@@ -215,7 +232,7 @@ impl AdminClient {
         &self,
         method: Method,
         target: &str,
-        said: Option<&Value>,
+        said: Option<Said<'_>>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = self.connect().await?;
         let exchange = self.exchange(stream, self.request(method, target, said)?);
@@ -245,7 +262,7 @@ impl AdminClient {
         &self,
         method: Method,
         target: &str,
-        said: Option<&Value>,
+        said: Option<Said<'_>>,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let request = Request::builder()
             .method(method)
@@ -260,11 +277,13 @@ impl AdminClient {
             Credential::User(Some(name)) => request.header(USER_HEADER, name.as_str()),
             Credential::User(None) => request,
         };
-        let body = said.map(ToString::to_string).unwrap_or_default();
-        let request = if said.is_some() {
-            request.header(header::CONTENT_TYPE, "application/json")
-        } else {
-            request
+        let body = said.map(|(said, _)| said.to_string()).unwrap_or_default();
+        let request = match said {
+            Some((_, None)) => request.header(header::CONTENT_TYPE, "application/json"),
+            Some((_, Some(version))) => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::IF_MATCH, format!("\"{version}\"")),
+            None => request,
         };
         // Only a token can hold what no header may.
         let unfit = |_| ClientError::BadAddress {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::control::commands::CommandError;
+use crate::control::flags::FlagError;
 use crate::control::ports::StateError;
 use crate::control::reload::ReloadError;
 use crate::runtime::assignments::AssignmentsFull;
@@ -40,6 +41,9 @@ pub(crate) enum ApiError {
     /// It makes no sense now.
     #[error("{0}")]
     Conflict(String),
+    /// It is not as whoever asks takes it to be.
+    #[error("{0}")]
+    Stale(String),
     /// What is in the configuration's file is not taken, for it is wrong; all that is.
     #[error("the configuration is refused, and the one before it goes on")]
     Unfit(Vec<String>),
@@ -62,6 +66,7 @@ impl ApiError {
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Stale(_) => StatusCode::PRECONDITION_FAILED,
             Self::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -77,6 +82,18 @@ impl From<CommandError> for ApiError {
             CommandError::NotWritten(_) | CommandError::Stopping => {
                 Self::Unavailable(error.to_string())
             }
+        }
+    }
+}
+
+impl From<FlagError> for ApiError {
+    fn from(error: FlagError) -> Self {
+        let said = error.to_string();
+        match error {
+            FlagError::NoFlag(..) | FlagError::NoGroup(..) => Self::NotFound(said),
+            FlagError::HasRollout(_) => Self::Conflict(said),
+            FlagError::Stale { .. } => Self::Stale(said),
+            FlagError::NotWritten(_) | FlagError::Stopping => Self::Unavailable(said),
         }
     }
 }

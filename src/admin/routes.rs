@@ -2,9 +2,9 @@
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 
-use crate::admin::api::{groups, journal, rollouts, status};
+use crate::admin::api::{flags, groups, journal, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::{AdminState, auth, guard, health, limits, metrics};
 
@@ -19,6 +19,12 @@ pub(crate) fn router(state: AdminState) -> Router {
             post(status::freeze).delete(status::freeze),
         )
         .route("/api/v1/reload", post(status::reload))
+        .route("/api/v1/flags", get(flags::list))
+        .route(
+            "/api/v1/flags/{flag}",
+            get(flags::show).patch(flags::change),
+        )
+        .route("/api/v1/flags/{flag}/overrides", delete(flags::reset))
         .route("/api/v1/rollouts", get(rollouts::list))
         .route("/api/v1/rollouts/{flag}", get(rollouts::show))
         .route("/api/v1/rollouts/{flag}/history", get(journal::history))

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth};
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
@@ -14,6 +15,13 @@ use crate::domain::variant::PerVariant;
 pub struct RolloutList {
     /// In the configuration's order.
     pub rollouts: Vec<RolloutStatus>,
+}
+
+/// All flags.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlagList {
+    /// In the configuration's order.
+    pub flags: Vec<FlagStatus>,
 }
 
 /// Everything at one look.

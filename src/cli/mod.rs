@@ -11,6 +11,7 @@ mod demo;
 mod diff;
 mod exit;
 mod explain;
+mod flag;
 mod freeze;
 mod journal;
 mod reload;
@@ -58,6 +59,9 @@ enum Command {
     /// Look at rollouts, and move them.
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    /// Look at flags, and set them at run time.
+    #[command(subcommand)]
+    Flag(flag::Flag),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
+        Command::Flag(flag) => flag.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Reload(reload) => reload.run(),

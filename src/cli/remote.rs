@@ -119,6 +119,18 @@ impl Remote {
             .block_on(self.client.command(method, path, said))
     }
 
+    /// Gives a command that is to be carried out only if what it is about still has a version.
+    pub(crate) fn command_if(
+        &self,
+        method: Method,
+        path: &str,
+        said: &Value,
+        version: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        let command = self.client.command_if(method, path, said, version);
+        self.runtime.block_on(command)
+    }
+
     /// What an answer means.
     pub(crate) fn read<T: DeserializeOwned>(&self, answer: Value) -> Result<T, ClientError> {
         serde_json::from_value(answer).map_err(|error| {

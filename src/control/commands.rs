@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
 use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
@@ -61,6 +62,15 @@ pub(crate) enum PendingCommand {
         on: bool,
         by: Author,
         reply: Reply<FreezeStatus>,
+    },
+    /// Change what is set of a flag.
+    Flag {
+        flag: String,
+        order: FlagOrder,
+        /// The version that it must have.
+        expected: Option<String>,
+        by: Author,
+        reply: Reply<FlagStatus, FlagError>,
     },
     /// Go on with another configuration.
     Install {
@@ -149,6 +159,28 @@ impl CommandSender {
         self.ask(pending)
             .await
             .unwrap_or(Err(InstallError::Stopping))
+    }
+
+    /// Changes what is set of a flag, if it has the expected version; returns how it stands then.
+    ///
+    /// # Errors
+    /// When there is no such flag or it may not be so, could not be written down, or Serin is stopping.
+    pub async fn change_flag(
+        &self,
+        flag: &str,
+        order: FlagOrder,
+        expected: Option<String>,
+        by: Author,
+    ) -> Result<FlagStatus, FlagError> {
+        let flag = flag.to_owned();
+        let pending = |reply| PendingCommand::Flag {
+            flag,
+            order,
+            expected,
+            by,
+            reply,
+        };
+        self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
     }
 
     /// None when nobody answers any more.

@@ -12,12 +12,13 @@ use crate::control::endpoints::{EndpointTotals, EndpointsUp};
 use crate::control::installation::{
     self, FlagRefusal, NewConfiguration, Records, carry_out, examine,
 };
-use crate::control::perform::Performer;
+use crate::control::perform::{Performer, Unwritten};
 use crate::control::ports::{
     EvidenceSource, JournalQuery, MetricSource, Notifier, SavedState, StateReader, StateWriter,
 };
 use crate::control::recording::Recordings;
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
+use crate::control::settings::Settings;
 use crate::control::status::Status;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
@@ -77,6 +78,7 @@ pub struct Controller {
     records: Records,
     pub(super) freeze: Option<Freeze>,
     pub(super) performer: Performer,
+    pub(super) settings: Settings,
     pub(super) reader: Arc<dyn StateReader>,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
@@ -124,6 +126,7 @@ impl Controller {
             records,
             freeze: parts.saved.freeze,
             performer,
+            settings: Settings::new(parts.saved.overrides),
             reader: parts.reader,
             evidence: parts.evidence,
             collected: BTreeMap::new(),
@@ -203,12 +206,17 @@ impl Controller {
 
     pub(super) fn install(
         &mut self,
-        configuration: NewConfiguration,
+        mut configuration: NewConfiguration,
     ) -> Result<(), Vec<FlagRefusal>> {
         for rollout in &self.rollouts {
             installation::remember(&mut self.records, rollout.record());
         }
         let admissions = examine(&configuration, &self.rollouts, &self.records)?;
+        let gone = self.settings.lay_over(&mut configuration);
+        if !gone.overrides.is_empty() {
+            // The configuration holds in any case.
+            let _ = self.performer.save(gone, Unwritten::Allowed);
+        }
         let running = std::mem::take(&mut self.rollouts);
         let moment = Moment {
             now: self.clock.now(),
@@ -326,6 +334,7 @@ impl Controller {
         });
         let status = Status {
             rollouts: rollouts.collect(),
+            flags: self.flag_statuses(),
             freeze: self.freeze.clone(),
             store: self.reader.health(),
         };

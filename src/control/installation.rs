@@ -158,7 +158,11 @@ pub(crate) fn carry_out(
             }
             None => enter(planned, admission, performer, moment),
         };
-        follow_switch(&mut rollout, performer, moment);
+        let by = Author {
+            who: FILE.to_owned(),
+            why: String::new(),
+        };
+        follow_switch(&mut rollout, &by, performer, moment);
         installed.push(rollout);
     }
     performer.publish();
@@ -192,21 +196,22 @@ fn enter(
     rollout
 }
 
-/// The switch of the flag as the configuration has it.
-fn follow_switch(rollout: &mut RunningRollout, performer: &mut Performer, moment: &Moment<'_>) {
+/// Follows the switch of the flag; `by` whom it was switched, and why.
+pub(crate) fn follow_switch(
+    rollout: &mut RunningRollout,
+    by: &Author,
+    performer: &mut Performer,
+    moment: &Moment<'_>,
+) {
     let is_on = performer.routing.flag(rollout.flag).enabled;
     if rollout.was_on() == is_on {
         return;
     }
-    let why = if is_on {
-        "the flag was switched on"
-    } else {
-        "the flag was switched off"
-    };
-    let by = Author {
-        who: FILE.to_owned(),
-        why: why.to_owned(),
-    };
+    let mut by = by.clone();
+    if by.why.is_empty() {
+        let word = if is_on { "on" } else { "off" };
+        by.why = format!("the flag was switched {word}");
+    }
     rollout.advance_or_hold(Event::Switched { is_on, by }, moment, performer);
 }
 

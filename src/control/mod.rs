@@ -12,6 +12,7 @@ mod endpoints;
 mod evidence_tests;
 #[cfg(test)]
 mod fixtures;
+pub mod flags;
 pub mod installation;
 mod judging;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub mod ports;
 pub mod recording;
 pub mod reload;
 mod running;
+mod settings;
 pub mod status;
 #[cfg(test)]
 mod tests;

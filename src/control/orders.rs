@@ -36,6 +36,17 @@ impl Controller {
                 self.publish_status();
                 let _ = reply.send(answer);
             }
+            PendingCommand::Flag {
+                flag,
+                order,
+                expected,
+                by,
+                reply,
+            } => {
+                let answer = self.change_flag(&flag, &order, expected.as_deref(), &by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
             PendingCommand::Install {
                 configuration,
                 reply,

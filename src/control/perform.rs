@@ -93,7 +93,7 @@ impl Performer {
         match self.writer.save(&whole) {
             Ok(()) => {
                 place.map(|place| self.unsaved.remove(place));
-                self.forget_freeze_before(&whole);
+                self.forget_before(&whole);
                 Ok(Saved::Now)
             }
             Err(error) if unwritten == Unwritten::Allowed => {
@@ -147,15 +147,20 @@ impl Performer {
     }
 
     fn leave_unsaved(&mut self, place: Option<usize>, whole: Transition) {
-        self.forget_freeze_before(&whole);
+        self.forget_before(&whole);
         match place {
             Some(place) => self.unsaved[place] = whole,
             None => self.unsaved.push(whole),
         }
     }
 
-    /// A change of the freeze that waits to be written holds no longer once there is another.
-    fn forget_freeze_before(&mut self, newer: &Transition) {
+    /// A change of the freeze or of a flag's settings that waits to be written holds no longer once there
+    /// is another.
+    fn forget_before(&mut self, newer: &Transition) {
+        for older in &mut self.unsaved {
+            let is_newer = |flag: &FlagName| newer.overrides.iter().any(|(name, _)| name == flag);
+            older.overrides.retain(|(flag, _)| !is_newer(flag));
+        }
         if newer.freeze.is_some() {
             self.unsaved
                 .iter_mut()

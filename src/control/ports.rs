@@ -11,6 +11,7 @@ use crate::domain::ids::FlagName;
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
+use crate::domain::settings::FlagOverrides;
 
 /// Says what was seen.
 pub trait EvidenceSource: Send {
@@ -35,6 +36,8 @@ pub struct Transition {
     pub record: Option<RolloutRecord>,
     /// A change of the freeze: `Some(None)` lifts it.
     pub freeze: Option<Option<Freeze>>,
+    /// What was set of flags at run time, each flag at most once; empty where all is as configured.
+    pub overrides: Vec<(FlagName, FlagOverrides)>,
     /// Lines for the journal, oldest first.
     pub lines: Vec<JournalLine>,
     /// Messages to be delivered, until they are.
@@ -48,6 +51,8 @@ pub struct SavedState {
     pub records: Vec<RolloutRecord>,
     /// Whether nothing may be promoted.
     pub freeze: Option<Freeze>,
+    /// What was set of flags at run time.
+    pub overrides: BTreeMap<FlagName, FlagOverrides>,
     /// What was known of harm, at most one for each flag.
     pub evidence: Vec<KnownEvidence>,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::flags::FlagStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
 use crate::domain::evidence::{ArmCounts, Stratum};
 use crate::domain::ids::{BackendName, FlagName, GroupName};
@@ -18,6 +19,9 @@ use crate::domain::weight::Weight;
 pub struct Status {
     /// In the file's order.
     pub rollouts: Vec<RolloutStatus>,
+    /// All flags, in the file's order.
+    #[serde(default)]
+    pub flags: Vec<FlagStatus>,
     /// Who wants nothing promoted, if anybody does.
     pub freeze: Option<Freeze>,
     /// Whether what is decided can be written down.

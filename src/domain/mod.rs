@@ -29,6 +29,7 @@ pub mod rollout;
 pub mod route;
 pub mod routing;
 pub mod secret;
+pub mod settings;
 pub mod stage_weights;
 pub mod stats;
 pub mod stopwatch;

@@ -67,6 +67,7 @@ pub(super) fn transition(flag: &str, revision: &str, step: u64) -> Transition {
     Transition {
         record: Some(record(flag, revision, step)),
         freeze: None,
+        overrides: Vec::new(),
         lines: vec![line(flag, step, &name)],
         messages: vec![message(&name)],
     }

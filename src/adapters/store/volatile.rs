@@ -10,6 +10,7 @@ use crate::control::ports::{
 };
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::settings::FlagOverrides;
 use crate::runtime::clock;
 
 use super::limits::{
@@ -29,6 +30,7 @@ impl MemoryState {
         SavedState {
             records: memory.records.clone(),
             freeze: memory.freeze.clone(),
+            overrides: memory.overrides.clone(),
             evidence: memory.evidence.values().cloned().collect(),
         }
     }
@@ -202,6 +204,7 @@ struct Memory {
     /// The one written last at the end.
     records: Vec<RolloutRecord>,
     freeze: Option<Freeze>,
+    overrides: BTreeMap<FlagName, FlagOverrides>,
     /// Oldest first.
     journal: VecDeque<JournalLine>,
     last_sequence: u64,
@@ -223,6 +226,10 @@ impl Memory {
         if let Some(freeze) = &transition.freeze {
             self.freeze.clone_from(freeze);
         }
+        for (flag, overrides) in &transition.overrides {
+            self.overrides.insert(flag.clone(), overrides.clone());
+        }
+        self.overrides.retain(|_, overrides| !overrides.is_empty());
         for line in &transition.lines {
             self.last_sequence += 1;
             let mut line = line.clone();

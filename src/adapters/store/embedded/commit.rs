@@ -15,13 +15,15 @@ use crate::adapters::store::limits::{
     RELEASES_MAX, millis,
 };
 use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage};
+use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::settings::FlagOverrides;
 
 use super::fault::Fault;
 use super::history;
 use super::schema::{
     EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE, META_SEAL,
-    META_WRITTEN, OUTBOX, RECORDS, ReleaseKey, begin,
+    META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin,
 };
 
 /// What is to be written.
@@ -31,6 +33,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<RolloutRecord>,
     /// A change of the freeze.
     pub(super) freeze: Option<Option<Freeze>>,
+    /// What was set of flags at run time; empty where all is as configured.
+    pub(super) overrides: BTreeMap<FlagName, FlagOverrides>,
     /// Lines for the journal, oldest first.
     pub(super) lines: VecDeque<JournalLine>,
     /// Messages to be delivered, oldest first, each with when it was written.
@@ -73,6 +77,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         let mut meta = transaction.open_table(META)?;
         write_records(&transaction, &mut meta, &batch.records)?;
         write_freeze(&transaction, batch.freeze.as_ref())?;
+        write_overrides(&transaction, &batch.overrides)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
         write_outbox(&transaction, &mut meta, batch)?
@@ -161,6 +166,25 @@ fn write_freeze(
             table.remove(FREEZE_KEY)?;
         }
         None => {}
+    }
+    Ok(())
+}
+
+fn write_overrides(
+    transaction: &WriteTransaction,
+    changed: &BTreeMap<FlagName, FlagOverrides>,
+) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(OVERRIDES)?;
+    for (flag, overrides) in changed {
+        if overrides.is_empty() {
+            table.remove(flag.as_str())?;
+        } else {
+            let bytes = serde_json::to_vec(overrides)?;
+            table.insert(flag.as_str(), bytes.as_slice())?;
+        }
     }
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! What stands where in the state file.
 
+use std::collections::BTreeMap;
+
 use redb::{
     Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState};
+use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::settings::FlagOverrides;
 
 use super::codec;
 use super::fault::Fault;
@@ -31,6 +35,9 @@ pub(super) const OUTBOX: TableDefinition<'_, u64, (u64, &[u8])> = TableDefinitio
 
 /// Flag -> what is known of harm, as JSON.
 pub(super) const EVIDENCE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("evidence");
+
+/// Flag -> what was set of it at run time, as JSON; has come later, so an older file has none.
+pub(super) const OVERRIDES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overrides");
 
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
@@ -108,7 +115,25 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         evidence: evidence(transaction)?,
         records: records.into_iter().map(|(_, record)| record).collect(),
         freeze,
+        overrides: overrides(transaction)?,
     })
+}
+
+/// What was set of flags at run time.
+fn overrides(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, FlagOverrides>, Fault> {
+    let table = match transaction.open_table(OVERRIDES) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut overrides = BTreeMap::new();
+    for entry in table.iter()? {
+        let (flag, bytes) = entry?;
+        let name = flag.value().parse::<FlagName>();
+        let name = name.map_err(|error| Fault::Other(error.to_string()))?;
+        overrides.insert(name, serde_json::from_slice(bytes.value())?);
+    }
+    Ok(overrides)
 }
 
 /// What was known of harm. It has come into the file later than the rest, so it may not be there; and what

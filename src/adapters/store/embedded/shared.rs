@@ -75,6 +75,7 @@ impl Queue {
         if let Some(change) = &transition.freeze {
             batch.freeze = Some(change.clone());
         }
+        batch.overrides.extend(transition.overrides.iter().cloned());
         batch.lines.extend(transition.lines.iter().cloned());
         let messages = transition.messages.iter().cloned();
         batch

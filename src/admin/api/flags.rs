@@ -1,0 +1,170 @@
+//! Flags: how they stand, and what is set of them at run time.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::admin::AdminState;
+use crate::admin::api::wish;
+use crate::admin::auth::Visitor;
+use crate::admin::error::ApiError;
+use crate::admin::wire::FlagList;
+use crate::control::flags::{FlagOrder, FlagStatus};
+use crate::domain::ids::GroupName;
+use crate::domain::settings::FlagChange;
+use crate::domain::weight::Weight;
+
+/// What may be said, as an example.
+const EXAMPLE: &str =
+    r#"{"enabled": true, "default": "10%", "groups": {"beta": "50%", "vip": null}, "reason": "…"}"#;
+
+/// What may be said with a reset, as an example.
+const RESET_EXAMPLE: &str = r#"{"reason": "…"}"#;
+
+/// What is to change of a flag; what is left out stays.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wish {
+    enabled: Option<bool>,
+    default: Option<String>,
+    /// `null` for a group that the flag is to name no more.
+    groups: BTreeMap<String, Option<String>>,
+    /// Why, for the journal.
+    reason: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ResetWish {
+    /// Why, for the journal.
+    reason: String,
+}
+
+pub(crate) async fn list(State(state): State<AdminState>) -> Json<FlagList> {
+    Json(FlagList {
+        flags: state.status.load().flags.clone(),
+    })
+}
+
+pub(crate) async fn show(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let status = state.status.load();
+    let mut flags = status.flags.iter();
+    let found = flags.find(|known| known.flag.as_str() == flag);
+    let found = found.ok_or_else(|| {
+        let known: Vec<_> = status.flags.iter().map(|flag| flag.flag.as_str()).collect();
+        let known = known.join(", ");
+        ApiError::NotFound(format!("no flag `{flag}`, there are: {known}"))
+    })?;
+    let is_known = tags(&headers, header::IF_NONE_MATCH)
+        .is_some_and(|tags| tags.iter().any(|tag| tag == "*" || *tag == found.version));
+    if is_known {
+        let answer = StatusCode::NOT_MODIFIED.into_response();
+        return Ok(tagged(answer, &found.version));
+    }
+    Ok(tagged(Json(found).into_response(), &found.version))
+}
+
+pub(crate) async fn change(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let wish: Wish = wish::read(&body, EXAMPLE)?;
+    let mut groups = BTreeMap::new();
+    for (group, weight) in wish.groups {
+        let name: GroupName = group
+            .parse()
+            .map_err(|error| ApiError::BadRequest(format!("`groups`: {error}")))?;
+        groups.insert(name, weight.as_deref().map(read_weight).transpose()?);
+    }
+    let change = FlagChange {
+        enabled: wish.enabled,
+        groups,
+        default: wish.default.as_deref().map(read_weight).transpose()?,
+    };
+    if change == FlagChange::default() {
+        let reason = format!("nothing to change; expected {EXAMPLE}, or a part of it");
+        return Err(ApiError::BadRequest(reason));
+    }
+    let order = FlagOrder::Change(change);
+    give(&state, &flag, order, &headers, visitor, wish.reason).await
+}
+
+/// Has everything as configured.
+pub(crate) async fn reset(
+    State(state): State<AdminState>,
+    Path(flag): Path<String>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let ResetWish { reason } = wish::read(&body, RESET_EXAMPLE)?;
+    give(&state, &flag, FlagOrder::Reset, &headers, visitor, reason).await
+}
+
+async fn give(
+    state: &AdminState,
+    flag: &str,
+    order: FlagOrder,
+    headers: &HeaderMap,
+    visitor: Visitor,
+    reason: String,
+) -> Result<Response, ApiError> {
+    let expected = expected(headers)?;
+    let by = visitor.because(reason)?;
+    let changed = state.commands.change_flag(flag, order, expected, by);
+    let changed: FlagStatus = changed.await?;
+    let version = changed.version.clone();
+    Ok(tagged(Json(changed).into_response(), &version))
+}
+
+fn read_weight(text: &str) -> Result<Weight, ApiError> {
+    text.parse()
+        .map_err(|error| ApiError::BadRequest(format!("{error}")))
+}
+
+/// The version that a change depends on, if it does (RFC 9110, section 13.1.1).
+fn expected(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(tags) = tags(headers, header::IF_MATCH) else {
+        return Ok(None);
+    };
+    match tags.as_slice() {
+        [any] if any == "*" => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        _ => {
+            let problem = "`If-Match` must be one entity tag, such as \"3f2a\", or `*`";
+            Err(ApiError::BadRequest(problem.to_owned()))
+        }
+    }
+}
+
+/// The entity tags of a field, without their quotes.
+fn tags(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
+    let mut fields = headers.get_all(name).iter().peekable();
+    fields.peek()?;
+    let texts = fields.filter_map(|field| field.to_str().ok());
+    let tags = texts.flat_map(|text| text.split(',')).map(str::trim);
+    let bare = |tag: &str| tag.trim_start_matches("W/").trim_matches('"').to_owned();
+    Some(tags.filter(|tag| !tag.is_empty()).map(bare).collect())
+}
+
+/// An answer with the version of what it shows.
+fn tagged(mut answer: Response, version: &str) -> Response {
+    // A version is plain text.
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    answer
+}

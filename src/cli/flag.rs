@@ -1,0 +1,192 @@
+//! `serin flag`: look at flags, and set what may be set at run time.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::admin::wire::FlagList;
+use crate::cli::Done;
+use crate::cli::exit::Exit;
+use crate::cli::remote::{CallArguments, Remote};
+use crate::cli::words;
+use crate::control::flags::FlagStatus;
+use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::weight::Weight;
+
+#[derive(Subcommand)]
+pub(crate) enum Flag {
+    /// List all flags.
+    List(List),
+    /// Say how a flag stands.
+    Show(Show),
+    /// Turn a flag on.
+    Enable(Change),
+    /// Turn a flag off: everyone gets stable from the next request on.
+    Disable(Change),
+    /// Set the weight of everyone who is in none of the flag's groups.
+    Weight(SetWeight),
+    /// Set the weight of a group; the flag names it from then on.
+    Assign(Assign),
+    /// Have the flag name a group no more: its callers have the weight of everyone else.
+    Unassign(Unassign),
+    /// Have everything as the configuration says.
+    Reset(Change),
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The flag.
+    flag: FlagName,
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct Change {
+    /// The flag.
+    flag: FlagName,
+    /// Why, for the journal.
+    #[arg(short = 'm', long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    /// Only if it still has this version, which `serin flag show` tells.
+    #[arg(long, value_name = "VERSION")]
+    if_version: Option<String>,
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct SetWeight {
+    #[command(flatten)]
+    change: Change,
+    /// The share that gets canary, such as `25%`.
+    weight: Weight,
+}
+
+#[derive(Args)]
+pub(crate) struct Assign {
+    #[command(flatten)]
+    change: Change,
+    /// The group.
+    group: GroupName,
+    /// The share of its callers that gets canary.
+    #[arg(default_value = "100%")]
+    weight: Weight,
+}
+
+#[derive(Args)]
+pub(crate) struct Unassign {
+    #[command(flatten)]
+    change: Change,
+    /// The group.
+    group: GroupName,
+}
+
+impl Flag {
+    pub(crate) fn run(self) -> Done {
+        match self {
+            Self::List(list) => list.run(),
+            Self::Show(show) => show.run(),
+            Self::Enable(change) => change.give(json!({ "enabled": true })),
+            Self::Disable(change) => change.give(json!({ "enabled": false })),
+            Self::Weight(SetWeight { change, weight }) => {
+                change.give(json!({ "default": weight.to_string() }))
+            }
+            Self::Assign(Assign {
+                change,
+                group,
+                weight,
+            }) => change.give(json!({ "groups": { group.as_str(): weight.to_string() } })),
+            Self::Unassign(Unassign { change, group }) => {
+                change.give(json!({ "groups": { group.as_str(): null } }))
+            }
+            Self::Reset(change) => change.send(Method::DELETE, "/overrides", json!({})),
+        }
+    }
+}
+
+impl List {
+    fn run(self) -> Done {
+        let remote = self.call.open()?;
+        let answer = remote.get("/api/v1/flags", &[])?;
+        if let Some(answer) = remote.unless_json(answer) {
+            let FlagList { flags } = remote.read(answer)?;
+            if flags.is_empty() {
+                println!("there are no flags");
+            } else {
+                let titles = ["FLAG", "ON", "STABLE", "CANARY", "WEIGHTS", "SET BY HAND"];
+                let mut rows = vec![titles.map(str::to_owned).to_vec()];
+                rows.extend(flags.iter().map(row));
+                let lines = words::table(&rows, |_, cell| cell.to_owned());
+                lines.iter().for_each(|line| println!("{line}"));
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn row(flag: &FlagStatus) -> Vec<String> {
+    let on = if flag.enabled { "yes" } else { "no" };
+    let by_hand = if flag.has_rollout && flag.overridden.is_empty() {
+        "by its rollout".to_owned()
+    } else {
+        flag.overridden.join(", ")
+    };
+    vec![
+        flag.flag.to_string(),
+        on.to_owned(),
+        flag.stable.to_string(),
+        flag.canary.to_string(),
+        words::weights(&flag.weights),
+        by_hand,
+    ]
+}
+
+impl Show {
+    fn run(self) -> Done {
+        let remote = self.call.open()?;
+        let answer = remote.get(&format!("/api/v1/flags/{}", self.flag), &[])?;
+        print(&remote, answer)
+    }
+}
+
+impl Change {
+    fn give(self, said: Value) -> Done {
+        self.send(Method::PATCH, "", said)
+    }
+
+    fn send(self, method: Method, below: &str, mut said: Value) -> Done {
+        let remote = self.call.open()?;
+        let path = format!("/api/v1/flags/{}{below}", self.flag);
+        said["reason"] = Value::from(self.reason);
+        let version = self.if_version.as_deref();
+        let answer = remote.command_if(method, &path, &said, version)?;
+        print(&remote, answer)
+    }
+}
+
+fn print(remote: &Remote, answer: Value) -> Done {
+    if let Some(answer) = remote.unless_json(answer) {
+        let flag: FlagStatus = remote.read(answer)?;
+        let on = if flag.enabled { "on" } else { "off" };
+        println!("{} is {on}: {} or {}", flag.flag, flag.stable, flag.canary);
+        println!("weights: {}", words::weights(&flag.weights));
+        if flag.has_rollout {
+            println!(
+                "its rollout sets the weights: serin rollout status {}",
+                flag.flag
+            );
+        }
+        if !flag.overridden.is_empty() {
+            println!("not as configured: {}", flag.overridden.join(", "));
+        }
+        println!("version: {}", flag.version);
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,298 @@
+//! Flags: how they stand, and what operators want of them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::controller::Controller;
+use crate::control::installation::follow_switch;
+use crate::control::perform::{NOT_IN_TIME, Unwritten, line};
+use crate::control::ports::{JournalLine, Transition};
+use crate::control::settings::with;
+use crate::control::status::WeightsStatus;
+use crate::domain::flag::{Flag, Stickiness};
+use crate::domain::group::GroupTable;
+use crate::domain::ids::{BackendName, FlagIndex, FlagName, GroupName};
+use crate::domain::rollout::{Author, JournalEntry, Moment};
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::settings::{FlagChange, FlagOverrides, FlagSettings};
+use crate::domain::variant::Variant;
+
+/// How a flag stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlagStatus {
+    /// Its name.
+    pub flag: FlagName,
+    /// Whether it is on; off means stable for everyone.
+    pub enabled: bool,
+    /// The backend that everyone has who does not get canary.
+    pub stable: BackendName,
+    /// The backend of the new version.
+    pub canary: BackendName,
+    /// What a caller's variant sticks to: `caller` or `request`.
+    pub stickiness: String,
+    /// What goes before a caller's key when it is hashed.
+    pub salt: String,
+    /// Whether a rollout sets its weights.
+    pub has_rollout: bool,
+    /// The weights that hold now.
+    pub weights: WeightsStatus,
+    /// What was set at run time and is not as configured, such as `enabled` or `groups.beta`.
+    pub overridden: Vec<String>,
+    /// Changes whenever anything of the above does: what a change may be made to depend on.
+    pub version: String,
+}
+
+/// What an operator wants of a flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlagOrder {
+    /// To change some of its settings.
+    Change(FlagChange),
+    /// To have all as configured.
+    Reset,
+}
+
+/// Why a flag was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FlagError {
+    /// There is no such flag.
+    #[error("no flag `{0}`, there are: {1}")]
+    NoFlag(String, String),
+    /// There is no such group.
+    #[error("no group `{0}`, there are: {1}")]
+    NoGroup(GroupName, String),
+    /// A rollout sets its weights.
+    #[error("the weights of flag `{0}` are set by its rollout; use its verbs, or end it first")]
+    HasRollout(FlagName),
+    /// It is not what whoever asks has seen.
+    #[error("flag `{flag}` has changed meanwhile: its version is {version}")]
+    Stale {
+        /// The flag.
+        flag: FlagName,
+        /// Its version now.
+        version: String,
+    },
+    /// It could not be written down, so it was not done.
+    #[error("not done, for it could not be written down: {0}")]
+    NotWritten(String),
+    /// Serin is stopping.
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
+impl Controller {
+    /// How all flags stand, in the order of the configuration.
+    pub(super) fn flag_statuses(&self) -> Vec<FlagStatus> {
+        let count = self.performer.routing.flags.len();
+        (0..count)
+            .map(|place| self.flag_status(FlagIndex(place)))
+            .collect()
+    }
+
+    fn flag_status(&self, index: FlagIndex) -> FlagStatus {
+        let routing = &self.performer.routing;
+        let flag = routing.flag(index);
+        let overrides = self.settings.overrides.get(&flag.name);
+        let backend = |variant| routing.backend(*flag.backends.get(variant)).name.clone();
+        let named = flag.weights.groups.iter();
+        let named = named.map(|entry| (routing.groups.name(entry.group).clone(), entry.weight));
+        let stickiness = match flag.stickiness {
+            Stickiness::Caller => "caller",
+            Stickiness::Request => "request",
+        };
+        let mut status = FlagStatus {
+            flag: flag.name.clone(),
+            enabled: flag.enabled,
+            stable: backend(Variant::Stable),
+            canary: backend(Variant::Canary),
+            stickiness: stickiness.to_owned(),
+            salt: flag.salt.to_string(),
+            has_rollout: self.rollouts.iter().any(|rollout| rollout.flag == index),
+            weights: WeightsStatus::of(named, flag.weights.default, None),
+            overridden: overrides.map(FlagOverrides::keys).unwrap_or_default(),
+            version: String::new(),
+        };
+        status.version = version(&status);
+        status
+    }
+
+    /// Changes what is set of a flag; whoever waits for the answer sees the effect on every request.
+    pub(super) fn change_flag(
+        &mut self,
+        flag: &str,
+        order: &FlagOrder,
+        expected: Option<&str>,
+        by: &Author,
+    ) -> Result<FlagStatus, FlagError> {
+        let routing = &self.performer.routing;
+        let index = routing
+            .flag_index(flag)
+            .ok_or_else(|| no_flag(flag, routing))?;
+        let name = routing.flag(index).name.clone();
+        let before = self.flag_status(index);
+        if expected.is_some_and(|expected| expected != before.version) {
+            return Err(FlagError::Stale {
+                flag: name,
+                version: before.version,
+            });
+        }
+        let current = self.settings.of(&name);
+        let wanted = match order {
+            FlagOrder::Change(change) => {
+                if change.is_of_weights() && before.has_rollout {
+                    return Err(FlagError::HasRollout(name));
+                }
+                known_groups(change, &routing.groups)?;
+                change.of(&current)
+            }
+            FlagOrder::Reset => self
+                .settings
+                .configured
+                .get(&name)
+                .cloned()
+                .unwrap_or_default(),
+        };
+        if wanted == current {
+            return Ok(before);
+        }
+        self.write_flag(&name, (&current, &wanted), before.has_rollout, by)?;
+        self.set_flag(index, &wanted, by);
+        Ok(self.flag_status(index))
+    }
+
+    /// Writes down what is to be set.
+    fn write_flag(
+        &mut self,
+        name: &FlagName,
+        (current, wanted): (&FlagSettings, &FlagSettings),
+        has_rollout: bool,
+        by: &Author,
+    ) -> Result<(), FlagError> {
+        let configured = self
+            .settings
+            .configured
+            .get(name)
+            .cloned()
+            .unwrap_or_default();
+        let overrides = FlagOverrides::between(&configured, wanted);
+        let entry = JournalEntry {
+            who: by.who.clone(),
+            what: wanted.since(current).to_string(),
+            why: by.why.clone(),
+            findings: Vec::new(),
+        };
+        tracing::info!(flag = %name, who = entry.who, why = entry.why, "{}", entry.what);
+        let transition = Transition {
+            overrides: vec![(name.clone(), overrides.clone())],
+            lines: vec![line(name, entry)],
+            ..Transition::default()
+        };
+        // To take canary from callers is safe even where it cannot be written down; to give it is not.
+        let takes_away = if has_rollout {
+            !wanted.enabled
+        } else {
+            wanted.is_at_most(current)
+        };
+        let unwritten = if takes_away {
+            Unwritten::Allowed
+        } else {
+            Unwritten::Refused
+        };
+        let lines = transition.lines.clone();
+        let saved = self.performer.save(transition, unwritten);
+        let known = &mut self.settings.overrides;
+        if let Err(error) = saved {
+            if self.performer.is_in_doubt {
+                let holds = known.get(name).cloned().unwrap_or_default();
+                self.performer.restore(still(name, holds, lines));
+            }
+            return Err(FlagError::NotWritten(error.to_string()));
+        }
+        known.insert(name.clone(), overrides);
+        known.retain(|_, overrides| !overrides.is_empty());
+        Ok(())
+    }
+
+    /// Decides requests by what is set from now on.
+    fn set_flag(&mut self, index: FlagIndex, wanted: &FlagSettings, by: &Author) {
+        let routing = &mut self.performer.routing;
+        let flag = routing.flag(index);
+        let rollout = self
+            .rollouts
+            .iter_mut()
+            .find(|rollout| rollout.flag == index);
+        let changed = if rollout.is_some() {
+            Flag {
+                enabled: wanted.enabled,
+                ..flag.clone()
+            }
+        } else {
+            let changed = with(flag, wanted, &routing.groups);
+            let is_reweighted = changed.weights != flag.weights;
+            Flag {
+                epoch: flag.epoch.saturating_add(u64::from(is_reweighted)),
+                ..changed
+            }
+        };
+        routing.flags[index.0] = Arc::new(changed);
+        if let Some(rollout) = rollout {
+            let moment = Moment {
+                now: self.clock.now(),
+                is_on: wanted.enabled,
+                freeze: self.freeze.as_ref(),
+                stable_endpoints: usize::MAX,
+            };
+            follow_switch(rollout, by, &mut self.performer, &moment);
+        }
+        self.performer.publish();
+    }
+}
+
+/// What holds when a change was refused, as `refused` would have told.
+fn still(name: &FlagName, holds: FlagOverrides, refused: Vec<JournalLine>) -> Transition {
+    let lines = refused.into_iter().map(|line| JournalLine {
+        entry: JournalEntry {
+            what: format!("not done: {}", line.entry.what),
+            why: NOT_IN_TIME.to_owned(),
+            ..line.entry
+        },
+        ..line
+    });
+    Transition {
+        overrides: vec![(name.clone(), holds)],
+        lines: lines.collect(),
+        ..Transition::default()
+    }
+}
+
+fn no_flag(flag: &str, routing: &RoutingSnapshot) -> FlagError {
+    let known: Vec<_> = routing
+        .flags
+        .iter()
+        .map(|flag| flag.name.as_str())
+        .collect();
+    FlagError::NoFlag(flag.to_owned(), known.join(", "))
+}
+
+fn known_groups(change: &FlagChange, groups: &GroupTable) -> Result<(), FlagError> {
+    let mut named = change.groups.keys();
+    let unknown = named.find(|group| groups.index_of(group.as_str()).is_none());
+    unknown.map_or(Ok(()), |group| {
+        let known: Vec<_> = groups
+            .iter()
+            .map(|(_, group)| group.name.as_str())
+            .collect();
+        Err(FlagError::NoGroup(group.clone(), known.join(", ")))
+    })
+}
+
+/// Short, and another for anything else.
+fn version(status: &FlagStatus) -> String {
+    let mut hasher = DefaultHasher::new();
+    // What cannot be written as JSON cannot be shown either.
+    serde_json::to_string(status)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
