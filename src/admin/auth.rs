@@ -23,6 +23,9 @@ use crate::domain::timestamp::Timestamp;
 use crate::runtime::key_hash::KeyHash;
 use crate::runtime::snapshot::SnapshotReader;
 
+/// Below this nothing is changed, whatever the method.
+const EVALUATION: &str = "/ofrep/";
+
 /// Where anybody may look: load balancers have no tokens.
 const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
@@ -280,7 +283,14 @@ pub(crate) async fn admit(
     if OPEN_PATHS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    match state.gate.admit(request.method(), request.headers()) {
+    // To evaluate a flag is to look, though it is asked for by POST.
+    let looks = request.uri().path().starts_with(EVALUATION);
+    let method = if looks {
+        &Method::GET
+    } else {
+        request.method()
+    };
+    match state.gate.admit(method, request.headers()) {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
             next.run(request).await

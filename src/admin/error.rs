@@ -146,6 +146,10 @@ fn problem(status: StatusCode, detail: &str, problems: &[String]) -> Response {
     response
 }
 
+/// Marks an answer whose form another standard gives, so that it is left as it is.
+#[derive(Clone, Copy)]
+pub(crate) struct InOwnWords;
+
 /// The longest text that is made a problem's detail, in bytes; axum's own are one line.
 const DETAIL_BYTES_MAX: usize = 1024;
 
@@ -154,7 +158,8 @@ const DETAIL_BYTES_MAX: usize = 1024;
 pub(crate) async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_problem = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM);
-    if !status.is_client_error() || is_problem {
+    let is_told = is_problem || response.extensions().get::<InOwnWords>().is_some();
+    if !status.is_client_error() || is_told {
         return response;
     }
     let text = to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;

@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod limits;
 mod metrics;
+mod ofrep;
 mod routes;
 mod server;
 pub mod wire;

@@ -6,7 +6,7 @@ use axum::routing::{delete, get, post, put};
 
 use crate::admin::api::{flags, groups, journal, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
-use crate::admin::{AdminState, auth, guard, health, limits, metrics};
+use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep};
 
 pub(crate) fn router(state: AdminState) -> Router {
     Router::new()
@@ -37,6 +37,8 @@ pub(crate) fn router(state: AdminState) -> Router {
             "/api/v1/groups/{group}/callers/{key}",
             put(groups::assign).delete(groups::remove),
         )
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::all))
+        .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::one))
         .fallback(|| async { ApiError::NotFound("there is nothing at this path".to_owned()) })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(middleware::from_fn(limits::limited))

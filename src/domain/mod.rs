@@ -13,6 +13,7 @@ pub mod backend;
 pub mod bucket;
 pub mod caller;
 pub mod decision;
+pub mod described;
 pub mod evidence;
 pub mod flag;
 pub mod further;

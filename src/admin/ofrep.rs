@@ -1,0 +1,273 @@
+//! Flags for applications: the OpenFeature Remote Evaluation Protocol (OFREP 0.3), by which they get the
+//! very decision that the proxy takes for the same caller.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use rand::RngExt;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::admin::AdminState;
+use crate::admin::error::InOwnWords;
+use crate::domain::caller::CALLER_KEY_BYTES_MAX;
+use crate::domain::decision::{Decision, Reason};
+use crate::domain::described::DescribedRequest;
+use crate::domain::flag::Stickiness;
+use crate::domain::ids::{FlagIndex, GroupIndex};
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::weight::Weight;
+
+/// The attribute that says who the caller is.
+const TARGETING_KEY: &str = "targetingKey";
+
+/// How a flag was evaluated.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Evaluation {
+    Success {
+        key: String,
+        value: &'static str,
+        variant: &'static str,
+        reason: &'static str,
+        metadata: Map<String, Value>,
+    },
+    Failure(Failure),
+}
+
+/// Why it was not.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    error_code: ErrorCode,
+    error_details: String,
+}
+
+/// What went wrong, in OpenFeature's words.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum ErrorCode {
+    ParseError,
+    InvalidContext,
+    TargetingKeyMissing,
+    FlagNotFound,
+}
+
+impl Failure {
+    const fn of_request(error_code: ErrorCode, error_details: String) -> Self {
+        Self {
+            key: None,
+            error_code,
+            error_details,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match self.error_code {
+            ErrorCode::FlagNotFound => StatusCode::NOT_FOUND,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        (status, Extension(InOwnWords), Json(self)).into_response()
+    }
+}
+
+/// Evaluates one flag.
+pub(crate) async fn one(
+    State(state): State<AdminState>,
+    Path(key): Path<String>,
+    body: Bytes,
+) -> Response {
+    let request = match described(&body) {
+        Ok(request) => request,
+        Err(failure) => {
+            let key = Some(key);
+            return Failure { key, ..failure }.into_response();
+        }
+    };
+    let published = state.published.load();
+    let Some(flag) = published.routing.flag_index(&key) else {
+        let failure = Failure {
+            error_details: format!("there is no flag `{key}`"),
+            key: Some(key),
+            error_code: ErrorCode::FlagNotFound,
+        };
+        return failure.into_response();
+    };
+    match evaluate(&state, &published.routing, flag, &request) {
+        Evaluation::Failure(failure) => failure.into_response(),
+        success @ Evaluation::Success { .. } => Json(success).into_response(),
+    }
+}
+
+/// Evaluates all flags.
+pub(crate) async fn all(
+    State(state): State<AdminState>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = match described(&body) {
+        Ok(request) => request,
+        Err(failure) => return failure.into_response(),
+    };
+    let published = state.published.load();
+    let routing = &published.routing;
+    let flags = (0..routing.flags.len()).map(FlagIndex);
+    let flags: Vec<_> = flags
+        .map(|flag| evaluate(&state, routing, flag, &request))
+        .collect();
+    let body = serde_json::json!({ "flags": flags }).to_string();
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    let seen = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut seen = seen.filter_map(|field| field.to_str().ok());
+    let is_seen = seen.any(|field| field.split(',').any(|seen| is_same(seen, &tag)));
+    let mut answer = if is_seen {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let json = HeaderValue::from_static("application/json");
+        ([(header::CONTENT_TYPE, json)], body).into_response()
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    answer
+}
+
+fn is_same(seen: &str, tag: &str) -> bool {
+    let seen = seen.trim();
+    seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag
+}
+
+fn evaluate(
+    state: &AdminState,
+    routing: &RoutingSnapshot,
+    index: FlagIndex,
+    request: &DescribedRequest,
+) -> Evaluation {
+    let assigned = assigned(state, routing, request);
+    let draw = rand::rng().random();
+    let decision = routing.decide(index, &request.facts(&assigned, draw));
+    let flag = routing.flag(index);
+    let key = flag.name.to_string();
+    if flag.stickiness == Stickiness::Caller && is_of_chance(decision) {
+        return Evaluation::Failure(Failure {
+            key: Some(key),
+            error_code: ErrorCode::TargetingKeyMissing,
+            error_details: format!(
+                "who gets what depends on the caller: name it by `{TARGETING_KEY}`"
+            ),
+        });
+    }
+    let variant = decision.variant.as_str();
+    Evaluation::Success {
+        key,
+        value: variant,
+        variant,
+        reason: decision.reason.openfeature(),
+        metadata: metadata(routing, decision),
+    }
+}
+
+/// Whether another draw might have decided otherwise.
+const fn is_of_chance(decision: Decision) -> bool {
+    let weight = match decision.reason {
+        Reason::Group { weight, .. } | Reason::Default { weight } => weight,
+        Reason::Disabled | Reason::RolledBack | Reason::Forced { .. } => return false,
+    };
+    !decision.is_keyed && !matches!(weight, Weight::ZERO | Weight::FULL)
+}
+
+/// What else there is to say of a decision.
+fn metadata(routing: &RoutingSnapshot, decision: Decision) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    let mut say = |name: &str, value: String| {
+        metadata.insert(name.to_owned(), Value::from(value));
+    };
+    say("rule", decision.reason.to_string());
+    match decision.reason {
+        Reason::Group { group, weight } => {
+            say("group", routing.groups.name(group).to_string());
+            say("weight", weight.to_string());
+        }
+        Reason::Forced { group } => say("group", routing.groups.name(group).to_string()),
+        Reason::Default { weight } => say("weight", weight.to_string()),
+        Reason::Disabled | Reason::RolledBack => {}
+    }
+    metadata
+}
+
+/// The groups that an operator has put the caller into.
+fn assigned(
+    state: &AdminState,
+    routing: &RoutingSnapshot,
+    request: &DescribedRequest,
+) -> Vec<GroupIndex> {
+    let mut groups = Vec::new();
+    if let Some(key) = request.caller().key()
+        && !state.assignments.is_empty()
+    {
+        let now = state.clock.now();
+        state.assignments.groups_of(key, now, |group| {
+            groups.extend(routing.groups.index_of(group.as_str()));
+        });
+    }
+    groups
+}
+
+/// The request that a context describes: `targetingKey` is the caller; `ip`, `method`, `host` and `path` say
+/// what they say; every other text, number or switch is the header of its name.
+fn described(body: &[u8]) -> Result<DescribedRequest, Failure> {
+    let unread = |problem: String| Failure::of_request(ErrorCode::ParseError, problem);
+    let invalid = |problem: String| Failure::of_request(ErrorCode::InvalidContext, problem);
+    let said: Map<String, Value> = if body.trim_ascii().is_empty() {
+        Map::new()
+    } else {
+        serde_json::from_slice(body).map_err(|error| unread(error.to_string()))?
+    };
+    let context = match said.get("context") {
+        None | Some(Value::Null) => return Ok(DescribedRequest::default()),
+        Some(Value::Object(context)) => context,
+        Some(_) => return Err(invalid("`context` must be an object".to_owned())),
+    };
+    let mut request = DescribedRequest::default();
+    for (name, value) in context {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) if name != TARGETING_KEY => number.to_string(),
+            Value::Bool(switch) if name != TARGETING_KEY => switch.to_string(),
+            Value::Null => continue,
+            _ if name == TARGETING_KEY => {
+                return Err(invalid(format!("`{TARGETING_KEY}` must be a text")));
+            }
+            // Nothing that a request could say.
+            _ => continue,
+        };
+        let unfit = |what| invalid(format!("`{name}`: `{text}` is not {what}"));
+        match name.as_str() {
+            // A longer one is as good as none, as in the proxy.
+            TARGETING_KEY if text.is_empty() || text.len() > CALLER_KEY_BYTES_MAX => {}
+            TARGETING_KEY => request.key = Some(text),
+            "ip" => request.client_ip = text.parse().map_err(|_| unfit("an address"))?,
+            "method" => request.method = text.parse().map_err(|_| unfit("a method"))?,
+            "path" if !text.starts_with('/') => return Err(unfit("a path, which begins with `/`")),
+            "path" => request.path = text,
+            "host" => request.host = text,
+            _ => {
+                let field = name.parse::<HeaderName>().ok();
+                if let Some((name, value)) = field.zip(HeaderValue::from_str(&text).ok()) {
+                    request.headers.insert(name, value);
+                }
+            }
+        }
+    }
+    Ok(request)
+}

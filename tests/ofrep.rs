@@ -1,0 +1,210 @@
+//! Flags for applications, by the OpenFeature Remote Evaluation Protocol: the same decisions as the proxy's.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
+mod support;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use support::proxy::backends;
+use support::{Answer, Request, TestBackend, TestProxy};
+
+const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
+    trusted_proxies: [127.0.0.1]\n\
+    groups:\n  beta: { header: { x-beta: \"1\" } }\n  office: { ip: [192.0.2.0/24] }\n  \
+    third: { percentage: 33% }\n\
+    flags:\n  shop: { stable: v1, canary: v2, groups: { beta: 40%, third: 70% }, default: 10% }\n  \
+    office: { stable: v1, canary: v2, groups: { office: 100% } }\n  \
+    dark: { enabled: false, stable: v1, canary: v2, default: 100% }\n  \
+    drawn: { stable: v1, canary: v2, stickiness: request, default: 50% }\n\
+    routes: [{ flag: shop }, { path: /office, flag: office }]\n";
+
+struct Edge {
+    proxy: TestProxy,
+    _backends: [TestBackend; 2],
+}
+
+fn start(admin: &str) -> Edge {
+    let started = ["stable", "canary"].map(TestBackend::start);
+    let config = backends(&[("v1", &started[0]), ("v2", &started[1])]) + FLAGS;
+    Edge {
+        proxy: TestProxy::with_admin(admin, &config, &[]),
+        _backends: started,
+    }
+}
+
+impl Edge {
+    fn ask(&self, below: &str, body: &str, fields: &[(&str, &str)]) -> Answer {
+        let path = format!("/ofrep/v1/evaluate/flags{below}");
+        let mut request = Request::new("POST", &path).host(&self.proxy.admin().to_string());
+        for (name, value) in fields {
+            request = request.field(name, value);
+        }
+        let request = request.field("content-type", "application/json");
+        request.body(body).send_to(self.proxy.admin())
+    }
+
+    fn one(&self, flag: &str, context: &Value) -> Value {
+        let body = json!({ "context": context }).to_string();
+        let answer = self.ask(&format!("/{flag}"), &body, &[]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+}
+
+#[test]
+fn the_answer_is_the_decision_of_the_proxy() {
+    let edge = start("");
+    let mut random = SmallRng::seed_from_u64(7);
+    let mut seen = [0; 2];
+    for _ in 0..400 {
+        let caller = format!("caller-{}", random.random_range(0..100_000));
+        let is_beta: bool = random.random();
+        let mut request = Request::get("/").field("x-user-id", &caller);
+        let mut context = json!({ "targetingKey": caller, "plan": { "nested": true } });
+        if is_beta {
+            request = request.field("x-beta", "1");
+            context["x-beta"] = json!(1);
+        }
+        let served = edge.proxy.ask(&request).text().to_owned();
+        let told = edge.one("shop", &context);
+        assert_eq!(told["value"], served, "{context}");
+        assert_eq!(
+            (&told["variant"], &told["key"]),
+            (&told["value"], &json!("shop"))
+        );
+        assert_eq!(told["reason"], "SPLIT");
+        seen[usize::from(served == "canary")] += 1;
+    }
+    assert!(seen.iter().all(|seen| *seen > 50), "{seen:?}");
+    // What is set, and who is assigned, decides here as there.
+    let admin = |method, path: &str, body| edge.proxy.command(method, path, body).status;
+    assert_eq!(admin("PUT", "/api/v1/groups/office/callers/ann", ""), 200);
+    let context = json!({ "targetingKey": "ann" });
+    assert_eq!(edge.one("office", &context)["value"], "canary");
+    assert_eq!(
+        edge.one("office", &json!({ "ip": "192.0.2.7" }))["value"],
+        "canary"
+    );
+    assert_eq!(
+        edge.one("office", &json!({ "ip": "192.0.3.7" }))["value"],
+        "stable"
+    );
+    assert_eq!(
+        admin("PATCH", "/api/v1/flags/office", r#"{"enabled": false}"#),
+        200
+    );
+    let told = edge.one("office", &context);
+    assert_eq!(
+        (&told["value"], &told["reason"]),
+        (&json!("stable"), &json!("DISABLED"))
+    );
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_told_in_the_words_of_the_protocol() {
+    let edge = start("");
+    for (flag, body, status, code) in [
+        ("shop", "{", 400, "PARSE_ERROR"),
+        ("shop", "[]", 400, "PARSE_ERROR"),
+        ("shop", r#"{"context": []}"#, 400, "INVALID_CONTEXT"),
+        (
+            "shop",
+            r#"{"context": {"targetingKey": 7}}"#,
+            400,
+            "INVALID_CONTEXT",
+        ),
+        (
+            "shop",
+            r#"{"context": {"targetingKey": "a", "ip": "here"}}"#,
+            400,
+            "INVALID_CONTEXT",
+        ),
+        ("shop", "{}", 400, "TARGETING_KEY_MISSING"),
+        ("shop", "", 400, "TARGETING_KEY_MISSING"),
+        (
+            "shp",
+            r#"{"context": {"targetingKey": "a"}}"#,
+            404,
+            "FLAG_NOT_FOUND",
+        ),
+    ] {
+        let answer = edge.ask(&format!("/{flag}"), body, &[]);
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+        assert_eq!(answer.field("content-type"), Some("application/json"));
+        let told = answer.json();
+        assert_eq!(
+            (&told["errorCode"], &told["key"]),
+            (&json!(code), &json!(flag))
+        );
+        assert!(told["errorDetails"].is_string());
+    }
+    // Where chance plays no part, nobody need be named; nor where it does for everybody.
+    for flag in ["office", "dark", "drawn"] {
+        assert_eq!(edge.ask(&format!("/{flag}"), "{}", &[]).status, 200);
+    }
+}
+
+#[test]
+fn all_come_at_once_and_only_if_they_have_changed() {
+    let edge = start("");
+    let body = r#"{"context": {"targetingKey": "ann"}}"#;
+    let answer = edge.ask("", body, &[]);
+    assert_eq!(answer.status, 200);
+    let told = answer.json();
+    let flags: Vec<_> = told["flags"].as_array().unwrap().iter().collect();
+    let keys: Vec<_> = flags
+        .iter()
+        .map(|flag| flag["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["shop", "office", "dark", "drawn"]);
+    assert_eq!(
+        *flags[0],
+        edge.one("shop", &json!({ "targetingKey": "ann" }))
+    );
+    // One that cannot be evaluated does not keep the others.
+    let told = edge.ask("", "{}", &[]).json();
+    assert_eq!(told["flags"][0]["errorCode"], "TARGETING_KEY_MISSING");
+    assert_eq!(told["flags"][1]["value"], "stable");
+
+    let off = r#"{"enabled": false}"#;
+    assert_eq!(
+        edge.proxy
+            .command("PATCH", "/api/v1/flags/drawn", off)
+            .status,
+        200
+    );
+    let tag = edge.ask("", body, &[]).field("etag").unwrap().to_owned();
+    let again = edge.ask("", body, &[("if-none-match", &tag)]);
+    assert_eq!((again.status, again.text()), (304, ""));
+    assert_eq!(
+        edge.proxy
+            .command("PATCH", "/api/v1/flags/shop", off)
+            .status,
+        200
+    );
+    let changed = edge.ask("", body, &[("if-none-match", &tag)]);
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.field("etag"), Some(tag.as_str()));
+    edge.ask("", "{", &[]).json()["errorCode"].as_str().unwrap();
+}
+
+#[test]
+fn whoever_may_look_may_evaluate() {
+    let token = "a-token-of-more-than-thirty-two-characters";
+    let edge = start(&format!(
+        "tokens: [{{ name: app, role: viewer, token: {token} }}]"
+    ));
+    let body = r#"{"context": {"targetingKey": "ann"}}"#;
+    assert_eq!(edge.ask("/shop", body, &[]).status, 401);
+    let bearer = format!("Bearer {token}");
+    assert_eq!(
+        edge.ask("/shop", body, &[("authorization", &bearer)])
+            .status,
+        200
+    );
+}
