@@ -86,7 +86,7 @@ impl DataPlane {
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),
             clock: Clock::start(),
-            handshakes: Arc::default(),
+            connections: Arc::default(),
             inbox: sender.clone(),
             access_log: SnapshotWriter::new(None).reader(),
             shutdown: stop.listener(),

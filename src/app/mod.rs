@@ -42,8 +42,8 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{AccessLogReader, HealthContext, Socket, WorkerContext};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::DeliveryStatus;
-use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -68,8 +68,8 @@ struct Shared {
     clock: Clock,
     inbox: InboxSender,
     gate: Arc<Gate>,
-    /// Where handshakes are counted, one for each worker.
-    handshakes: Vec<Arc<HandshakeCounters>>,
+    /// Where connections are counted, one for each worker.
+    connections: Vec<Arc<ConnectionCounters>>,
     /// How the delivery of messages goes.
     deliveries: SnapshotReader<DeliveryStatus>,
     /// What is logged of requests, and what became of the lines.
@@ -97,7 +97,7 @@ impl Shared {
             clock,
             inbox,
             gate,
-            handshakes: (0..workers).map(|_| Arc::default()).collect(),
+            connections: (0..workers).map(|_| Arc::default()).collect(),
             deliveries,
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
             stops: Stops::new(claimed.shutdown),
@@ -298,7 +298,7 @@ fn exporter(
         inbox: shared.inbox.clone(),
         gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
-        handshakes: shared.handshakes.clone(),
+        connections: shared.connections.clone(),
         access_log: Arc::clone(&shared.access_log.1),
     };
     let read = move || samples::read(&sources);
@@ -311,7 +311,7 @@ fn contexts(
     listeners: Vec<ClaimedListener>,
     tls: &TlsListeners,
 ) -> Vec<WorkerContext> {
-    let workers = shared.handshakes.len();
+    let workers = shared.connections.len();
     let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
     for (listener, tls) in listeners.into_iter().zip(tls.readers()) {
         for (own, socket) in sockets.iter_mut().zip(listener.bound.sockets) {
@@ -329,7 +329,7 @@ fn contexts(
         subscriber: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
         clock: shared.clock,
-        handshakes: Arc::clone(&shared.handshakes[index]),
+        connections: Arc::clone(&shared.connections[index]),
         inbox: shared.inbox.clone(),
         access_log: shared.access_log.0.clone(),
         shutdown: shared.stops.workers.listener(),

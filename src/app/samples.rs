@@ -12,9 +12,9 @@ use crate::domain::ids::{BackendName, TargetName};
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::endpoint_health::HealthReading;
-use crate::runtime::handshakes::HandshakeCounters;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
@@ -38,7 +38,7 @@ pub(crate) struct Sources {
     pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
     /// One for each worker.
-    pub(crate) handshakes: Vec<Arc<HandshakeCounters>>,
+    pub(crate) connections: Vec<Arc<ConnectionCounters>>,
     /// What became of lines of the access log.
     pub(crate) access_log: Arc<Tally>,
 }
@@ -89,7 +89,8 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         },
         is_frozen: status.freeze.is_some(),
         notifications: notifications(&sources.deliveries.load()),
-        handshakes: handshakes(&sources.handshakes),
+        handshakes: sums(sources.connections.iter().map(|of| of.handshakes())),
+        cuts: sums(sources.connections.iter().map(|of| of.cuts())),
         access_log: AccessLogSample {
             written: sources.access_log.written(),
             dropped: sources.access_log.dropped(),
@@ -222,8 +223,9 @@ fn notifications(deliveries: &DeliveryStatus) -> Vec<NotificationSample> {
 }
 
 /// The sums of all workers.
-fn handshakes(workers: &[Arc<HandshakeCounters>]) -> Vec<(&'static str, u64)> {
-    let readings = workers.iter().map(|counters| counters.read());
+fn sums<const N: usize>(
+    readings: impl Iterator<Item = [(&'static str, u64); N]>,
+) -> Vec<(&'static str, u64)> {
     let sum = readings.reduce(|mut sum, reading| {
         let pairs = sum.iter_mut().zip(reading);
         pairs.for_each(|((_, sum), (_, more))| *sum += more);

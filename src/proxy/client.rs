@@ -25,6 +25,7 @@ use crate::proxy::interim::Interim;
 use crate::proxy::upgrade::Tunnel;
 use crate::proxy::worker::HOUSEKEEPING;
 use crate::runtime::clock;
+use crate::runtime::connections::Cut;
 
 /// How long a connection that is to close may take to send what it still holds.
 const LINGER: Duration = Duration::from_secs(5);
@@ -248,31 +249,31 @@ impl Client {
         self.began.get().is_some_and(|began| now - began >= span)
     }
 
-    /// What is to become of the connection, seen at `now`. Times are told to the second, so a
-    /// second more is granted.
-    fn due(&self, now: Instant) -> Order {
+    /// What is to become of the connection, seen at `now`, and why where that is the client's fault. Times
+    /// are told to the second, so a second more is granted.
+    fn due(&self, now: Instant) -> (Order, Option<Cut>) {
         let is_over = |since: Instant, limit: Duration| now - since > limit + HOUSEKEEPING;
         if let Some(since) = self.not_taking_since.get() {
             if is_over(since, self.take_limit.get()) {
-                Order::Cut
+                (Order::Cut, Some(Cut::NotTaking))
             } else {
-                Order::Serve
+                (Order::Serve, None)
             }
         } else if self.in_flight.get() > 0 {
-            Order::Serve
+            (Order::Serve, None)
         } else if let Some(since) = self.head_since.get()
             && now - since.max(self.last_used.get()) > self.limits.header_timeout
         {
             // It waited for as long as the request before it was answered.
-            Order::Cut
+            (Order::Cut, Some(Cut::SlowHead))
         } else if let Some(since) = self.closing_since.get()
             && is_over(since.max(self.last_used.get()), LINGER)
         {
-            Order::Cut
+            (Order::Cut, None)
         } else if is_over(self.last_used.get(), self.limits.idle_timeout) {
-            Order::Close
+            (Order::Close, None)
         } else {
-            Order::Serve
+            (Order::Serve, None)
         }
     }
 
@@ -310,19 +311,22 @@ impl Client {
         self.streams.borrow_mut().try_remove(place);
     }
 
-    /// Looks whether the connection or one of its streams is overdue, and tells it so.
-    pub(crate) fn look(&self, now: Instant) {
+    /// Looks whether the connection or one of its streams is overdue, and tells it so; tells why it is cut,
+    /// once.
+    pub(crate) fn look(&self, now: Instant) -> Option<Cut> {
         self.streams
             .borrow()
             .iter()
             .for_each(|(_, stream)| stream.look(now));
-        self.tell(self.due(now), now);
+        let (order, why) = self.due(now);
+        let is_news = self.tell(order, now);
+        why.filter(|_| is_news)
     }
 
-    /// Tells the connection what to do; it is never told less than before.
-    pub(crate) fn tell(&self, order: Order, now: Instant) {
+    /// Tells the connection what to do; it is never told less than before. `false` where it knew.
+    pub(crate) fn tell(&self, order: Order, now: Instant) -> bool {
         if order <= self.order.get() {
-            return;
+            return false;
         }
         self.order.set(order);
         self.closing_since
@@ -330,6 +334,7 @@ impl Client {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+        true
     }
 
     /// Has whoever works with the connection woken when it is told something, or that HTTP goes on.

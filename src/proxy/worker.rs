@@ -31,7 +31,7 @@ use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
-use crate::runtime::handshakes::HandshakeCounters;
+use crate::runtime::connections::{ConnectionCounters, Cut};
 use crate::runtime::inbox::{InboxSender, Message};
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
@@ -77,8 +77,8 @@ pub struct WorkerContext {
     pub assignments: Arc<CallerAssignments>,
     /// The clock that assignments expire by.
     pub clock: Clock,
-    /// Where it counts handshakes.
-    pub handshakes: Arc<HandshakeCounters>,
+    /// Where it counts connections.
+    pub connections: Arc<ConnectionCounters>,
     /// Where it leaves messages.
     pub inbox: InboxSender,
     /// What it logs of requests.
@@ -98,7 +98,7 @@ pub(crate) struct Worker {
     random: RefCell<SmallRng>,
     assignments: Arc<CallerAssignments>,
     clock: Clock,
-    handshakes: Arc<HandshakeCounters>,
+    connections: Arc<ConnectionCounters>,
     inbox: InboxSender,
     /// Writes down what becomes of requests.
     pub(crate) clerk: Clerk,
@@ -147,7 +147,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         random: RefCell::new(rand::make_rng()),
         assignments: context.assignments,
         clock: context.clock,
-        handshakes: context.handshakes,
+        connections: context.connections,
         inbox: context.inbox,
         clerk: Clerk::new(context.index, context.access_log),
         clients: RefCell::default(),
@@ -222,9 +222,9 @@ impl Worker {
         with(&mut self.random.borrow_mut())
     }
 
-    /// Where handshakes are counted.
-    pub(crate) fn handshakes(&self) -> &HandshakeCounters {
-        &self.handshakes
+    /// Where connections are counted.
+    pub(crate) fn connections(&self) -> &ConnectionCounters {
+        &self.connections
     }
 
     /// Leaves a message for the control plane.
@@ -236,6 +236,7 @@ impl Worker {
     fn welcome(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, door: &mut Door) {
         if door.open.get() >= door.limits.connections {
             self.turned_away.set(self.turned_away.get() + 1);
+            self.connections.cut(Cut::TooMany);
             return;
         }
         let tls = door.tls.as_mut().map(TlsAcceptor::terms);
@@ -289,10 +290,10 @@ impl Worker {
                 .borrow()
                 .iter()
                 .for_each(|pool| pool.close_idle(now));
-            self.clients
-                .borrow()
-                .values()
-                .for_each(|client| client.look(now));
+            let clients = self.clients.borrow();
+            let cuts = clients.values().filter_map(|client| client.look(now));
+            cuts.for_each(|why| self.connections.cut(why));
+            drop(clients);
             self.waiting.look(now);
             self.clerk.look(now);
             let turned_away = self.turned_away.take();

@@ -9,8 +9,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
 use crate::telemetry::{
-    access_log_metrics, control_metrics, notification_metrics, process, request_metrics,
-    rollout_metrics, tls_metrics,
+    access_log_metrics, connection_metrics, control_metrics, notification_metrics, process,
+    request_metrics, rollout_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -55,7 +55,8 @@ impl SampleCollector {
         families.extend(control_metrics::config(samples.config.as_ref()));
         families.extend(control_metrics::store(&samples.store, samples.is_frozen));
         families.extend(notification_metrics::notifications(&samples.notifications));
-        families.push(tls_metrics::handshakes(&samples.handshakes));
+        families.push(connection_metrics::handshakes(&samples.handshakes));
+        families.push(connection_metrics::cuts(&samples.cuts));
         families.extend(access_log_metrics::access_log(samples.access_log));
         families.extend(process::families(self.started));
         families
@@ -167,6 +168,7 @@ mod tests {
                 pending: 2,
             }],
             handshakes: vec![("completed", 5), ("timed_out", 0)],
+            cuts: vec![("flood", 2)],
             access_log: AccessLogSample {
                 written: 9,
                 dropped: 1,
@@ -199,6 +201,7 @@ mod tests {
             r#"serin_notifications_total{target="chat",result="given_up"} 0"#,
             r#"serin_notifications_pending{target="chat"} 2"#,
             r#"serin_tls_handshakes_total{result="completed"} 5"#,
+            r#"serin_client_cuts_total{reason="flood"} 2"#,
             "serin_access_log_written_total 9",
             "serin_access_log_dropped_total 1",
             r#"serin_tls_handshakes_total{result="timed_out"} 0"#,

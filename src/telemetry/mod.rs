@@ -5,6 +5,7 @@
 
 pub mod access_log;
 mod access_log_metrics;
+mod connection_metrics;
 mod control_metrics;
 mod exporter;
 mod family;
@@ -14,6 +15,5 @@ mod process;
 mod request_metrics;
 mod rollout_metrics;
 pub mod samples;
-mod tls_metrics;
 
 pub use exporter::Exporter;

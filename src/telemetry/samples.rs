@@ -31,6 +31,8 @@ pub struct Samples {
     pub notifications: Vec<NotificationSample>,
     /// Handshakes of TLS with clients, by result.
     pub handshakes: Vec<(&'static str, u64)>,
+    /// Connections of clients that were cut, by reason.
+    pub cuts: Vec<(&'static str, u64)>,
     /// Lines of the access log.
     pub access_log: AccessLogSample,
 }

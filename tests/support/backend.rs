@@ -15,6 +15,9 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::http::fields_of;
 
+/// A socket cannot hold less that is not sent yet.
+const SEND_BUFFER_MIN: usize = 4 * 1024;
+
 /// The most heads that are remembered.
 const HEADS_MAX: usize = 10_000;
 
@@ -35,6 +38,8 @@ pub(crate) enum Behaviour {
     Verify,
     /// Answers with so many bytes of the [`pattern`].
     Bytes(usize),
+    /// The same from a socket that holds hardly any of them, so that they wait until they are read.
+    HeldBytes(usize),
     /// Sends exactly these bytes and keeps the connection.
     Raw(Vec<u8>),
     /// Sends these bytes and closes.
@@ -266,6 +271,10 @@ impl Shared {
             }
             Behaviour::Verify => respond(stream, 200, received.describe().as_bytes())?,
             Behaviour::Bytes(length) => send_bytes(stream, length)?,
+            Behaviour::HeldBytes(length) => {
+                SockRef::from(stream).set_send_buffer_size(SEND_BUFFER_MIN)?;
+                send_bytes(stream, length)?;
+            }
             Behaviour::Raw(ref bytes)
             | Behaviour::RawThenClose(ref bytes)
             | Behaviour::RawThenSilence(ref bytes) => stream.write_all(bytes)?,

@@ -129,22 +129,46 @@ impl Http2 {
 
     /// The same with some settings.
     pub(crate) fn with(address: SocketAddr, values: &[(u16, u32)]) -> Self {
-        let mut this = Self::bare(address);
+        Self::on(TcpStream::connect(address).unwrap(), values)
+    }
+
+    /// The same on a socket that is connected.
+    pub(crate) fn on(stream: TcpStream, values: &[(u16, u32)]) -> Self {
+        let mut this = Self::wrap(stream);
         this.send(&[PREFACE, &settings(values)].concat());
         this
     }
 
     /// A connection on which nothing was sent.
     pub(crate) fn bare(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::wrap(TcpStream::connect(address).unwrap())
+    }
+
+    fn wrap(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         Self { stream }
     }
 
+    /// The socket itself.
+    pub(crate) const fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Sends as much as the other side takes before it hangs up.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
+    }
+
+    /// The same, or why they do not go.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// The same connection once more, so that it is read beside what is sent.
+    pub(crate) fn split(&self) -> Self {
+        let stream = self.stream.try_clone().unwrap();
+        Self { stream }
     }
 
     /// The next frame.

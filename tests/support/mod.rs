@@ -22,6 +22,7 @@ pub(crate) mod backend;
 pub(crate) mod blackhole;
 pub(crate) mod crowd;
 pub(crate) mod disk;
+pub(crate) mod flood;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod lateness;

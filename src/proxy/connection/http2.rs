@@ -1,6 +1,7 @@
 //! Requests over HTTP/2.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,6 +19,7 @@ use crate::proxy::connection::stream::Work;
 use crate::proxy::service;
 use crate::proxy::stream::guarded::Guarded;
 use crate::proxy::worker::Worker;
+use crate::runtime::connections::Cut;
 
 /// The most requests under way on one connection.
 const STREAMS_MAX: u32 = 128;
@@ -34,6 +36,10 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 /// the backend.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// The most requests of a connection that may break the rules of HTTP/2, each of which is reset for it
+/// ("MadeYouReset", CVE-2025-8671). No sound client breaks them.
+const BROKEN_STREAMS_MAX: usize = 256;
+
 /// Runs what a connection begins on the same thread.
 #[derive(Clone)]
 struct LocalExecutor(Rc<Client>);
@@ -45,6 +51,16 @@ where
     fn execute(&self, future: F) {
         spawn_local(Work::new(future, &self.0));
     }
+}
+
+/// Whether a connection ended because the client asked for more than anybody may.
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        !cause.is_remote() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }
 
 /// Answers the requests that come by a stream until it ends.
@@ -63,6 +79,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
+        .max_local_error_reset_streams(BROKEN_STREAMS_MAX)
         .max_header_list_size(header_bytes)
         .serve_connection(TokioIo::new(stream), handle);
     let mut connection = pin!(connection);
@@ -82,6 +99,9 @@ where
         polled
     });
     if let Err(error) = served.await {
+        if is_flood(&error) {
+            worker.connections().cut(Cut::Flood);
+        }
         tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn serve_tls(
         result = shake_hands(stream, terms) => result,
         () = client.told_to_close() => return,
     };
-    let counters = worker.handshakes();
+    let counters = worker.connections();
     match result {
         Ok(stream) => {
             counters.completed.add(1);

@@ -8,6 +8,10 @@
 //! A field that stands for one of the connection's own table is not looked up; the library drops it.
 //! So it does with a pseudo-header field in a continuation, unless another field stands before it.
 
+use tokio::time::Instant;
+
+use crate::proxy::framing::overhead::{Overhead, RESET, TRIFLE};
+
 /// The length of a frame's head (RFC 9113, section 4.1).
 const FRAME_HEAD: usize = 9;
 
@@ -21,13 +25,21 @@ const PREFACE: usize = 24;
 /// before it has sent all; the oldest are forgotten.
 const OPEN_MAX: usize = 1024;
 
+/// How many continuations are more than the library takes, however long a head may be.
+const CONTINUATIONS: usize = 128;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY_FRAME: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 /// No client may send one, so that in the place of another it ends the connection.
 const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
+/// Kinds beyond it are unknown, and passed over.
+const KIND_MAX: u8 = CONTINUATION;
+const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
@@ -50,6 +62,9 @@ pub struct Frames {
     /// Whether the latest frame is a part of a head, and the last of it.
     is_head: bool,
     is_head_whole: bool,
+    /// What the client asks for beside whole requests.
+    overhead: Overhead,
+    is_excessive: bool,
 }
 
 impl Frames {
@@ -62,6 +77,8 @@ impl Frames {
             open: Vec::new(),
             is_head: false,
             is_head_whole: true,
+            overhead: Overhead::new(),
+            is_excessive: false,
         }
     }
 
@@ -73,6 +90,9 @@ impl Frames {
             let step = self.unseen.min(bytes.len() - at);
             self.unseen -= step;
             at += step;
+            if self.has_come_to_end() {
+                return at;
+            }
             let Some(head) = bytes[at..].first_chunk::<FRAME_HEAD>() else {
                 return at;
             };
@@ -99,7 +119,13 @@ impl Frames {
                     }
                 }
                 DATA if is_end => self.end(stream),
-                RST_STREAM => self.end(stream),
+                RST_STREAM => {
+                    self.overhead.owe(RESET);
+                    self.end(stream);
+                }
+                SETTINGS if flags & ACK == 0 => self.overhead.owe(RESET),
+                PING | PRIORITY_FRAME => self.overhead.owe(TRIFLE),
+                _ if kind > KIND_MAX => self.overhead.owe(TRIFLE),
                 _ => {}
             }
             self.is_head = matches!(kind, HEADERS | CONTINUATION);
@@ -115,8 +141,28 @@ impl Frames {
         !self.is_head_whole || self.is_head && self.unseen > 0
     }
 
+    /// Whether the client asks for too much beside whole requests, and no more is to go on. Said where
+    /// a frame has ended, and not within a head, so that another may follow.
+    pub(crate) fn are_excessive(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        self.is_excessive |= self.overhead.is_excessive(now);
+        self.has_come_to_end()
+    }
+
+    const fn has_come_to_end(&self) -> bool {
+        self.is_excessive && self.unseen == 0 && self.is_head_whole
+    }
+
+    /// Adds to what has gone on what has the library end the connection with `ENHANCE_YOUR_CALM`, as it
+    /// does where a head has too many continuations.
+    pub(crate) fn end_with(bytes: &mut Vec<u8>) {
+        for kind in std::iter::once(HEADERS).chain([CONTINUATION; CONTINUATIONS]) {
+            bytes.extend_from_slice(&[0, 0, 0, kind, 0, 0, 0, 0, 1]);
+        }
+    }
+
     fn begin(&mut self, stream: u32, is_end: bool) {
         self.last_stream = stream;
+        self.overhead.pay_by_request();
         if !is_end {
             if self.open.len() == OPEN_MAX {
                 self.open.remove(0);

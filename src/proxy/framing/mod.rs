@@ -13,6 +13,7 @@
 mod chunked;
 pub mod frames;
 mod head;
+mod overhead;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +109,8 @@ pub enum Then {
     Http2,
     /// Nothing: the connection is to end.
     Refuse(Refusal),
+    /// The same over HTTP/2, on which more is asked for than anybody may.
+    Calm,
 }
 
 /// Follows the messages of one connection.

@@ -12,9 +12,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::client::{Client, Switch};
+use crate::proxy::client::{Client, Order, Switch};
 use crate::proxy::framing::frames::Frames;
 use crate::proxy::framing::{Bounds, Framing, Refusal, Then};
+use crate::runtime::clock;
 
 /// What hyper reads in the place of a head that is refused; logs show its method as unknown.
 pub(super) const STAND_IN: &[u8] = b"- / HTTP/1.1\r\n\r\n";
@@ -43,6 +44,8 @@ enum End {
     Broken(Refusal),
     /// Something else is spoken than was thought.
     Left,
+    /// The client asks for more than anybody may, and is told so.
+    Excess,
 }
 
 /// A stream whose bytes are looked at.
@@ -120,7 +123,8 @@ impl<S> Guarded<S> {
             Guard::Http2(frames) => {
                 let passed = frames.advance(bytes);
                 client.is_sending_head(frames.is_within_head());
-                return (passed, None);
+                let is_excessive = frames.are_excessive(clock::monotonic);
+                return (passed, is_excessive.then_some(Then::Calm));
             }
             Guard::Http1(framing) => framing,
         };
@@ -151,6 +155,12 @@ impl<S> Guarded<S> {
     fn stop(&mut self, stopped: Option<Then>) {
         match stopped {
             None | Some(Then::More | Then::Switch) => {}
+            Some(Then::Calm) => {
+                self.held.truncate(self.ready);
+                Frames::end_with(&mut self.held);
+                self.ready = self.held.len();
+                self.end = Some(End::Excess);
+            }
             Some(Then::Http2) => {
                 self.client.speaks_http2.set(true);
                 self.end = Some(End::Left);
@@ -201,7 +211,7 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
             return Poll::Ready(Ok(true));
         }
         let (passed, stopped) = Self::look(&mut self.guard, &self.client, bytes);
-        if passed < bytes.len() {
+        if passed < bytes.len() || stopped == Some(Then::Calm) {
             self.held.extend_from_slice(&bytes[passed..]);
             into.set_filled(before + passed);
             self.stop(stopped);
@@ -260,7 +270,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 Some(End::Broken(refusal)) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
                 }
-                Some(End::Refused) => {
+                Some(End::Refused | End::Excess) => {
                     // Whatever comes of it, it must not look as if the client had gone.
                     let _ = this.poll_discard(cx);
                     return Poll::Pending;
@@ -306,7 +316,7 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -339,6 +349,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        if self.end == Some(End::Excess) {
+            // It leaves when it likes, but within the time of any that is to close.
+            self.client.tell(Order::Close, clock::monotonic());
+            return self.poll_discard(cx);
+        }
+        Poll::Ready(Ok(()))
     }
 }
