@@ -3,10 +3,14 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::domain::backend::Endpoint;
 use crate::proxy::error::ProxyError;
+
+/// The most bytes that the kernel holds for a backend before it has begun to send them.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Connects to the first of an endpoint's addresses that takes a connection.
 ///
@@ -18,6 +22,8 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, ProxyError
             // Requests are small and wait for answers; without this option they would wait for
             // acknowledgements, too. It fails only on a socket that is gone already.
             let _ = stream.set_nodelay(true);
+            // Nor must the system take megabytes for a backend that reads none of them.
+            let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
             Ok(stream)
         }
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

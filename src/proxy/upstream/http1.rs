@@ -13,6 +13,9 @@ use crate::proxy::upload::Upload;
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
 
+/// How many bytes hyper may hold for the backend of one exchange, or of the head of its answer.
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
+
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Upload>,
@@ -39,7 +42,10 @@ impl Connection {
         let stream = Hearing::new(stream, Arc::clone(&ear));
         // hyper takes at most 100 fields in a head unless told otherwise, and being told the same
         // makes it keep them on the heap.
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
+            .await?;
         let open = Rc::new(open);
         let known = Rc::clone(&open);
         let driver = spawn_local(async move {

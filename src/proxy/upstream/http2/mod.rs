@@ -37,9 +37,9 @@ pub(super) use self::share::Share;
 /// holds up, and what one lost connection takes with it, stays within bounds.
 pub(super) const STREAMS_MAX: usize = 100;
 
-/// How much of an answer may be under way before the client has taken it: enough for 500 MB/s from
-/// a server that is a millisecond away, and for 10 MB/s from one at 50 ms.
-const STREAM_WINDOW: u32 = 512 * 1024;
+/// How much of an answer may be under way before the client has taken it, which is what we hold where
+/// it takes nothing: enough for 64 MB/s from a server that is a millisecond away.
+const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// The same for all answers on a connection. Room for each of them, so that clients who do not take
 /// their answers hold up nobody else's.
