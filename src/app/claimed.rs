@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::adapters::config_file::Source;
 use crate::admin::AdminServer;
 use crate::app::access_log::{AccessLog, LastLines};
+use crate::app::open_files;
 use crate::app::refused;
 use crate::app::tls::{self, TlsListeners};
 use crate::config::{Config, ListenerLimits, ProxyProtocol, ShutdownConfig};
@@ -46,11 +47,10 @@ impl Claimed {
         let workers = workers.map_or(1, NonZeroUsize::get);
         let listeners = config.listeners.iter().map(|listener| {
             let bound = bind(listener.address, workers)?;
-            let (proxy_protocol, limits) = (listener.proxy_protocol, listener.limits);
             Ok::<_, BindError>(ClaimedListener {
                 bound,
-                proxy_protocol,
-                limits,
+                proxy_protocol: listener.proxy_protocol,
+                limits: open_files::within(listener.limits),
             })
         });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;

@@ -7,6 +7,7 @@
 pub(crate) mod access_log;
 mod claimed;
 pub mod demo;
+mod open_files;
 mod reload;
 mod samples;
 mod state;

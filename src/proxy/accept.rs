@@ -8,10 +8,8 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::proxy::shortage::Shortage;
 use crate::runtime::shutdown::Shutdown;
-
-/// How long to pause when the system has no sockets left to give.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long handshakes that have begun get to end: a trip to the client and back.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(200);
@@ -44,14 +42,12 @@ pub(crate) async fn serve(
 
 /// Has no end.
 async fn welcome_all(socket: &TcpListener, welcome: &mut impl FnMut(TcpStream, SocketAddr)) {
+    let mut shortage = Shortage::default();
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => welcome(stream, peer),
             Err(error) if is_of_one(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(PAUSE).await;
-            }
+            Err(error) => shortage.wait(&error).await,
         }
     }
 }

@@ -35,6 +35,7 @@ mod resolve;
 mod respond;
 mod retry;
 mod service;
+mod shortage;
 mod stream;
 mod target;
 mod tls;

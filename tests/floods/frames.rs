@@ -24,15 +24,6 @@ fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, CANCEL)
 }
 
-/// How often the proxy has cut a connection for being a flood.
-fn cuts(field: &Field) -> u64 {
-    let reason = [("reason", "flood")];
-    field
-        .proxy
-        .metrics()
-        .count("serin_client_cuts_total", &reason)
-}
-
 /// Sends one piece after the other until the connection is ended, or so many; tells how many, and how it
 /// ended. Whatever comes back is read.
 #[track_caller]
@@ -60,7 +51,7 @@ fn flood(name: &str, what: &str, first: &[u8], most: u32, piece: impl Fn(u32) ->
         matches!(end, End::Gone(CALM) | End::Closed),
         "{name}: {end:?}"
     );
-    wait_until("it is counted", SOON, || cuts(&field) == 1);
+    wait_until("it is counted", SOON, || field.cuts("flood") == 1);
     watch.end(name, format!("{sent} {what}"), GONE);
 }
 
@@ -109,7 +100,7 @@ fn requests_that_are_taken_back_when_a_backend_has_them() {
     let watch = field.watch();
     let (sent, end) = let_in_and_then(&field, IN_VAIN_MAX, reset);
     assert_eq!(end, End::Gone(CALM), "{sent}");
-    wait_until("it is counted", SOON, || cuts(&field) == 1);
+    wait_until("it is counted", SOON, || field.cuts("flood") == 1);
     let what = format!("{sent} requests");
     watch.end("slow rapid reset", what, GONE);
 }
@@ -144,13 +135,16 @@ fn clients_that_change_their_minds_are_no_flood() {
             assert_eq!(client.answer(stream), End::Answered(200));
         }
     }
-    assert_eq!(cuts(&field), 0);
+    assert_eq!(field.cuts("flood"), 0);
 }
+
+/// What is sent on a stream.
+type Frames<'a> = &'a dyn Fn(u32) -> Vec<u8>;
 
 #[test]
 fn requests_that_make_the_proxy_take_them_back() {
     let overflow = [0x7f, 0xff, 0xff, 0xff];
-    let variants: [(&str, &dyn Fn(u32) -> Vec<u8>, End, &str); 4] = [
+    let variants: [(&str, Frames<'_>, End, &str); 4] = [
         (
             "whose window overflows",
             &|it| frame(WINDOW_UPDATE, 0, it, overflow),
@@ -181,7 +175,7 @@ fn requests_that_make_the_proxy_take_them_back() {
         let watch = field.watch();
         let (sent, end) = let_in_and_then(&field, IN_VAIN_MAX, behind);
         assert_eq!(end, expected, "{variant}");
-        assert_eq!(cuts(&field), u64::from(end == End::Gone(CALM)));
+        assert_eq!(field.cuts("flood"), u64::from(end == End::Gone(CALM)));
         watch.end("MadeYouReset", format!("{sent} requests {variant}"), cut_by);
     }
 }

@@ -8,7 +8,9 @@
     reason = "a test fails where it cannot go on, in its helpers too"
 )]
 
+mod connections;
 mod frames;
+mod http1;
 mod readers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,7 +5,7 @@
 //! each time.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,12 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
 use serin::runtime::clock;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use super::frames::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block};
 use super::proxy::SERIN;
-use super::{Behaviour, Connection, Request, TestBackend, TestProxy};
+use super::{Authority, Behaviour, Connection, Request, TestBackend, TestProxy};
 
 /// How much more memory a flood may take at its height.
 pub(crate) const GROWTH_MAX: u64 = 64 * MIB;
@@ -64,8 +65,14 @@ impl Field {
         let flooded = TestBackend::with("flooded", behaviour);
         let beside = TestBackend::start("beside");
         let folder = TempDir::new().unwrap();
+        let issued = Authority::new().issue("edge", &["edge.test"]);
+        issued.write(folder.path(), "edge");
         let config = format!(
-            "listeners: [{{ address: \"127.0.0.1:0\", {listener} }}]\n\
+            "listeners:\n\
+             - {{ address: \"127.0.0.1:0\", {listener} }}\n\
+             - {{ address: \"127.0.0.1:0\", proxy_protocol: from_trusted, \
+             tls: {{ certificates: [{{ cert: edge.pem, key: edge.key }}], handshake_timeout: 1s }} }}\n\
+             trusted_proxies: [127.0.0.1]\n\
              admin: {{ address: \"127.0.0.1:0\" }}\nstate: {{ path: state }}\nworkers: 1\n\
              backends:\n\
              \x20 flooded: {{ endpoints: [\"{}\"], {backend} }}\n\
@@ -82,6 +89,23 @@ impl Field {
             _folder: folder,
             _turn: turn,
         }
+    }
+
+    /// Where TLS is spoken, behind a PROXY header if there is one.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        let log = self.proxy.log();
+        let mut listening = log
+            .lines()
+            .filter_map(|line| line.split_once("listening address="));
+        listening.nth(1).unwrap().1.parse().unwrap()
+    }
+
+    /// How many connections of clients the proxy has cut for a reason.
+    pub(crate) fn cuts(&self, reason: &str) -> u64 {
+        let labels = [("reason", reason)];
+        self.proxy
+            .metrics()
+            .count("serin_client_cuts_total", &labels)
     }
 
     /// Begins to look at memory and neighbours.
@@ -220,6 +244,14 @@ pub(crate) fn head(method: &str, path: &str, stream: u32) -> Vec<u8> {
     ];
     let end = if method == "GET" { END_STREAM } else { 0 };
     super::frames::frame(HEADERS, END_HEADERS | end, stream, block(&fields))
+}
+
+/// A connection whose own side holds hardly anything that it has not read.
+pub(crate) fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
 }
 
 /// Lets this process, and those that it starts from now on, open as many files as the system lets it;
