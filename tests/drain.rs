@@ -13,9 +13,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::spawn;
 use std::time::Duration;
 
+use serin::runtime::clock;
 use support::frames::{
     END_HEADERS, END_STREAM, End, GOAWAY, HEADERS, Http2, block, fields, frame, get,
 };
+use support::lateness::Lateness;
 use support::upstream::{Conduct, Upstream};
 use support::{Request, SOON, TestProxy, wait_until};
 
@@ -148,10 +150,12 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn what_has_not_ended_by_the_deadline_is_cut() {
     let upstream = upstream();
-    let mut proxy = start(&upstream, "{ deadline: 200ms }");
+    let mut proxy = start(&upstream, "{ deadline: 1s }");
+    let lateness = Lateness::watch();
     let mut connection = proxy.connect();
     connection.send(Request::get("/part").head().as_bytes());
     assert_eq!(connection.answer_head().status, 200);
+    let begun = clock::monotonic();
     proxy.terminate();
     let mut rest = Vec::new();
     let mut bytes = [0; 64];
@@ -159,6 +163,10 @@ fn what_has_not_ended_by_the_deadline_is_cut() {
         rest.extend_from_slice(&bytes[..count]);
     }
     assert_eq!(rest, b"4\r\nhalf\r\n", "it does not look whole");
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    let most = lateness.allow(Duration::from_millis(1500));
+    assert!(took < most, "{took:?}, not {most:?}");
     assert_eq!(proxy.wait().code(), Some(0));
     assert!(proxy.log().contains("cut at the drain deadline left=1"));
 }

@@ -229,7 +229,7 @@ fn over_tls_it_is_the_same() {
 fn it_outlives_a_reload_and_ends_by_the_deadline_of_the_process() {
     let server = EchoServer::start();
     let address = server.listener.local_addr().unwrap().to_string();
-    let deadline = "shutdown: { deadline: 500ms }\n";
+    let deadline = "shutdown: { deadline: 2s }\n";
     let mut proxy = TestProxy::start(&(config(&address) + deadline));
     let mut socket = connect(&proxy);
     assert_echoed(&mut socket, &Message::text("before"));

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::config::{ListenerLimits, ProxyProtocol};
 use crate::domain::caller::Caller;
@@ -173,9 +173,10 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
             return Err(io::Error::other(format!("housekeeping ended: {ended:?}")));
         }
     }
+    let deadline = clock::monotonic() + context.drain_deadline;
     worker.is_stopping.set(true);
     accepting.join_all().await;
-    worker.drain(context.drain_deadline).await;
+    worker.drain(deadline).await;
     housekeeping.abort();
     Ok(())
 }
@@ -303,10 +304,10 @@ impl Worker {
         }
     }
 
-    async fn drain(&self, deadline: Duration) {
-        // Connections that were just accepted get to say what they came for.
-        sleep(DRAIN_GRACE).await;
+    async fn drain(&self, deadline: Instant) {
         let all_gone = async {
+            // Connections that were just accepted get to say what they came for.
+            sleep(DRAIN_GRACE).await;
             let mut looks = interval(Duration::from_millis(10));
             while !self.clients.borrow().is_empty() {
                 let now = looks.tick().await;
@@ -317,7 +318,7 @@ impl Worker {
                 }
             }
         };
-        if timeout(deadline, all_gone).await.is_err() {
+        if timeout_at(deadline, all_gone).await.is_err() {
             let left = self.clients.borrow().len();
             tracing::warn!(left, "connections cut at the drain deadline");
         }
