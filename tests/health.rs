@@ -9,15 +9,19 @@
 
 mod support;
 
+use std::fs;
+
 use http::Version;
+use serde_json::{Value, json};
 use support::upstream::{Conduct, Upstream, server_config};
-use support::{Authority, Behaviour, SOON, TestBackend, TestProxy, wait_until};
+use support::{Authority, Behaviour, SOON, TestBackend, TestProxy, wait_for, wait_until};
+use tempfile::TempDir;
 
-/// Quick, so that tests are.
+/// Quick, so that tests are; a few checks in a row may be late on a machine that has others to do.
 const HEALTH: &str =
-    "health: { path: \"/healthz?full\", interval: 100ms, unhealthy_after: 2, healthy_after: 2 }";
+    "health: { path: \"/healthz?full\", interval: 100ms, unhealthy_after: 5, healthy_after: 2 }";
 
-/// Time for a handshake on a machine that has others to do.
+/// Time for a handshake on such a machine.
 const PATIENT: &str = "health: { path: \"/healthz?full\", interval: 500ms, unhealthy_after: 3 }";
 
 const HEALTHY: &str = "serin_upstream_healthy";
@@ -115,6 +119,29 @@ fn where_nobody_is_well_it_is_503_and_a_failure() {
 }
 
 #[test]
+fn where_nobody_is_well_nothing_is_sent_again() {
+    let (backend, folder) = (TestBackend::with("a", unwell()), TempDir::new().unwrap());
+    let path = folder.path().join("access.log");
+    let proxy = TestProxy::start(&format!(
+        "access_log: \"{}\"\nbackends: {{ v1: {{ endpoints: [\"{}\"], {HEALTH}, retries: {{ attempts: 3 }} }} }}\n\
+         routes: [{{ backend: v1 }}]\n",
+        path.display(),
+        backend.url()
+    ));
+    proxy.wait_for_log("endpoint is unhealthy", SOON);
+    proxy.get("/").problem(503);
+    let line = wait_for("a line", SOON, || {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        text.ends_with('\n').then_some(text)
+    });
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["status"], &line["retries"]),
+        (&json!(503), &json!(0))
+    );
+}
+
+#[test]
 fn stable_answers_for_a_canary_that_is_not_well() {
     let (stable, canary) = (TestBackend::start("stable"), TestBackend::start("canary"));
     canary.behave(unwell());
@@ -147,7 +174,7 @@ fn checks_begin_and_end_with_reloads() {
     let proxy = proxy_to(&backends);
     backends[0].behave(unwell());
     wait_for_healthy(&proxy, 1);
-    let config = std::fs::read_to_string(proxy.config_path()).unwrap();
+    let config = fs::read_to_string(proxy.config_path()).unwrap();
     proxy.write_config(&config.replace(HEALTH, ""));
     proxy.reload();
     let series = |proxy: &TestProxy| proxy.metrics().text.contains("serin_upstream_healthy{");

@@ -310,7 +310,7 @@ fn health_and_ejections_go_by_different_things() {
     let unwell = ("/healthz", 503);
     let failing = TestBackend::with("failing", Behaviour::StatusWhere(vec![("/ ", 500)]));
     let unwell = TestBackend::with("unwell", Behaviour::StatusWhere(vec![unwell]));
-    let more = "health: { path: /healthz, interval: 100ms, unhealthy_after: 2 }, \
+    let more = "health: { path: /healthz, interval: 100ms, unhealthy_after: 5 }, \
                 outlier: { consecutive_failures: 2, eject_for: 1h, max_ejected: 100% }";
     let proxy = proxy_to(&[&failing, &unwell], 1, more);
     proxy.wait_for_log("endpoint is unhealthy", SOON);

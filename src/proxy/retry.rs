@@ -97,7 +97,7 @@ struct Failed {
 }
 
 impl Failed {
-    /// None where it did not, or where another attempt would make it worse.
+    /// None where it did not, or where another attempt would ask nobody or make it worse.
     fn of(asked: &Attempt) -> Option<Self> {
         match asked {
             Ok(answer) => {
@@ -111,7 +111,11 @@ impl Failed {
                 })
             }
             Err(Unanswered {
-                error: ProxyError::Busy | ProxyError::NoneFree | ProxyError::Switched,
+                error:
+                    ProxyError::Busy
+                    | ProxyError::NoneFree
+                    | ProxyError::NoneHealthy
+                    | ProxyError::Switched,
                 ..
             }) => None,
             Err(Unanswered { error, by, .. }) => Some(Self {
