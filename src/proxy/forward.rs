@@ -63,7 +63,8 @@ impl Errand {
     }
 }
 
-/// A request that was not answered; it comes back if no byte of it was sent.
+/// A request that was not answered; it comes back if the endpoint has certainly done nothing, or there was
+/// nothing to do.
 pub(crate) struct Unanswered {
     pub(crate) error: ProxyError,
     pub(crate) request: Option<Box<Request<Upload>>>,

@@ -26,8 +26,8 @@ const PIECE_BYTES: usize = 16 * 1024 - 1;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How much may come before an answer's head has, in bytes. Without an end to it, a backend that sends answers
-/// before the answer as fast as it can would have a worker read nothing else. hyper takes a head of 408 KiB
-/// and reads as much at once, so that a body that comes with its head is not counted.
+/// before the answer as fast as it can would have a worker read nothing else. A body is not counted: at most
+/// a piece of it comes with its head.
 const BEFORE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Who is to hear what a backend says. Between tasks of one thread; hyper wants it to be more.
