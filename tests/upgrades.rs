@@ -229,8 +229,13 @@ fn over_tls_it_is_the_same() {
 fn it_outlives_a_reload_and_ends_by_the_deadline_of_the_process() {
     let server = EchoServer::start();
     let address = server.listener.local_addr().unwrap().to_string();
-    let deadline = "shutdown: { deadline: 2s }\n";
-    let mut proxy = TestProxy::start(&(config(&address) + deadline));
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("access.log");
+    let more = format!(
+        "shutdown: {{ deadline: 2s }}\naccess_log: \"{}\"\n",
+        path.display()
+    );
+    let mut proxy = TestProxy::start(&(config(&address) + &more));
     let mut socket = connect(&proxy);
     assert_echoed(&mut socket, &Message::text("before"));
     proxy.reload();
@@ -241,6 +246,12 @@ fn it_outlives_a_reload_and_ends_by_the_deadline_of_the_process() {
     assert_echoed(&mut socket, &Message::text("still"));
     assert!(proxy.wait().success());
     assert!(socket.read().is_err());
+    let line: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    // Three messages of five or six bytes, each with a head of two, on the way up with a mask of four.
+    assert_eq!(
+        (&line["bytes_in"], &line["bytes_out"]),
+        (&json!(16 + 3 * 6), &json!(16 + 3 * 2))
+    );
 }
 
 #[test]

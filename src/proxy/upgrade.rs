@@ -123,7 +123,7 @@ impl Tunnel {
 
     /// Passes bytes on until both sides have ended, one of them breaks, none says anything for long, or
     /// the client's connection is cut.
-    pub(crate) async fn run<S>(mut self, client: S, whose: &Client)
+    pub(crate) async fn run<S>(self, client: S, whose: &Client)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -136,18 +136,44 @@ impl Tunnel {
                 return;
             }
         };
-        let traffic = Traffic::default();
+        let mut passing = Passing {
+            observation: Some(self.observation),
+            traffic: Traffic::default(),
+        };
         let ended = tokio::select! {
-            ended = pass_on(client, upstream, &traffic) => ended,
+            ended = pass_on(client, upstream, &passing.traffic) => ended,
             () = whose.told(Order::Cut) => Ok(()),
         };
-        let (up, down) = (traffic.up.get(), traffic.down.get());
-        self.observation.entry.passed_through(up, down);
         if let Err(Broken::Upstream(error)) = ended {
             tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
             let failure = OutcomeClass::BackendFailure(Failure::CutBody);
-            self.observation.cut(failure);
+            if let Some(observation) = passing.end() {
+                observation.cut(failure);
+            }
         }
+    }
+}
+
+/// What is observed of a tunnel. Whatever ends it, the end of the process included, it is told then how much
+/// went through.
+struct Passing {
+    /// Until the end.
+    observation: Option<Observation>,
+    traffic: Traffic,
+}
+
+impl Passing {
+    fn end(&mut self) -> Option<Observation> {
+        let mut observation = self.observation.take()?;
+        let Traffic { up, down } = &self.traffic;
+        observation.entry.passed_through(up.get(), down.get());
+        Some(observation)
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        drop(self.end());
     }
 }
 
