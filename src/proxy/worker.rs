@@ -168,9 +168,13 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         });
     }
     tokio::select! {
+        biased;
         () = shutdown.requested() => {}
         ended = &mut housekeeping => {
             return Err(io::Error::other(format!("housekeeping ended: {ended:?}")));
+        }
+        Some(ended) = accepting.join_next() => {
+            return Err(io::Error::other(format!("a listener ended: {ended:?}")));
         }
     }
     let deadline = clock::monotonic() + context.drain_deadline;
