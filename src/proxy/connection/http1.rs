@@ -39,7 +39,9 @@ where
 {
     let handle = service_fn(|request| {
         let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
-        async move { Ok::<_, Infallible>(service::handle(worker, client, request).await) }
+        // Boxed, so that a connection without a request keeps no room for one.
+        let handled = Box::pin(service::handle(worker, client, request));
+        async move { Ok::<_, Infallible>(handled.await) }
     });
     let stream = TokioIo::new(stream);
     let mut connection = builder(&client.limits).serve_connection(stream, handle);

@@ -19,9 +19,6 @@ use crate::proxy::upstream::said::Said;
 /// How an answer begins that comes before the answer.
 const BEGINNING: &[u8] = b"HTTP/1.1 1";
 
-/// The most that is read at once: a byte less than what has hyper ask for twice as much.
-const PIECE_BYTES: usize = 16 * 1024 - 1;
-
 /// The longest head that is kept.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -153,23 +150,6 @@ fn begins(bytes: &[u8]) -> bool {
     bytes[..common] == BEGINNING[..common] && !bytes.starts_with(b"HTTP/1.1 101")
 }
 
-/// Reads no more than a piece. hyper reads twice as much each time that it gets all it asks for, and holds
-/// that where a client does not take it.
-fn poll_read_piece<S: AsyncRead>(
-    stream: Pin<&mut S>,
-    cx: &mut Context<'_>,
-    into: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    if into.remaining() <= PIECE_BYTES {
-        return stream.poll_read(cx, into);
-    }
-    let mut piece = ReadBuf::new(into.initialize_unfilled_to(PIECE_BYTES));
-    ready!(stream.poll_read(cx, &mut piece))?;
-    let length = piece.filled().len();
-    into.advance(length);
-    Poll::Ready(Ok(()))
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -177,7 +157,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hearing<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(poll_read_piece(Pin::new(&mut self.inner), cx, into))?;
+        ready!(Pin::new(&mut self.inner).poll_read(cx, into))?;
         let bytes = into.filled().len() - before;
         if bytes > 0 {
             self.ear.said.answered();
