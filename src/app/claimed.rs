@@ -45,14 +45,19 @@ impl Claimed {
     pub(super) fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
-        let listeners = config.listeners.iter().map(|listener| {
-            let bound = bind(listener.address, workers)?;
-            Ok::<_, BindError>(ClaimedListener {
-                bound,
-                proxy_protocol: listener.proxy_protocol,
-                limits: open_files::within(listener.limits),
-            })
-        });
+        let limits = open_files::within(config.listeners.iter().map(|listener| listener.limits));
+        let listeners = config
+            .listeners
+            .iter()
+            .zip(limits)
+            .map(|(listener, limits)| {
+                let bound = bind(listener.address, workers)?;
+                Ok::<_, BindError>(ClaimedListener {
+                    bound,
+                    proxy_protocol: listener.proxy_protocol,
+                    limits,
+                })
+            });
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;

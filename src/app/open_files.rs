@@ -18,30 +18,39 @@ fn raise() -> Option<u64> {
     current
 }
 
-/// What clients of a listener may take up, where that may be less for want of files.
-pub(super) fn within(limits: ListenerLimits) -> ListenerLimits {
-    ListenerLimits {
-        connections: room(limits.connections, raise()),
-        ..limits
-    }
+/// What clients of each listener may take up, where that may be less for want of files.
+pub(super) fn within(limits: impl Iterator<Item = ListenerLimits>) -> Vec<ListenerLimits> {
+    let limits: Vec<_> = limits.collect();
+    let wanted: Vec<_> = limits.iter().map(|limits| limits.connections).collect();
+    let rooms = rooms(&wanted, raise());
+    let within = limits.into_iter().zip(rooms);
+    within
+        .map(|(limits, connections)| ListenerLimits {
+            connections,
+            ..limits
+        })
+        .collect()
 }
 
-/// How many connections there may be, of so many that are wanted. A quarter of all files is left for
-/// backends and everything else, so that whoever is let in can be served.
-fn room(wanted: usize, files: Option<u64>) -> usize {
-    let Some(files) = files.and_then(|files| usize::try_from(files).ok()) else {
-        return wanted;
-    };
-    let most = (files / 4 * 3).max(1);
-    if most < wanted {
-        tracing::warn!(
-            connections = most,
-            wanted,
-            open_files = files,
-            "a listener takes fewer connections than its limit, for few files may be open"
-        );
+/// How many connections there may be at each listener, of so many that are wanted. A quarter of all files
+/// is left for backends and everything else, so that whoever is let in can be served; each listener has
+/// its part of the others, as it wants more or less.
+fn rooms(wanted: &[usize], files: Option<u64>) -> Vec<usize> {
+    let all: usize = wanted.iter().sum();
+    let most = files
+        .and_then(|files| usize::try_from(files).ok())
+        .map_or(all, |files| files / 4 * 3);
+    if most >= all {
+        return wanted.to_vec();
     }
-    wanted.min(most)
+    tracing::warn!(
+        connections = most,
+        wanted = all,
+        open_files = files,
+        "listeners take fewer connections than their limits, for few files may be open"
+    );
+    let part = |wanted: &usize| (wanted.saturating_mul(most) / all).max(1);
+    wanted.iter().map(part).collect()
 }
 
 #[cfg(test)]
@@ -50,11 +59,13 @@ mod tests {
 
     #[test]
     fn a_quarter_is_left_and_nobody_gets_more_than_is_wanted() {
-        assert_eq!(room(20_000, None), 20_000);
-        assert_eq!(room(20_000, Some(1_048_576)), 20_000);
-        assert_eq!(room(20_000, Some(1024)), 768);
-        assert_eq!(room(100, Some(1024)), 100);
-        assert_eq!(room(100, Some(1)), 1);
+        assert_eq!(rooms(&[20_000], None), [20_000]);
+        assert_eq!(rooms(&[20_000], Some(1_048_576)), [20_000]);
+        assert_eq!(rooms(&[20_000], Some(1024)), [768]);
+        assert_eq!(rooms(&[100], Some(1024)), [100]);
+        assert_eq!(rooms(&[100], Some(1)), [1]);
+        assert_eq!(rooms(&[20_000, 10_000], Some(1024)), [512, 256]);
+        assert_eq!(rooms(&[500, 200], Some(1024)), [500, 200]);
     }
 
     #[test]

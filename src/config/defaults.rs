@@ -77,10 +77,11 @@ pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 /// How it stops.
 ///
 /// A delay is for load balancers that ask `/readyz` and take seconds to act; where there is none, it would only
-/// make restarts slow. The deadline is what Kubernetes waits for (`terminationGracePeriodSeconds`).
+/// make restarts slow. The deadline leaves five of the 30 seconds after which Kubernetes kills
+/// (`terminationGracePeriodSeconds`), for what is to be written down at the end.
 pub const SHUTDOWN: ShutdownConfig = ShutdownConfig {
     delay: Duration::ZERO,
-    deadline: Duration::from_secs(30),
+    deadline: Duration::from_secs(25),
 };
 
 /// The limits of time of a backend.

@@ -73,7 +73,7 @@ pub(crate) async fn dispatch(
             return Ok(Received { answer, progress });
         }
         Err(Unanswered { error, request, .. }) => {
-            let was_refused = matches!(error, ProxyError::Refused(_));
+            let was_refused = error.is_refusal();
             observation.first_attempt_failed(error.class(), was_refused);
             if was_refused {
                 tell_refused(worker, view.routing(), destination);

@@ -123,6 +123,11 @@ impl ProxyError {
         }
     }
 
+    /// Whether no endpoint takes a connection, as far as was tried or is known.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::NoneHealthy)
+    }
+
     /// What would set it right in the configuration of a backend, where that is known.
     pub(crate) const fn cure(&self) -> Option<&'static str> {
         match self {

@@ -121,7 +121,7 @@ impl Failed {
             Err(Unanswered { error, by, .. }) => Some(Self {
                 class: error.class(),
                 status: None,
-                was_refused: matches!(error, ProxyError::Refused(_)),
+                was_refused: error.is_refusal(),
                 by: by.clone(),
             }),
         }

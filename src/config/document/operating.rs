@@ -72,12 +72,12 @@ pub(in crate::config) struct StateDocument {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map such as `{ delay: 5s, deadline: 30s }`"
+    expecting = "a map such as `{ delay: 5s, deadline: 20s }`"
 )]
 pub(in crate::config) struct ShutdownDocument {
     /// For how long `/readyz` says no while everything is served as before. Without it, not at all.
     pub(in crate::config) delay: Option<Written<Duration>>,
-    /// How long requests, streams and tunnels have to end after that. Without it, 30 seconds.
+    /// How long requests, streams and tunnels have to end after that. Without it, 25 seconds.
     pub(in crate::config) deadline: Option<Written<Span>>,
 }
 

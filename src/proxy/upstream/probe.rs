@@ -19,7 +19,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
-use crate::proxy::upstream::http1::broken;
+use crate::proxy::upstream::http1::{BUFFER_BYTES_MAX, broken};
 use crate::proxy::upstream::tls::H2;
 
 /// Who we say we are.
@@ -63,7 +63,10 @@ where
     let ear = Arc::<Ear>::default();
     ear.begin(None);
     let stream = Hearing::new(stream, Arc::clone(&ear));
-    let opened = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await;
+    let opened = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+        .await;
     let (mut sender, connection) = opened.map_err(ProxyError::Broken)?;
     let mut driver = JoinSet::new();
     driver.spawn(connection);
