@@ -15,7 +15,6 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
@@ -28,6 +27,7 @@ use serde_json::{Value, json};
 use serin::adapters::store::EmbeddedStore;
 use serin::control::ports::JournalQuery;
 use serin::runtime::clock;
+use support::disk::fast_folder;
 use support::position::{Act, Position, config, servers_of, telling_callers};
 use support::proxy::{SERIN, backends, replace_file, signal};
 use support::{Load, Request, SOON, TestBackend, TestProxy, wait_for, wait_until};
@@ -325,17 +325,6 @@ fn assert_calm(proxy: &TestProxy) {
         !log.contains(" ERROR ") && !log.contains("panicked"),
         "{log}"
     );
-}
-
-/// A folder in memory, where there is one: a killed process loses nothing in either, and no other
-/// load on the disk makes a write late.
-fn fast_folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        TempDir::new_in(memory).unwrap()
-    } else {
-        TempDir::new().unwrap()
-    }
 }
 
 /// The program, to be killed when it does a kind of write for the `nth` time in a thread.

@@ -45,25 +45,22 @@ impl Claimed {
     pub(super) fn all(config: &Config, source: Option<&Source>) -> Result<Self> {
         let workers = config.workers.or_else(|| available_parallelism().ok());
         let workers = workers.map_or(1, NonZeroUsize::get);
-        let limits = open_files::within(config.listeners.iter().map(|listener| listener.limits));
-        let listeners = config
-            .listeners
-            .iter()
-            .zip(limits)
-            .map(|(listener, limits)| {
-                let bound = bind(listener.address, workers)?;
-                Ok::<_, BindError>(ClaimedListener {
-                    bound,
-                    proxy_protocol: listener.proxy_protocol,
-                    limits,
-                })
-            });
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let listeners = config.listeners.iter().map(|listener| {
+            let bound = bind(listener.address, workers)?;
+            Ok::<_, BindError>(ClaimedListener {
+                bound,
+                proxy_protocol: listener.proxy_protocol,
+                limits: listener.limits,
+            })
+        });
+        let mut listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
         tls::warn_of(&tls::lapsed(config, clock::wall()));
         let log = AccessLog::start(config.access_log.as_ref(), source, workers);
         let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
+        // Last of all, for it may have to be told, and not beside why nothing starts.
+        open_files::fit(listeners.iter_mut().map(|listener| &mut listener.limits));
         Ok(Self {
             workers,
             listeners,

@@ -18,18 +18,14 @@ fn raise() -> Option<u64> {
     current
 }
 
-/// What clients of each listener may take up, where that may be less for want of files.
-pub(super) fn within(limits: impl Iterator<Item = ListenerLimits>) -> Vec<ListenerLimits> {
+/// Has clients of listeners take up less where that has to be for want of files.
+pub(super) fn fit<'a>(limits: impl Iterator<Item = &'a mut ListenerLimits>) {
     let limits: Vec<_> = limits.collect();
     let wanted: Vec<_> = limits.iter().map(|limits| limits.connections).collect();
     let rooms = rooms(&wanted, raise());
-    let within = limits.into_iter().zip(rooms);
-    within
-        .map(|(limits, connections)| ListenerLimits {
-            connections,
-            ..limits
-        })
-        .collect()
+    for (limits, connections) in limits.into_iter().zip(rooms) {
+        limits.connections = connections;
+    }
 }
 
 /// How many connections there may be at each listener, of so many that are wanted. A quarter of all files
