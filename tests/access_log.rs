@@ -271,6 +271,16 @@ fn who_left_and_what_broke_off_is_told() {
         &edge.lines("log", 3)[2],
         json!({ "status": 503, "fault": "backend", "failure": "status" }),
     );
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello".to_vec();
+    edge.stable.behave(Behaviour::RawThenRead(half));
+    let mut connection = edge.proxy.connect();
+    connection.send(Request::get("/orders").head().as_bytes());
+    assert_eq!(connection.answer_head().status, 200);
+    drop(connection);
+    assert_fields(
+        &edge.lines("log", 4)[3],
+        json!({ "status": 200, "fault": "client", "failure": "aborted" }),
+    );
 }
 
 #[test]

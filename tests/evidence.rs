@@ -77,6 +77,7 @@ impl DataPlane {
         let contexts = bound.sockets.into_iter().enumerate();
         let contexts = contexts.map(|(index, socket)| WorkerContext {
             index,
+            connections_max: usize::MAX,
             sockets: vec![Socket {
                 socket,
                 tls: None,

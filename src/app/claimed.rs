@@ -27,6 +27,8 @@ pub(super) struct ClaimedListener {
 /// What has to be had before anything starts.
 pub(super) struct Claimed {
     pub(super) workers: usize,
+    /// Connections of clients that there may be, of all workers and listeners together.
+    pub(super) connections_max: usize,
     pub(super) listeners: Vec<ClaimedListener>,
     pub(super) tls: TlsListeners,
     pub(super) admin: AdminServer,
@@ -53,16 +55,18 @@ impl Claimed {
                 limits: listener.limits,
             })
         });
-        let mut listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let admin = AdminServer::bind(config.admin.address)?;
         let tls = TlsListeners::start(&config.listeners)?;
         tls::warn_of(&tls::lapsed(config, clock::wall()));
         let log = AccessLog::start(config.access_log.as_ref(), source, workers);
         let (log, last_lines) = log.map_err(|objection| refused(&[objection], source))?;
         // Last of all, for it may have to be told, and not beside why nothing starts.
-        open_files::fit(listeners.iter_mut().map(|listener| &mut listener.limits));
+        let wanted = listeners.iter().map(|listener| listener.limits.connections);
+        let connections_max = open_files::room(wanted.max().unwrap_or_default());
         Ok(Self {
             workers,
+            connections_max,
             listeners,
             tls,
             admin,

@@ -77,6 +77,8 @@ struct Shared {
     access_log: (AccessLogReader, Arc<Tally>),
     /// Tells everything to stop.
     stops: Stops,
+    /// Connections of clients that there may be, of all workers together.
+    connections_max: usize,
 }
 
 impl Shared {
@@ -102,6 +104,7 @@ impl Shared {
             deliveries,
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
             stops: Stops::new(claimed.shutdown),
+            connections_max: claimed.connections_max,
         };
         (shared, publisher, messages)
     }
@@ -326,6 +329,7 @@ fn contexts(
     }
     let context = |(index, sockets)| WorkerContext {
         index,
+        connections_max: shared.connections_max.div_ceil(workers),
         sockets,
         subscriber: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),

@@ -34,6 +34,10 @@ impl Notifier for Waker {
     fn notify(&mut self, _: &Notice) {
         self.0.notify_one();
     }
+
+    fn written(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Telling {

@@ -177,6 +177,12 @@ impl Performer {
             }
             let transition = self.unsaved.remove(0);
             tracing::info!("written down at last");
+            if !transition.messages.is_empty() {
+                // Whoever looked before found none.
+                self.notifiers
+                    .iter_mut()
+                    .for_each(|notifier| notifier.written());
+            }
             written.extend(transition.record);
         }
         written

@@ -223,4 +223,7 @@ pub struct JournalLine {
 pub trait Notifier: Send {
     /// Passes a notice on; never waits for whoever is told.
     fn notify(&mut self, notice: &Notice);
+
+    /// What could not be written down with an earlier notice is there now.
+    fn written(&mut self) {}
 }

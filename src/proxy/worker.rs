@@ -65,10 +65,27 @@ struct Door {
     open: Rc<Cell<usize>>,
 }
 
+impl Door {
+    fn new(
+        tls: Option<SnapshotReader<TlsServer>>,
+        proxy_protocol: Option<ProxyProtocol>,
+        limits: ListenerLimits,
+    ) -> Self {
+        Self {
+            tls: tls.map(TlsAcceptor::new),
+            proxy_protocol,
+            limits,
+            open: Rc::default(),
+        }
+    }
+}
+
 /// What a worker is given to work with.
 pub struct WorkerContext {
     /// Its place among the workers, from 0.
     pub index: usize,
+    /// Connections of clients that it may have, of all listeners together.
+    pub connections_max: usize,
     /// Its own sockets, one for each listener.
     pub sockets: Vec<Socket>,
     /// What it decides by.
@@ -103,6 +120,7 @@ pub(crate) struct Worker {
     /// Writes down what becomes of requests.
     pub(crate) clerk: Clerk,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
+    connections_max: usize,
     next_client: Cell<u64>,
     /// Connections refused for want of room since the last look.
     turned_away: Cell<u64>,
@@ -128,12 +146,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
     let sockets = context.sockets.into_iter();
     let sockets = sockets.map(|socket| {
-        let door = Door {
-            tls: socket.tls.map(TlsAcceptor::new),
-            proxy_protocol: socket.proxy_protocol,
-            limits: socket.limits,
-            open: Rc::default(),
-        };
+        let door = Door::new(socket.tls, socket.proxy_protocol, socket.limits);
         Ok((tokio::net::TcpListener::from_std(socket.socket)?, door))
     });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
@@ -151,6 +164,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         inbox: context.inbox,
         clerk: Clerk::new(context.index, context.access_log),
         clients: RefCell::default(),
+        connections_max: context.connections_max,
         next_client: Cell::default(),
         turned_away: Cell::default(),
         waiting: WaitingRoom::default(),
@@ -159,9 +173,8 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     });
     let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
     let mut accepting = JoinSet::new();
-    for (socket, door) in sockets {
+    for (socket, mut door) in sockets {
         let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
-        let mut door = door;
         accepting.spawn_local(async move {
             let welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
             accept::serve(socket, shutdown, welcome).await;
@@ -239,7 +252,8 @@ impl Worker {
 
     /// Serves a new connection, unless there are as many as there may be.
     fn welcome(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, door: &mut Door) {
-        if door.open.get() >= door.limits.connections {
+        let is_full = self.clients.borrow().len() >= self.connections_max;
+        if is_full || door.open.get() >= door.limits.connections {
             self.turned_away.set(self.turned_away.get() + 1);
             self.connections.cut(Cut::TooMany);
             return;

@@ -378,16 +378,22 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        if !self.is_counted {
+        if self.is_counted {
+            let class = self.class_by_status();
+            self.tell_endpoint(class);
+            self.file(class);
+        } else {
             // Nobody knows how long the answer would have become.
             self.look.bytes = None;
             let class = self.abandoned();
             self.tell_endpoint(class);
-            self.count(class);
+            // An arm whose answer was left has answered well; the log tells that it was left.
+            self.file(match class {
+                OutcomeClass::BackendFailure(_) => class,
+                _ => OutcomeClass::ClientAborted,
+            });
+            self.count_once(class);
         }
-        let class = self.class_by_status();
-        self.tell_endpoint(class);
-        self.file(class);
         self.client.end_request(self.worker.coarse_now());
     }
 }

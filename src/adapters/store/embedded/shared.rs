@@ -37,6 +37,10 @@ pub(super) struct Shared {
     file_bytes: AtomicU64,
 }
 
+/// The most transitions that are remembered for being asked for again: there is one for each release, and
+/// for each flag, at the most.
+const UNTOLD_MAX: usize = 256;
+
 /// What waits to be written, and what became of what was.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -45,8 +49,10 @@ pub(super) struct Queue {
     pub(super) delivering: BTreeMap<u64, Delivery>,
     /// The number of the last transition asked for.
     pub(super) asked: u64,
-    /// The last transition asked for, until it has failed or was told to be written.
-    last: Option<Transition>,
+    /// Transitions by number, until they have failed or were told to be written.
+    untold: VecDeque<(u64, Transition)>,
+    /// All up to this number have ended, and were written unless they had failed before.
+    written: u64,
     /// The number of the last transition whose end is known, and how its batch ended.
     pub(super) ended: (u64, Option<StateError>),
     pub(super) is_stopping: bool,
@@ -60,11 +66,14 @@ impl Queue {
     /// finds the last decision when it wakes up, and no other. A transition that is asked for
     /// again before its end was told keeps its number, and is written once.
     pub(super) fn push(&mut self, transition: &Transition, now_unix_ms: u64) -> (u64, u64) {
-        if self.last.as_ref() == Some(transition) {
-            return (self.asked, 0);
+        let mut untold = self.untold.iter();
+        if let Some((number, _)) = untold.find(|(_, known)| known == transition) {
+            return (*number, 0);
         }
-        self.last = Some(transition.clone());
         self.asked += 1;
+        self.untold.push_back((self.asked, transition.clone()));
+        // Those that nobody asks for again.
+        trim(&mut self.untold, UNTOLD_MAX);
         let batch = &mut self.batch;
         if let Some(record) = &transition.record {
             batch
@@ -98,8 +107,12 @@ impl Queue {
 
     /// Notes how the transitions up to a number ended.
     pub(super) fn end(&mut self, number: u64, error: Option<StateError>) {
-        if self.asked == number && error.is_some() {
-            self.last = None;
+        if error.is_some() {
+            let before = self.ended.0;
+            self.untold
+                .retain(|(known, _)| *known <= before || *known > number);
+        } else {
+            self.written = number;
         }
         self.ended = (number, error);
     }
@@ -109,7 +122,10 @@ impl Queue {
         if self.ended.0 < number {
             return None;
         }
-        self.last = None;
+        self.untold.retain(|(known, _)| *known != number);
+        if number <= self.written {
+            return Some(Ok(()));
+        }
         Some(self.ended.1.clone().map_or(Ok(()), Err))
     }
 }
@@ -265,4 +281,41 @@ impl Shared {
 /// Locks what is whole between any two statements, so that a panic elsewhere does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::store::samples::transition;
+
+    #[test]
+    fn what_is_asked_for_again_is_written_once_whatever_was_asked_for_meanwhile() {
+        let (one, two) = (transition("a", "1", 1), transition("b", "1", 1));
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(&one, 0), (1, 0));
+        assert_eq!(queue.push(&two, 0), (2, 0));
+        assert_eq!(queue.push(&one, 0), (1, 0));
+        assert_eq!(queue.batch.lines.len(), 2);
+        assert_eq!(queue.told(1), None);
+        queue.end(2, None);
+        assert_eq!(queue.push(&one, 0), (1, 0));
+        assert_eq!((queue.told(1), queue.told(2)), (Some(Ok(())), Some(Ok(()))));
+    }
+
+    #[test]
+    fn what_has_failed_is_written_when_it_is_asked_for_again() {
+        let (one, two) = (transition("a", "1", 1), transition("b", "1", 1));
+        let mut queue = Queue::default();
+        queue.push(&one, 0);
+        queue.end(1, None);
+        queue.push(&two, 0);
+        let full = StateError {
+            reason: "full".to_owned(),
+        };
+        queue.end(2, Some(full.clone()));
+        assert_eq!(queue.push(&one, 0), (1, 0), "it was written before");
+        assert_eq!(queue.told(1), Some(Ok(())));
+        assert_eq!(queue.told(2), Some(Err(full)));
+        assert_eq!(queue.push(&two, 0), (3, 0));
+    }
 }
