@@ -14,9 +14,9 @@ use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
 
 /// How many bytes hyper may hold for the backend of one exchange, may read of it at once, or of the head of its
-/// answer. Half of it costs a large answer half as much again, and a client that reads none of it holds a
-/// few times as much.
-pub(super) const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// answer. A client that reads none of its answer holds a few times as much; twice as much is faster where
+/// answers are large.
+pub(super) const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
 pub(super) struct Connection {
