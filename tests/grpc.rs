@@ -8,12 +8,12 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use support::proxy::SERIN;
-use support::{Authority, TestProxy};
+use support::{Authority, SOON, TestProxy, wait_until};
 use tempfile::TempDir;
 
 /// Debian's own, which has the library; another one on the PATH may not.
@@ -131,6 +131,87 @@ fn a_failure_is_one_by_its_status_and_whose_it_is() {
     // Two more are those of `every_kind_of_call_goes_through`.
     let count = of_backends.len() as u64 + 2;
     proxy.wait_for_count("serin_backend_failures_total", &[], count);
+}
+
+/// A call that is held open.
+struct Held {
+    client: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Held {
+    fn begin(proxy: &TestProxy) -> Self {
+        let mut client = Command::new(PYTHON)
+            .args([SCRIPT, "hold", &proxy.address().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: client.stdin.take(),
+            output: BufReader::new(client.stdout.take().unwrap()),
+            client,
+        }
+    }
+
+    /// Sends a word, and reads what comes.
+    fn say(&mut self, word: &str) -> String {
+        writeln!(self.input.as_mut().unwrap(), "{word}").unwrap();
+        self.line()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+#[test]
+fn a_long_call_outlives_a_reload_and_ends_by_itself_while_the_process_stops() {
+    let server = Server::start();
+    let mut proxy = TestProxy::start(&config(&server));
+    let mut held = Held::begin(&proxy);
+    assert_eq!(held.say("one"), "ONE");
+    proxy.reload();
+    proxy.wait_for_log("configuration", SOON);
+    assert_eq!(held.say("two"), "TWO");
+    proxy.terminate();
+    wait_until("it says no", SOON, || {
+        proxy.command("GET", "/readyz", "").status == 503
+    });
+    assert_eq!(held.say("three"), "THREE");
+    held.input = None;
+    assert_eq!(held.line(), "OK");
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn a_long_call_is_cut_at_the_deadline_and_not_shown_as_whole() {
+    let server = Server::start();
+    let deadline = "shutdown: { deadline: 1s }\n";
+    let mut proxy = TestProxy::start(&(config(&server) + deadline));
+    let mut held = Held::begin(&proxy);
+    assert_eq!(held.say("one"), "ONE");
+    proxy.terminate();
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(proxy.log().contains("cut at the drain deadline left=1"));
+    let status = held.line();
+    assert!(
+        matches!(
+            status.as_str(),
+            "UNAVAILABLE" | "CANCELLED" | "INTERNAL" | "UNKNOWN"
+        ),
+        "{status}"
+    );
 }
 
 #[test]

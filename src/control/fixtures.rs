@@ -135,8 +135,15 @@ impl StateReader for Witness {
 
 pub(super) struct Silent;
 
-impl Notifier for Silent {
+/// Notes when what was told before is written.
+struct WrittenNotes(Events);
+
+impl Notifier for WrittenNotes {
     fn notify(&mut self, _: &Notice) {}
+
+    fn written(&mut self) {
+        self.0.lock().unwrap().push("woken".to_owned());
+    }
 }
 
 impl MetricSource for Silent {
@@ -282,7 +289,7 @@ pub(super) fn stopped(
         writer: Box::new(store.clone()),
         reader: Arc::new(store),
         saved: before,
-        notifiers: vec![Box::new(Silent)],
+        notifiers: vec![Box::new(WrittenNotes(Arc::clone(&events)))],
         metrics: Arc::new(Silent),
         commands: orders,
         inbox: messages,

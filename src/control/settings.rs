@@ -66,11 +66,10 @@ impl Settings {
                 held.insert(name, left);
             }
         }
-        for (name, known) in std::mem::replace(&mut self.overrides, held) {
+        for name in std::mem::replace(&mut self.overrides, held).into_keys() {
             let what = "what was set of it is forgotten with it".to_owned();
             gone.lines.push(line(&name, given_way(what)));
             gone.overrides.push((name, FlagOverrides::default()));
-            drop(known);
         }
         gone
     }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{HeaderMap, Uri};
+
 use super::fixtures::*;
 use crate::control::commands::{CommandError, InstallError};
 use crate::domain::evidence::Failure;
 use crate::domain::ids::FlagIndex;
+use crate::domain::notify::{NotifyFormat, NotifyTarget, WebhookUrl};
 use crate::domain::rollout::{Command, Refusal};
 use crate::domain::testing::{name, percent};
 use crate::domain::weight::Weight;
@@ -181,6 +184,36 @@ async fn a_promotion_that_was_refused_for_a_slow_disk_is_not_made_up_by_a_restar
     assert_eq!(promote("at last").await.unwrap().stage, 2);
     seconds(2).await;
     assert_eq!(written().weights.default, percent(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_tells_others_is_woken_once_what_is_told_is_written() {
+    let mut configuration = configuration(planned("2", &[10, 50]));
+    configuration.targets.push(NotifyTarget {
+        name: name("chat"),
+        url: WebhookUrl::try_from(Uri::from_static("http://chat/hook")).unwrap(),
+        format: NotifyFormat::Json,
+        phases: Vec::new(),
+        flags: Vec::new(),
+        headers: HeaderMap::new(),
+        timeout: Duration::from_secs(1),
+        authorities: Vec::new(),
+    });
+    let world = started(configuration, &Arc::default(), &Arc::default()).unwrap();
+    let woken = || {
+        let events = world.events.lock().unwrap();
+        events.iter().filter(|event| *event == "woken").count()
+    };
+    world.is_slow.store(true, Ordering::Relaxed);
+    let back = world
+        .commands
+        .send("orders", Command::Rollback, operator("it smells"));
+    assert!(!back.await.unwrap().is_written);
+    seconds(3).await;
+    assert_eq!(woken(), 0, "there is nothing to be sent yet");
+    world.is_slow.store(false, Ordering::Relaxed);
+    seconds(1).await;
+    assert_eq!(woken(), 1);
 }
 
 #[tokio::test(start_paused = true)]

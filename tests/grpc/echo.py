@@ -2,6 +2,8 @@
 
     echo.py serve              prints its port, answers until it is ended
     echo.py call ADDRESS [CA]  makes every kind of call, prints one JSON object
+    echo.py hold ADDRESS       holds one call open: sends each line of its input, prints each answer, at the
+                               end its status
 
 gRPC's own library is both, so that the proxy between them meets what it meets in the field.
 """
@@ -115,6 +117,18 @@ def call(address, authority=None):
     print(json.dumps(said))
 
 
+def hold(address):
+    with grpc.insecure_channel(address) as channel:
+        lines = (line.strip().encode() for line in iter(sys.stdin.readline, ""))
+        answers = channel.stream_stream(f"/{SERVICE}/Converse")(lines)
+        try:
+            for answer in answers:
+                print(answer.decode(), flush=True)
+        except grpc.RpcError:
+            pass
+        print(answers.code().name, flush=True)
+
+
 def converse_with(method):
     """Sends each word only after the answer to the one before has come."""
     heard = []
@@ -135,6 +149,8 @@ def converse_with(method):
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
+    elif sys.argv[1] == "hold":
+        hold(sys.argv[2])
     else:
         # An authority is a file, `deadline` has one pass, all else is a status to be answered with.
         has_authority = len(sys.argv) > 3 and sys.argv[3].endswith(".pem")
