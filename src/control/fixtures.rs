@@ -13,7 +13,7 @@ use crate::control::ports::{
     Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::control::status::Status;
-use crate::domain::backend::{Backend, Balancing, Endpoint, Limits, Protocol, Timeouts};
+use crate::domain::backend::{Backend, Endpoint};
 use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
@@ -21,12 +21,11 @@ use crate::domain::flag::{Flag, FlagWeights, Stickiness};
 use crate::domain::further::{FurtherChecks, Question, Silence};
 use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
-use crate::domain::retries::Retries;
 use crate::domain::rollout::{
     Author, Notice, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape,
 };
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::testing::{name, percent};
+use crate::domain::testing::{backend, name, percent};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 use crate::runtime::assignments::CallerAssignments;
@@ -166,28 +165,12 @@ pub(super) struct World {
 }
 
 pub(super) fn routing() -> RoutingSnapshot {
-    let timeout = Duration::from_secs(1);
-    let backend = |title| Backend {
-        name: name(title),
+    let at_nobody = |title| Backend {
         endpoints: vec![Endpoint {
             host: "127.0.0.1".into(),
             port: 1,
         }],
-        timeouts: Timeouts {
-            connect: timeout,
-            response: timeout,
-            idle: timeout,
-        },
-        balancing: Balancing::default(),
-        health: None,
-        outlier: None,
-        limits: Limits {
-            connections: 1,
-            pending: 1,
-        },
-        protocol: Protocol::Auto,
-        tls: None,
-        retries: Retries::default(),
+        ..backend(title)
     };
     let flag = Flag {
         name: name("orders"),
@@ -206,7 +189,7 @@ pub(super) fn routing() -> RoutingSnapshot {
     };
     RoutingSnapshot {
         flags: vec![Arc::new(flag)],
-        backends: vec![backend("v1"), backend("v2")].into(),
+        backends: vec![at_nobody("v1"), at_nobody("v2")].into(),
         ..RoutingSnapshot::default()
     }
 }

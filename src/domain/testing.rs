@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::domain::backend::{Backend, Balancing, Limits, Protocol, Timeouts};
 use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::retries::Retries;
 use crate::domain::weight::Weight;
 
 /// Reads a name that is known to be one.
@@ -16,6 +19,30 @@ pub(crate) fn name<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 /// A whole percentage as weight.
 pub(crate) fn percent(percent: u16) -> Weight {
     Weight::from_basis_points(percent * 100).unwrap()
+}
+
+/// A backend without endpoints, TLS or anything that looks after it; one second for everything.
+pub(crate) fn backend(title: &str) -> Backend {
+    let limit = Duration::from_secs(1);
+    Backend {
+        name: name(title),
+        endpoints: Vec::new(),
+        timeouts: Timeouts {
+            connect: limit,
+            response: limit,
+            idle: limit,
+        },
+        balancing: Balancing::default(),
+        health: None,
+        outlier: None,
+        limits: Limits {
+            connections: 1,
+            pending: 1,
+        },
+        protocol: Protocol::Auto,
+        tls: None,
+        retries: Retries::default(),
+    }
 }
 
 /// Owns what [`RequestFacts`] borrows.

@@ -229,33 +229,13 @@ impl TlsClients {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::domain::backend::{Balancing, Limits, Timeouts};
-    use crate::domain::retries::Retries;
-    use crate::domain::testing::name;
+    use crate::domain::testing;
 
     fn backend(title: &str, tls: BackendTls) -> Backend {
-        let limit = Duration::from_secs(1);
         Backend {
-            name: name(title),
-            endpoints: Vec::new(),
-            timeouts: Timeouts {
-                connect: limit,
-                response: limit,
-                idle: limit,
-            },
-            balancing: Balancing::default(),
-            health: None,
-            outlier: None,
-            limits: Limits {
-                connections: 1,
-                pending: 1,
-            },
-            protocol: Protocol::Auto,
             tls: Some(Arc::new(tls)),
-            retries: Retries::default(),
+            ..testing::backend(title)
         }
     }
 

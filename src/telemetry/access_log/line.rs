@@ -139,10 +139,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::backend::{Backend, Balancing, Endpoint, Limits, Protocol, Timeouts};
+    use crate::domain::backend::{Backend, Endpoint};
     use crate::domain::evidence::Failure;
     use crate::domain::ids::BackendIndex;
-    use crate::domain::retries::Retries;
+    use crate::domain::testing::backend;
     use crate::telemetry::access_log::record::{Arrival, End};
 
     fn record(host: &[u8], path: &[u8]) -> Record {
@@ -180,12 +180,6 @@ mod tests {
         assert_eq!(line(&record), expected);
     }
 
-    const TIMEOUTS: Timeouts = Timeouts {
-        connect: Duration::ZERO,
-        response: Duration::ZERO,
-        idle: Duration::ZERO,
-    };
-
     #[test]
     fn what_is_known_is_told_in_its_unit() {
         let mut record = record(b"shop", b"/a");
@@ -196,19 +190,8 @@ mod tests {
             port: 80,
         };
         let backend = Backend {
-            name: "v1".parse().unwrap(),
             endpoints: vec![endpoint],
-            timeouts: TIMEOUTS,
-            balancing: Balancing::default(),
-            health: None,
-            outlier: None,
-            limits: Limits {
-                connections: 1,
-                pending: 1,
-            },
-            protocol: Protocol::Auto,
-            tls: None,
-            retries: Retries::default(),
+            ..backend("v1")
         };
         record.routing = Arc::new(RoutingSnapshot {
             backends: Arc::new([backend]),
