@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::http::{fields_of, read_answers};
-use super::{Answer, Request, SOON, TestProxy};
+use super::{Answer, Request, SOON, TestProxy, wait_until};
 
 /// What every request is answered with, unless told otherwise.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -64,6 +64,8 @@ struct Shared {
     answers: Mutex<VecDeque<Vec<u8>>>,
     is_stopping: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
+    /// How many connections are read.
+    serving: AtomicUsize,
 }
 
 impl Recorder {
@@ -79,8 +81,12 @@ impl Recorder {
                     .lock()
                     .unwrap()
                     .push(stream.try_clone().unwrap());
+                theirs.serving.fetch_add(1, Ordering::SeqCst);
                 let shared = Arc::clone(&theirs);
-                spawn(move || shared.serve(stream));
+                spawn(move || {
+                    shared.serve(stream);
+                    shared.serving.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self {
@@ -219,14 +225,19 @@ impl Edge {
         stream
     }
 
-    /// What the backend has seen, after it was asked once more on the same connection.
+    /// What the backend has seen, after it was asked once more, on the same connection where that
+    /// was kept.
     #[track_caller]
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let probe = Request::get("/probe").send_to(self.proxy.address());
         assert_eq!(probe.status, 200);
+        // What was sent on one that was not kept may still have to be read.
+        wait_until("all but one connection are read to their end", SOON, || {
+            self.backend.shared.serving.load(Ordering::SeqCst) <= 1
+        });
         let mut seen = self.backend.take();
-        let last = seen.pop().unwrap();
-        assert_eq!((last.what(), last.is_whole), ("GET /probe", true));
+        let probe = seen.iter().position(|seen| seen.what() == "GET /probe");
+        assert!(seen.remove(probe.unwrap()).is_whole);
         seen
     }
 }
