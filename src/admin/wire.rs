@@ -6,7 +6,7 @@ use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth};
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
 
@@ -39,6 +39,49 @@ pub struct Overview {
     pub store: StoreHealth,
     /// In the configuration's order.
     pub rollouts: Vec<RolloutStatus>,
+    /// In the configuration's order.
+    #[serde(default)]
+    pub backends: Vec<BackendStatus>,
+}
+
+/// All backends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendList {
+    /// In the configuration's order.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// A backend, and how its endpoints are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// The backend.
+    pub backend: BackendName,
+    /// In the configuration's order.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// How an endpoint is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Host and port.
+    pub endpoint: String,
+    /// Whether health checks find it well; none where nobody checks.
+    pub is_healthy: Option<bool>,
+    /// Whether it is ejected; none where it never is.
+    pub is_ejected: Option<bool>,
+    /// How often it was.
+    pub ejections: u64,
+    /// Requests sent to it since the process started.
+    pub requests: u64,
+    /// Connections to it that could not be made.
+    pub connect_failures: u64,
+}
+
+impl EndpointStatus {
+    /// Whether it gets requests.
+    pub fn is_usable(&self) -> bool {
+        self.is_healthy != Some(false) && self.is_ejected != Some(true)
+    }
 }
 
 /// A part of the journal.

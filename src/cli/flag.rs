@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::wire::FlagList;
 use crate::cli::Done;
+use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
@@ -30,7 +31,7 @@ pub(crate) enum Flag {
     /// Have the flag name a group no more: its callers have the weight of everyone else.
     Unassign(Unassign),
     /// Have everything as the configuration says.
-    Reset(Change),
+    Reset(Reset),
 }
 
 #[derive(Args)]
@@ -59,6 +60,14 @@ pub(crate) struct Change {
     if_version: Option<String>,
     #[command(flatten)]
     call: CallArguments,
+}
+
+#[derive(Args)]
+pub(crate) struct Reset {
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 #[derive(Args)]
@@ -106,7 +115,7 @@ impl Flag {
             Self::Unassign(Unassign { change, group }) => {
                 change.give(json!({ "groups": { group.as_str(): null } }))
             }
-            Self::Reset(change) => change.send(Method::DELETE, "/overrides", json!({})),
+            Self::Reset(reset) => reset.run(),
         }
     }
 }
@@ -153,6 +162,15 @@ impl Show {
         let remote = self.call.open()?;
         let answer = remote.get(&format!("/api/v1/flags/{}", self.flag), &[])?;
         print(&remote, answer)
+    }
+}
+
+impl Reset {
+    fn run(self) -> Done {
+        let flag = &self.change.flag;
+        let what = format!("forget all that was set by hand of {flag}");
+        self.confirmation.offer(&what)?;
+        self.change.send(Method::DELETE, "/overrides", json!({}))
     }
 }
 

@@ -6,7 +6,10 @@
     reason = "this is where things are printed"
 )]
 
+mod backends;
 mod check;
+mod completions;
+mod confirm;
 mod demo;
 mod diff;
 mod exit;
@@ -14,6 +17,7 @@ mod explain;
 mod flag;
 mod freeze;
 mod journal;
+mod man;
 mod reload;
 mod remote;
 mod replay;
@@ -74,6 +78,11 @@ enum Command {
     Replay(replay::Replay),
     /// Simulate rollouts of a plan: how long they take, and how soon harm is found.
     Simulate(simulate::Simulate),
+    /// Print what a shell needs to complete command lines.
+    #[command(after_help = completions::HELP)]
+    Completions(completions::Completions),
+    /// Print the manual page, or write those of all commands.
+    Man(man::Manual),
 }
 
 /// Which configuration a command is about.
@@ -108,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Replay(replay) => replay.run(),
         Command::Simulate(simulate) => simulate.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(manual) => manual.run(),
     };
     let exit = done.unwrap_or_else(|error| {
         eprintln!("{}", exit::render(&error));

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::admin::wire::Overview;
 use crate::cli::Done;
+use crate::cli::backends;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint, moment, span};
@@ -56,6 +57,8 @@ fn print(overview: &Overview, paint: Paint) {
     }
     println!();
     print_rollouts(&overview.rollouts, paint);
+    println!();
+    backends::print(&overview.backends, paint);
 }
 
 /// Who froze promotions, when and why.

@@ -126,6 +126,11 @@ impl Ejections {
         released
     }
 
+    /// How many may be out at a time.
+    pub fn room(&self) -> usize {
+        self.rule.ejected_max(self.records.len())
+    }
+
     /// Ejects an endpoint that has failed as many requests in a row as the rule says, if it may be.
     /// Returns for how long.
     ///
@@ -133,7 +138,7 @@ impl Ejections {
     /// Where it is out already, or it would be one too many.
     pub fn eject(&mut self, endpoint: &Endpoint, now: Timestamp) -> Result<Duration, NotEjected> {
         let out_count = self.out().count();
-        let most = self.rule.ejected_max(self.records.len());
+        let most = self.room();
         let record = self.records.get_mut(endpoint).ok_or(NotEjected::TooMany)?;
         if record.until.is_some() {
             return Err(NotEjected::IsOut);

@@ -63,7 +63,7 @@ impl fmt::Display for Weight {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWeight {
     /// Not a number followed by a percent sign.
-    #[error("`{0}` is not a percentage such as `25%` or `0.5%`")]
+    #[error("`{0}` is not a percentage{hint}", hint = suggestion(.0))]
     NotAPercentage(String),
     /// Below 0 % or above 100 %.
     #[error("`{0}` is outside 0% to 100%")]
@@ -71,6 +71,15 @@ pub enum InvalidWeight {
     /// Finer than a hundredth of a percent.
     #[error("`{0}` is finer than 0.01%, the smallest step")]
     TooFine(String),
+}
+
+/// What may have been meant by what is not a percentage.
+fn suggestion(text: &str) -> String {
+    let meant = format!("{text}%");
+    match meant.parse::<Weight>() {
+        Ok(_) => format!("; write `{meant}`"),
+        Err(_) => " such as `25%` or `0.5%`".to_owned(),
+    }
 }
 
 impl FromStr for Weight {
@@ -132,5 +141,7 @@ mod tests {
         for malformed in ["", "%", "5", "five%", "1.%", ".5%", "1e1%"] {
             assert!(error(malformed).contains("not a percentage"), "{malformed}");
         }
+        assert!(error("30").ends_with("write `30%`"));
+        assert!(error("300").ends_with("such as `25%` or `0.5%`"));
     }
 }

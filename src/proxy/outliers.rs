@@ -179,7 +179,11 @@ impl Watched {
                 }
                 Err(NotEjected::TooMany) => {
                     member.is_held = true;
-                    let why = "as many as may be are already";
+                    let why = if self.ejections.room() == 0 {
+                        "`max_ejected` of so few endpoints is none"
+                    } else {
+                        "as many as may be are already"
+                    };
                     tracing::warn!(%backend, %endpoint, failures, last, why, "endpoint is not ejected");
                 }
                 // What was under way when it was ejected has failed as well.

@@ -1,5 +1,6 @@
 //! The resources of the API, one file each.
 
+pub(crate) mod backends;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod journal;

@@ -7,8 +7,8 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::admin::AdminState;
-use crate::admin::api::wish;
 use crate::admin::api::written;
+use crate::admin::api::{backends, wish};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::Overview;
@@ -26,6 +26,7 @@ pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
             .map(|reload| ReloadStatus::clone(&reload.load())),
         store: status.store.clone(),
         rollouts: status.rollouts.clone(),
+        backends: backends::all(&state.published),
     })
 }
 

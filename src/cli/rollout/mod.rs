@@ -28,7 +28,7 @@ pub(crate) enum Rollout {
     /// Take canary away from everyone, for it does harm.
     Rollback(verbs::Verb),
     /// Take canary away from everyone and give the rollout up.
-    Abort(verbs::Verb),
+    Abort(verbs::Abort),
     /// Begin again after a rollback or an abort.
     Retry(verbs::Verb),
     /// Say how long each stage takes at the rate so far, and which harm it would see.
@@ -49,7 +49,7 @@ impl Rollout {
             Self::Resume(verb) => verb.run("resume"),
             Self::Promote(promote) => promote.run(),
             Self::Rollback(verb) => verb.run("rollback"),
-            Self::Abort(verb) => verb.run("abort"),
+            Self::Abort(abort) => abort.run(),
             Self::Retry(verb) => verb.run("retry"),
             Self::Plan(plan) => plan.run(),
             Self::Record(record) => record.run(),

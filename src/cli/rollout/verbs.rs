@@ -5,6 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::cli::Done;
+use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint};
@@ -23,12 +24,22 @@ pub(crate) struct Verb {
 }
 
 #[derive(Args)]
+pub(crate) struct Abort {
+    #[command(flatten)]
+    verb: Verb,
+    #[command(flatten)]
+    confirmation: Confirmation,
+}
+
+#[derive(Args)]
 pub(crate) struct Promote {
     #[command(flatten)]
     verb: Verb,
     /// Skip all stages that are left: everyone gets canary, which is watched from then on.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 impl Verb {
@@ -50,8 +61,22 @@ impl Verb {
     }
 }
 
+impl Abort {
+    pub(crate) fn run(self) -> Done {
+        let flag = &self.verb.flag;
+        let what = format!("give the rollout of {flag} up, and take canary away from everyone");
+        self.confirmation.offer(&what)?;
+        self.verb.run("abort")
+    }
+}
+
 impl Promote {
     pub(crate) fn run(self) -> Done {
+        if self.full {
+            let flag = &self.verb.flag;
+            let what = format!("give canary of {flag} to everyone, past all stages that are left");
+            self.confirmation.offer(&what)?;
+        }
         let said = json!({ "reason": self.verb.reason, "full": self.full });
         self.verb.give("promote", &said)
     }
