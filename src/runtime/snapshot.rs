@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 #[derive(Debug)]
 struct Shared<T> {
     current: ArcSwap<T>,
     /// Counts the values published; raised after `current` is replaced.
     version: AtomicU64,
+    /// Wakes whoever waits for the next value.
+    news: Notify,
 }
 
 /// Publishes values. There is one for each snapshot.
@@ -30,6 +33,7 @@ impl<T> SnapshotWriter<T> {
             shared: Arc::new(Shared {
                 current,
                 version: AtomicU64::new(0),
+                news: Notify::new(),
             }),
         }
     }
@@ -38,6 +42,7 @@ impl<T> SnapshotWriter<T> {
     pub fn publish(&mut self, value: T) {
         self.shared.current.store(Arc::new(value));
         self.shared.version.fetch_add(1, Ordering::Release);
+        self.shared.news.notify_waiters();
     }
 
     /// The value that readers see now.
@@ -83,6 +88,20 @@ impl<T> SnapshotReader<T> {
         Some(self.load())
     }
 
+    /// Waits for a value that is newer than the one this reader was given last, and gives the latest.
+    pub async fn changed(&mut self) -> Arc<T> {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            // Whatever is published from here on wakes it, so nothing is missed between the look and the
+            // wait.
+            let news = shared.news.notified();
+            if let Some(value) = self.refresh() {
+                return value;
+            }
+            news.await;
+        }
+    }
+
     /// The latest value.
     pub fn load(&self) -> Arc<T> {
         self.shared.current.load_full()
@@ -104,5 +123,18 @@ mod tests {
         assert_eq!(reader.refresh().as_deref(), Some(&3));
         assert!(reader.refresh().is_none());
         assert_eq!(*writer.current(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_for_what_it_has_not_seen() {
+        let mut writer = SnapshotWriter::new(1);
+        let mut reader = writer.reader();
+        assert_eq!(*reader.changed().await, 1);
+        let waiting = tokio::spawn(async move { *reader.changed().await });
+        // Its first look finds nothing new.
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        writer.publish(2);
+        assert_eq!(waiting.await.ok(), Some(2));
     }
 }
