@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod changes;
 pub mod client;
 mod error;
 mod guard;
@@ -14,7 +15,9 @@ mod metrics;
 mod ofrep;
 mod routes;
 mod server;
+mod sse;
 pub mod wire;
 
 pub use auth::{Gate, Tokens};
 pub use server::{AdminServer, AdminState};
+pub use sse::Streams;

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
 
-use crate::admin::api::{backends, flags, groups, journal, rollouts, status};
+use crate::admin::api::{backends, events, flags, groups, journal, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep};
 
@@ -33,6 +33,7 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/api/v1/rollouts/{flag}/trace", get(rollouts::trace))
         .route("/api/v1/rollouts/{flag}/{verb}", post(rollouts::command))
         .route("/api/v1/journal", get(journal::journal))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/groups/{group}/callers", get(groups::list))
         .route(
             "/api/v1/groups/{group}/callers/{key}",

@@ -22,6 +22,7 @@ use crate::admin::limits::{
     CONNECTION_AGE_MAX, CONNECTION_LINGER, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT,
 };
 use crate::admin::routes;
+use crate::admin::sse::Streams;
 use crate::control::commands::CommandSender;
 use crate::control::ports::StateReader;
 use crate::control::recording::Recordings;
@@ -65,6 +66,8 @@ pub struct AdminState {
     pub clock: Clock,
     /// Whether it is time to stop.
     pub shutdown: Shutdown,
+    /// Streams of events.
+    pub streams: Streams,
 }
 
 /// The address that a request came from.

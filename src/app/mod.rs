@@ -26,7 +26,7 @@ use crate::adapters::http_client::HttpClients;
 use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::system_trust;
-use crate::admin::{AdminServer, AdminState, Gate, Tokens};
+use crate::admin::{AdminServer, AdminState, Gate, Streams, Tokens};
 use crate::app::claimed::{Claimed, ClaimedListener};
 use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
 use crate::app::telling::Telling;
@@ -119,9 +119,8 @@ impl App {
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
         let claimed = Claimed::all(&config, source.as_ref())?;
-        let fixed = Fixed::of(&config);
+        let (fixed, clock) = (Fixed::of(&config), Clock::start());
         let state = state::open(&config.state, source.as_ref())?;
-        let clock = Clock::start();
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let (tokens, gate) = gate(&config, &claimed.admin)?;
         let (shared, publisher, messages) = Shared::new(&claimed, clock, gate, telling.status());
@@ -162,6 +161,7 @@ impl App {
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
             shutdown: shared.stops.readiness.listener(),
+            streams: Streams::new(shared.stops.readiness.listener()),
         };
         let control = threads::Control {
             controller,

@@ -20,7 +20,7 @@ use crate::domain::settings::{FlagChange, FlagOverrides, FlagSettings};
 use crate::domain::variant::Variant;
 
 /// How a flag stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlagStatus {
     /// Its name.
     pub flag: FlagName,

@@ -160,6 +160,8 @@ pub struct JournalQuery {
     pub flag: Option<FlagName>,
     /// Only those before this sequence number, to read on from an earlier answer.
     pub before: Option<u64>,
+    /// Only those after this sequence number, to hear of what is new.
+    pub after: Option<u64>,
     /// Only those from this moment on, in milliseconds since 1970.
     pub since_unix_ms: Option<u64>,
     /// At most so many.

@@ -167,7 +167,7 @@ impl From<&Stage> for StageStatus {
 }
 
 /// Weights as people write them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsStatus {
     /// Of each group that the flag names, in the file's order.
     pub groups: Vec<GroupWeightStatus>,
@@ -203,7 +203,7 @@ impl WeightsStatus {
 }
 
 /// The weight of one group.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupWeightStatus {
     /// The group.
     pub group: GroupName,

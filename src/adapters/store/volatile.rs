@@ -65,6 +65,7 @@ impl StateReader for MemoryState {
         let lines = memory.journal.iter().rev();
         let fits = lines.filter(|line| {
             wanted.before.is_none_or(|before| line.sequence < before)
+                && wanted.after.is_none_or(|after| line.sequence > after)
                 && wanted.flag.as_ref().is_none_or(|flag| line.flag == *flag)
                 && wanted
                     .since_unix_ms

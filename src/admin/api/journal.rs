@@ -28,6 +28,7 @@ pub(crate) async fn journal(
     let query = JournalQuery {
         flag: parameters.flag("flag")?,
         before: parameters.number("before", 0..=u64::MAX)?,
+        after: None,
         since_unix_ms: parameters.moment("since", now_unix_ms())?,
         limit,
     };

@@ -120,7 +120,11 @@ impl Outbox for EmbeddedReader {
 fn lines(transaction: &ReadTransaction, wanted: &JournalQuery) -> Result<Vec<JournalLine>, Fault> {
     let table = transaction.open_table(JOURNAL)?;
     let mut lines = Vec::new();
-    for entry in table.range(..wanted.before.unwrap_or(u64::MAX))?.rev() {
+    let (first, end) = (
+        wanted.after.map_or(0, |after| after.saturating_add(1)),
+        wanted.before.unwrap_or(u64::MAX),
+    );
+    for entry in table.range(first..end.max(first))?.rev() {
         if lines.len() >= wanted.limit {
             break;
         }

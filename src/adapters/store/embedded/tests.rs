@@ -253,6 +253,7 @@ fn the_journal_is_read_by_flag_time_and_page() {
                 before,
                 since_unix_ms,
                 limit,
+                ..JournalQuery::default()
             };
             let lines = reader.journal(&wanted).unwrap();
             lines
@@ -265,6 +266,21 @@ fn the_journal_is_read_by_flag_time_and_page() {
         assert_eq!(read(Some("orders"), None, None, 9), [6, 4, 2]);
         assert_eq!(read(Some("orders"), Some(6), Some(3), 9), [4]);
         assert_eq!(read(Some("other"), None, None, 9), [0; 0]);
+        let new = |after, before| {
+            let wanted = JournalQuery {
+                after: Some(after),
+                before,
+                limit: 9,
+                ..JournalQuery::default()
+            };
+            let lines = reader.journal(&wanted).unwrap();
+            lines.iter().map(|line| line.sequence).collect::<Vec<_>>()
+        };
+        assert_eq!(new(4, None), [6, 5]);
+        assert_eq!(new(3, Some(5)), [4]);
+        assert_eq!(new(5, Some(3)), [0; 0]);
+        assert_eq!(new(6, None), [0; 0]);
+        assert_eq!(new(u64::MAX, None), [0; 0]);
     }
 }
 
