@@ -19,7 +19,7 @@ use serin::domain::evidence::{ArmCounts, ContentTypeIndex, SizeCounts, TickCount
 use serin::domain::ids::FlagName;
 use serin::domain::judge::SightCuts;
 use serin::domain::variant::{PerVariant, Variant};
-use serin::proxy::{Socket, WorkerContext, bind, run_worker};
+use serin::proxy::{Socket, Tail, WorkerContext, bind, run_worker};
 use serin::runtime::assignments::CallerAssignments;
 use serin::runtime::clock::Clock;
 use serin::runtime::inbox::{self, Inbox};
@@ -90,6 +90,7 @@ impl DataPlane {
             connections: Arc::default(),
             inbox: sender.clone(),
             access_log: SnapshotWriter::new(None).reader(),
+            tail: Tail::new(WORKERS),
             shutdown: stop.listener(),
             drain_deadline: config::defaults::SHUTDOWN.deadline,
         });

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{delete, get, post, put};
 
-use crate::admin::api::{backends, events, flags, groups, journal, rollouts, status};
+use crate::admin::api::{backends, events, flags, groups, journal, requests, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep};
 
@@ -19,6 +19,7 @@ pub(crate) fn router(state: AdminState) -> Router {
             post(status::freeze).delete(status::freeze),
         )
         .route("/api/v1/reload", post(status::reload))
+        .route("/api/v1/requests", get(requests::requests))
         .route("/api/v1/backends", get(backends::list))
         .route("/api/v1/flags", get(flags::list))
         .route(

@@ -28,6 +28,7 @@ use crate::control::ports::StateReader;
 use crate::control::recording::Recordings;
 use crate::control::reload::{ReloadSender, ReloadStatus};
 use crate::control::status::Status;
+use crate::proxy::Tail;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
 use crate::runtime::clock::Clock;
@@ -68,6 +69,8 @@ pub struct AdminState {
     pub shutdown: Shutdown,
     /// Streams of events.
     pub streams: Streams,
+    /// Lets look on at requests.
+    pub tail: Tail,
 }
 
 /// The address that a request came from.

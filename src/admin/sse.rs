@@ -67,6 +67,15 @@ impl Event {
         }
     }
 
+    /// An event whose data is JSON already, on one line.
+    pub(crate) const fn of_json(name: &'static str, data: String) -> Self {
+        Self {
+            name: Some(name),
+            data,
+            id: None,
+        }
+    }
+
     /// The same with what the client shall say when it comes back: no line's end, no NUL.
     pub(crate) fn with_id(mut self, id: String) -> Self {
         self.id = Some(id);
@@ -178,6 +187,11 @@ impl Outlet {
     /// Leaves an event as soon as there is room; false when the client has gone.
     pub(crate) async fn send(&self, event: &Event) -> bool {
         self.queue.send(event.to_bytes()).await.is_ok()
+    }
+
+    /// Whether the client has gone, or the stream has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 
     /// Waits until the client has gone, or the stream has ended.

@@ -33,14 +33,16 @@ use crate::app::telling::Telling;
 use crate::app::threads::{Stops, Threads};
 use crate::app::tls::TlsListeners;
 use crate::config::{self, Config, Objection};
+use crate::control::commands::CommandSender;
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
+use crate::control::ports::StateReader;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
 use crate::domain::backend::{Backend, Der};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
-use crate::proxy::{AccessLogReader, HealthContext, Socket, WorkerContext};
+use crate::proxy::{AccessLogReader, HealthContext, Socket, Tail, WorkerContext};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::ConnectionCounters;
@@ -75,6 +77,8 @@ struct Shared {
     deliveries: SnapshotReader<DeliveryStatus>,
     /// What is logged of requests, and what became of the lines.
     access_log: (AccessLogReader, Arc<Tally>),
+    /// Where others look on at requests.
+    tail: Tail,
     /// Tells everything to stop.
     stops: Stops,
     /// Connections of clients that there may be, of all workers together.
@@ -103,6 +107,7 @@ impl Shared {
             connections: (0..workers).map(|_| Arc::default()).collect(),
             deliveries,
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
+            tail: Tail::new(workers),
             stops: Stops::new(claimed.shutdown),
             connections_max: claimed.connections_max,
         };
@@ -148,21 +153,12 @@ impl App {
         let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log);
         let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
         let status = controller.status();
-        let state = AdminState {
-            status: status.clone(),
-            commands,
-            reader: state.reader,
-            recordings: controller.recordings(),
-            reload: reload.clone(),
-            reloaded: reloader.as_ref().map(Reloader::status),
-            exporter: exporter(&shared, status.clone(), reloader.as_ref())?,
-            gate: Arc::clone(&shared.gate),
-            published: shared.subscriber.clone(),
-            assignments: Arc::clone(&shared.assignments),
-            clock: shared.clock,
-            shutdown: shared.stops.readiness.listener(),
-            streams: Streams::new(shared.stops.readiness.listener()),
-        };
+        let state = admin_state(
+            &shared,
+            &controller,
+            (commands, state.reader),
+            (&reload, reloader.as_ref()),
+        )?;
         let control = threads::Control {
             controller,
             reloader,
@@ -215,6 +211,32 @@ impl App {
     pub fn stop(self) -> Result<()> {
         self.threads.stop()
     }
+}
+
+/// What the admin API reads and commands.
+fn admin_state(
+    shared: &Shared,
+    controller: &Controller,
+    (commands, reader): (CommandSender, Arc<dyn StateReader>),
+    (reload, reloader): (&ReloadSender, Option<&Reloader>),
+) -> Result<AdminState> {
+    let status = controller.status();
+    Ok(AdminState {
+        commands,
+        reader,
+        recordings: controller.recordings(),
+        reload: reload.clone(),
+        reloaded: reloader.map(Reloader::status),
+        exporter: exporter(shared, status.clone(), reloader)?,
+        status,
+        gate: Arc::clone(&shared.gate),
+        published: shared.subscriber.clone(),
+        assignments: Arc::clone(&shared.assignments),
+        clock: shared.clock,
+        shutdown: shared.stops.readiness.listener(),
+        streams: Streams::new(shared.stops.readiness.listener()),
+        tail: shared.tail.clone(),
+    })
 }
 
 /// What requests are decided by at the start, and what is to be rolled out.
@@ -337,6 +359,7 @@ fn contexts(
         connections: Arc::clone(&shared.connections[index]),
         inbox: shared.inbox.clone(),
         access_log: shared.access_log.0.clone(),
+        tail: shared.tail.clone(),
         shutdown: shared.stops.workers.listener(),
         drain_deadline: shared.stops.times.deadline,
     };

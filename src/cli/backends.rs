@@ -29,7 +29,8 @@ pub(crate) fn print(backends: &[BackendStatus], paint: Paint) {
     }
 }
 
-fn trouble(endpoint: &EndpointStatus) -> Option<&'static str> {
+/// Why an endpoint gets no requests, if it gets none.
+pub(crate) fn trouble(endpoint: &EndpointStatus) -> Option<&'static str> {
     match (endpoint.is_healthy, endpoint.is_ejected) {
         (Some(false), Some(true)) => Some("is unhealthy and ejected"),
         (Some(false), _) => Some("is unhealthy"),

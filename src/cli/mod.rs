@@ -18,6 +18,7 @@ mod flag;
 mod freeze;
 mod journal;
 mod man;
+mod picture;
 mod reload;
 mod remote;
 mod replay;
@@ -26,6 +27,8 @@ mod schema;
 mod serve;
 mod simulate;
 mod status;
+mod tail;
+mod top;
 mod words;
 
 use std::path::PathBuf;
@@ -70,6 +73,10 @@ enum Command {
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
     Journal(journal::Journal),
+    /// Watch all rollouts, and what they are doing to requests.
+    Top(top::Top),
+    /// Show requests as they end.
+    Tail(tail::Tail),
     /// Have the configuration read again.
     Reload(reload::Reload),
     /// Watch a good release promoted and a bad one rolled back, within a minute.
@@ -113,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Flag(flag) => flag.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
+        Command::Top(top) => top.run(),
+        Command::Tail(tail) => tail.run(),
         Command::Reload(reload) => reload.run(),
         Command::Demo(demo) => demo.run(),
         Command::Replay(replay) => replay.run(),

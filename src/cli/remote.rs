@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::admin::client::{AdminClient, ClientError, Credential};
+use crate::admin::client::{AdminClient, ClientError, Credential, StreamEvent};
 use crate::cli::exit::Unusable;
 use crate::domain::secret::Secret;
 
@@ -106,6 +106,17 @@ impl Remote {
     /// Reads a text that is at a path.
     pub(crate) fn get_text(&self, path: &str) -> Result<String, ClientError> {
         self.runtime.block_on(self.client.get_text(path))
+    }
+
+    /// Reads a stream of events until it ends or nobody wants more.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        wants: impl FnMut(&StreamEvent) -> bool,
+    ) -> Result<(), ClientError> {
+        let stream = self.client.stream(path, query, wants);
+        self.runtime.block_on(stream)
     }
 
     /// Gives a command.

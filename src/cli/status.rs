@@ -36,24 +36,28 @@ impl Status {
     }
 }
 
-/// What must not be overlooked comes first.
-fn print(overview: &Overview, paint: Paint) {
-    if let Some(freeze) = &overview.freeze {
-        println!("{}", paint.alarm(&frozen(freeze)));
-    }
+/// What must not be overlooked.
+pub(crate) fn alarms(overview: &Overview) -> Vec<String> {
+    let mut alarms = Vec::new();
+    alarms.extend(overview.freeze.as_ref().map(frozen));
     if let Some(problem) = &overview.store.problem {
-        let warning = format!(
+        alarms.push(format!(
             "the state cannot be written, so no weight goes up: {problem} ({} failed writes)",
             overview.store.failed_writes
-        );
-        println!("{}", paint.alarm(&warning));
+        ));
+    }
+    let reload = overview.reload.as_ref();
+    alarms.extend(reload.filter(|reload| !reload.is_current).map(not_taken));
+    alarms
+}
+
+fn print(overview: &Overview, paint: Paint) {
+    for alarm in alarms(overview) {
+        println!("{}", paint.alarm(&alarm));
     }
     if let Some(reload) = overview.reload.as_ref().filter(|reload| !reload.is_current) {
-        println!("{}", paint.alarm(&not_taken(reload)));
-        reload
-            .problems
-            .iter()
-            .for_each(|problem| println!("  {problem}"));
+        let problems = reload.problems.iter();
+        problems.for_each(|problem| println!("  {problem}"));
     }
     println!();
     print_rollouts(&overview.rollouts, paint);

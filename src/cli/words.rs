@@ -191,6 +191,21 @@ impl Paint {
         self.with(color, &format!("{phase:width$}"))
     }
 
+    /// A status of HTTP.
+    pub(crate) fn status(self, status: u16) -> String {
+        let color = match status {
+            500.. => 31,
+            400.. => 33,
+            _ => 32,
+        };
+        self.with(color, &status.to_string())
+    }
+
+    /// No colours.
+    pub(crate) const fn plain() -> Self {
+        Self { is_on: false }
+    }
+
     /// Something that must not be overlooked.
     pub(crate) fn alarm(self, text: &str) -> String {
         self.with(31, text)

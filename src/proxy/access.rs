@@ -16,6 +16,7 @@ use crate::domain::ids::BackendIndex;
 use crate::domain::weight::Weight;
 use crate::proxy::client::Client;
 use crate::proxy::forwarded;
+use crate::proxy::tail::Tail;
 use crate::proxy::trace;
 use crate::proxy::view::View;
 use crate::runtime::snapshot::SnapshotReader;
@@ -44,6 +45,9 @@ pub(crate) struct Clerk {
     worker: usize,
     reader: RefCell<AccessLogReader>,
     terms: RefCell<Option<AccessLogTerms>>,
+    tail: Tail,
+    /// Whether somebody looks on at all requests.
+    is_watched: Cell<bool>,
     /// The share that is logged; the same as in the terms, at hand.
     sample: Cell<Weight>,
     /// Records that found no room since it was last said.
@@ -52,11 +56,13 @@ pub(crate) struct Clerk {
 }
 
 impl Clerk {
-    pub(crate) fn new(worker: usize, reader: AccessLogReader) -> Self {
+    pub(crate) fn new(worker: usize, reader: AccessLogReader, tail: Tail) -> Self {
         let clerk = Self {
             worker,
             reader: RefCell::new(reader),
             terms: RefCell::default(),
+            tail,
+            is_watched: Cell::default(),
             sample: Cell::default(),
             lost: Cell::default(),
             warned: Cell::default(),
@@ -65,12 +71,13 @@ impl Clerk {
         clerk
     }
 
-    /// Whether anything is logged.
+    /// Whether anything is logged, or looked at.
     pub(crate) const fn is_on(&self) -> bool {
-        !matches!(self.sample.get(), Weight::ZERO)
+        !matches!(self.sample.get(), Weight::ZERO) || self.is_watched.get()
     }
 
     fn refresh(&self) {
+        self.is_watched.set(self.tail.is_watched());
         if let Some(terms) = self.reader.borrow_mut().refresh() {
             let share = terms.as_ref().as_ref().map(|terms| terms.sample);
             self.sample.set(share.unwrap_or(Weight::ZERO));
@@ -98,12 +105,16 @@ impl Clerk {
         random: &mut SmallRng,
     ) -> Entry {
         let share = self.sample.get();
-        let is_drawn =
+        let is_logged =
             share == Weight::FULL || random.random_range(0..Weight::WHOLE) < share.basis_points();
-        let terms = self.terms.borrow();
-        let Some(terms) = terms.as_ref().filter(|_| is_drawn) else {
+        if !is_logged && !self.is_watched.get() {
             return Entry::default();
-        };
+        }
+        let shows_query = self
+            .terms
+            .borrow()
+            .as_ref()
+            .is_some_and(|terms| terms.shows_query);
         let routing = view.shared_routing();
         let arrival = Arrival {
             client: forwarded::client_ip(request.headers(), client.ip(), &routing.trusted),
@@ -118,16 +129,23 @@ impl Clerk {
                 .get(header::HOST)
                 .map_or(&b""[..], |host| host.as_bytes()),
         };
-        let whole = uri.path_and_query().filter(|_| terms.shows_query);
+        let whole = uri.path_and_query().filter(|_| shows_query);
         let path = whole.map_or_else(|| uri.path(), |whole| whole.as_str());
         let method = request.method().as_str().as_bytes();
         let texts = [method, without_user(host), path.as_bytes()];
-        Entry(Some(Box::new(Record::new(arrival, routing, texts))))
+        let mut record = Record::new(arrival, routing, texts);
+        record.is_logged = is_logged;
+        Entry(Some(Box::new(record)))
     }
 
-    /// Leaves a record to be written; one whose log has been taken out of the configuration is not.
+    /// Leaves a record to be written, and to be looked at where somebody does; one whose log has been taken
+    /// out of the configuration is not written.
     pub(crate) fn file(&self, record: Box<Record>) {
-        if let Some(terms) = &*self.terms.borrow()
+        if self.is_watched.get() {
+            self.tail.leave(self.worker, Record::clone(&record));
+        }
+        if record.is_logged
+            && let Some(terms) = &*self.terms.borrow()
             && !terms.trays.leave(self.worker, record)
         {
             self.lost.set(self.lost.get() + 1);

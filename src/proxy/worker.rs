@@ -26,6 +26,7 @@ use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
 use crate::proxy::resolve::Surroundings;
 use crate::proxy::stream::ClientStream;
+use crate::proxy::tail::Tail;
 use crate::proxy::tls::{TlsAcceptor, TlsServer};
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
@@ -100,6 +101,8 @@ pub struct WorkerContext {
     pub inbox: InboxSender,
     /// What it logs of requests.
     pub access_log: AccessLogReader,
+    /// Where others look on at its requests.
+    pub tail: Tail,
     /// Tells it to stop.
     pub shutdown: Shutdown,
     /// How long what is under way has to end then.
@@ -162,7 +165,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         clock: context.clock,
         connections: context.connections,
         inbox: context.inbox,
-        clerk: Clerk::new(context.index, context.access_log),
+        clerk: Clerk::new(context.index, context.access_log, context.tail),
         clients: RefCell::default(),
         connections_max: context.connections_max,
         next_client: Cell::default(),

@@ -6,6 +6,7 @@ pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod journal;
 mod query;
+pub(crate) mod requests;
 pub(crate) mod rollouts;
 pub(crate) mod status;
 mod wish;

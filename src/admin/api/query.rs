@@ -7,6 +7,7 @@ use axum::extract::Query;
 
 use crate::admin::error::ApiError;
 use crate::domain::ids::FlagName;
+use crate::telemetry::access_log::Statuses;
 
 /// The parameters of a query.
 pub(crate) type Written = Query<Vec<(String, String)>>;
@@ -38,6 +39,43 @@ impl Parameters {
         let mut pairs = self.0.iter();
         let found = pairs.find(|(name, _)| name == wanted);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Any text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.find(name)
+    }
+
+    /// One of some words.
+    pub(super) fn one_of<'a>(
+        &self,
+        name: &str,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Option<String>, ApiError> {
+        let Some(text) = self.find(name) else {
+            return Ok(None);
+        };
+        let words: Vec<_> = words.into_iter().collect();
+        if words.contains(&text) {
+            return Ok(Some(text.to_owned()));
+        }
+        let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+        Err(unfit(name, text, &format!("one of {}", words.join(", "))))
+    }
+
+    /// Some statuses.
+    pub(super) fn statuses(&self, name: &str) -> Result<Option<Statuses>, ApiError> {
+        let statuses = self.find(name).map(str::parse).transpose();
+        statuses.map_err(|error| ApiError::BadRequest(format!("parameter `{name}`: {error}")))
+    }
+
+    /// A span of time, such as `500ms`.
+    pub(super) fn span(&self, name: &str) -> Result<Option<Duration>, ApiError> {
+        let span = self.find(name).map(|text| {
+            humantime::parse_duration(text)
+                .map_err(|_| unfit(name, text, "a span of time such as `500ms`"))
+        });
+        span.transpose()
     }
 
     /// A whole number.

@@ -8,11 +8,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::app::demo::{Demo, Scenario};
 use crate::cli::Done;
 use crate::cli::exit::Exit;
+use crate::cli::picture::{Screen, Trail, View, size};
 use crate::runtime::clock;
 
-use super::screen::{Screen, size};
-use super::trail::Trail;
-use super::view::View;
 use super::{SECONDS_MAX, next, verdict};
 
 /// Pictures of each second.

@@ -1,21 +1,13 @@
 //! `serin demo`: releases that go well and badly, decided before the eyes of whoever asks.
 //!
-//! On a terminal it is a picture that lives, drawn by `view` from nothing but a status; elsewhere
-//! it is lines, written by `plain` from the same.
+//! On a terminal it is a picture that lives, drawn from nothing but a status; elsewhere it is lines,
+//! written by `plain` from the same.
 
-mod bars;
-mod findings;
-mod line;
 mod live;
 mod next;
 mod plain;
-mod rollout;
-mod screen;
 #[cfg(test)]
 mod tests;
-mod trail;
-mod view;
-mod words;
 
 use std::io::{IsTerminal, stdout};
 
@@ -25,6 +17,7 @@ use tokio::runtime::Builder;
 use crate::app::demo::{Demo as Running, Ending, Scenario, SimulatedDemo};
 use crate::cli::Done;
 use crate::cli::exit::Exit;
+use crate::cli::picture;
 use crate::control::status::Status;
 
 /// How long the demo may take: more than twice of what it does.
@@ -97,7 +90,7 @@ fn watch(scenario: Scenario, seed: u64) -> Done {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let demo = Running::start(scenario, seed)?;
     let exit = runtime.block_on(async {
-        if stdout().is_terminal() && screen::can_draw() {
+        if stdout().is_terminal() && picture::can_draw() {
             live::watch(&demo, scenario).await
         } else {
             plain::watch(&demo, scenario).await

@@ -9,10 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::app::demo::{Demo, Ending, Scenario, SimulatedDemo};
 use crate::cli::Done;
 use crate::cli::exit::Exit;
+use crate::cli::picture::words;
 use crate::control::status::{ArmStatus, JournalStatus, RolloutStatus, Status};
 use crate::runtime::clock;
 
-use super::{SECONDS_MAX, next, verdict, words};
+use super::{SECONDS_MAX, next, verdict};
 
 /// Tells how the demo goes over real sockets, in real time.
 pub(super) async fn watch(demo: &Demo, scenario: Scenario) -> Done {

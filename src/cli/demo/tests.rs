@@ -1,5 +1,8 @@
 //! Exact lines, of a status that is written down here.
 
+use crate::cli::picture::{
+    Line, Panel, SECONDS, Seconds, Size, Tone, Trail, View, bar, frame, sparkline, words,
+};
 use crate::control::status::{
     ArmStatus, GroupWeightStatus, JournalStatus, RolloutStatus, StageStatus, Status, WeightsStatus,
 };
@@ -8,14 +11,7 @@ use crate::domain::rollout::{JournalEntry, Mode};
 use crate::domain::testing::name;
 use crate::domain::variant::{PerVariant, Variant};
 
-use super::bars::{bar, sparkline};
-use super::line::{Line, Tone};
 use super::plain::Told;
-use super::rollout::Panel;
-use super::screen::frame;
-use super::trail::{SECONDS, Seconds, Trail};
-use super::view::{Size, View};
-use super::words;
 
 /// When all of it was seen, in milliseconds since 1970.
 const NOW: u64 = 1_000_000;

@@ -81,7 +81,7 @@ fn write_way(object: &mut Object<'_>, routing: &RoutingSnapshot, way: &Way) {
 }
 
 /// The group that the rule which decided is about.
-fn group(routing: &RoutingSnapshot, reason: Reason) -> Option<&str> {
+pub(super) fn group(routing: &RoutingSnapshot, reason: Reason) -> Option<&str> {
     match reason {
         Reason::Disabled | Reason::RolledBack => None,
         Reason::Forced { group } | Reason::Group { group, .. } => {
@@ -91,7 +91,7 @@ fn group(routing: &RoutingSnapshot, reason: Reason) -> Option<&str> {
     }
 }
 
-const fn fault(class: OutcomeClass) -> Option<&'static str> {
+pub(super) const fn fault(class: OutcomeClass) -> Option<&'static str> {
     match class.fault() {
         Fault::None => None,
         fault => Some(fault.as_str()),

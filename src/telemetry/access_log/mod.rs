@@ -4,9 +4,11 @@
 //! tells, not handles to where that came from: a record that waits must not keep the buffer of a
 //! connection with it. No caller's key is in it, no header, and no agent.
 
+mod filter;
 mod json;
 mod line;
 mod record;
 
+pub use filter::{InvalidStatuses, RequestFilter, Statuses};
 pub use line::write_line;
 pub use record::{Arrival, End, Record, Way};

@@ -28,7 +28,7 @@ const ID_BYTES_MAX: usize = 128;
 const INLINE_BYTES: usize = 192;
 
 /// One request, from its arrival to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Record {
     /// Who it came from, and by what.
     pub arrival: Arrival,
@@ -38,6 +38,8 @@ pub struct Record {
     pub way: Way,
     /// What came of it.
     pub end: End,
+    /// Whether the access log is to tell of it; others may want to know of it all the same.
+    pub is_logged: bool,
     texts: Texts,
 }
 
@@ -98,6 +100,7 @@ impl Record {
             routing,
             way: Way::default(),
             end: End::default(),
+            is_logged: false,
             texts: Texts::new(texts),
         }
     }
@@ -131,7 +134,7 @@ pub(super) struct Text<'a> {
 }
 
 /// Method, host and path of a request, and then its id, one behind the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Texts {
     bytes: SmallVec<[u8; INLINE_BYTES]>,
     ends: [usize; 3],

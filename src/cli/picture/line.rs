@@ -4,7 +4,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What a piece of text is to look like. Nothing is said by colour alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Plain,
     Strong,
     /// What explains, and is read once.
@@ -36,16 +36,16 @@ impl Tone {
 
 /// A line, as pieces that look alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line(Vec<(Tone, String)>);
+pub(crate) struct Line(Vec<(Tone, String)>);
 
 impl Line {
     /// A line of one piece.
-    pub(super) fn of(tone: Tone, text: impl Into<String>) -> Self {
+    pub(crate) fn of(tone: Tone, text: impl Into<String>) -> Self {
         Self::default().and(tone, text)
     }
 
     /// The line with a piece more. Whatever a terminal could take for a command is made visible.
-    pub(super) fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
+    pub(crate) fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
         let text: String = text.into();
         let is_safe = !text.contains(char::is_control);
         let text = match is_safe {
@@ -57,18 +57,18 @@ impl Line {
     }
 
     /// The line with another behind it.
-    pub(super) fn then(mut self, other: Self) -> Self {
+    pub(crate) fn then(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
     /// How many columns it takes.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| text.width()).sum()
     }
 
     /// The line cut off where it would take more columns than there are, and marked as cut.
-    pub(super) fn clipped(self, columns: usize) -> Self {
+    pub(crate) fn clipped(self, columns: usize) -> Self {
         if self.width() <= columns {
             return self;
         }
@@ -93,7 +93,7 @@ impl Line {
     }
 
     /// A text in as many lines as it takes, at most so many, cut off where it would take more.
-    pub(super) fn wrapped(tone: Tone, text: &str, columns: usize, lines_max: usize) -> Vec<Self> {
+    pub(crate) fn wrapped(tone: Tone, text: &str, columns: usize, lines_max: usize) -> Vec<Self> {
         let mut lines = vec![String::new()];
         for word in text.split_inclusive(' ') {
             let is_last = lines.len() >= lines_max;
@@ -113,13 +113,13 @@ impl Line {
     }
 
     /// The bare text.
-    pub(super) fn plain(&self) -> String {
+    pub(crate) fn plain(&self) -> String {
         let pieces = self.0.iter().map(|(_, text)| text.as_str());
         pieces.collect::<String>().trim_end().to_owned()
     }
 
     /// The text with the escape sequences for its colours.
-    pub(super) fn painted(&self) -> String {
+    pub(crate) fn painted(&self) -> String {
         let paint = |(tone, text): &(Tone, String)| match tone.parameters() {
             parameters if parameters.is_empty() || text.is_empty() => text.clone(),
             parameters => format!("\x1b[{parameters}m{text}\x1b[0m"),

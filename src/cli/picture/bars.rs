@@ -10,7 +10,7 @@ const RISING: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
     clippy::cast_sign_loss,
     reason = "a share of a few columns"
 )]
-pub(super) fn bar(share: f64, columns: usize) -> (String, String) {
+pub(crate) fn bar(share: f64, columns: usize) -> (String, String) {
     let share = share.clamp(0.0, 1.0);
     let columns_filled = (share * columns as f64).round() as usize;
     let filled = if share <= 0.0 {
@@ -32,7 +32,7 @@ pub(super) fn bar(share: f64, columns: usize) -> (String, String) {
     clippy::cast_sign_loss,
     reason = "a place among nine"
 )]
-pub(super) fn sparkline(numbers: &[Option<f64>], top: f64) -> String {
+pub(crate) fn sparkline(numbers: &[Option<f64>], top: f64) -> String {
     let column = |number: &Option<f64>| {
         let Some(number) = *number else {
             return RISING[0];

@@ -21,12 +21,12 @@ const BEGIN: &str = "\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h";
 
 /// Whether the terminal can move its cursor.
-pub(super) fn can_draw() -> bool {
+pub(crate) fn can_draw() -> bool {
     env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// How large the terminal is.
-pub(super) fn size() -> Size {
+pub(crate) fn size() -> Size {
     if let Some((Width(columns), Height(lines))) = terminal_size()
         && columns > 0
         && lines > 0
@@ -49,7 +49,7 @@ pub(super) fn size() -> Size {
 
 /// A picture on the terminal that is drawn anew in its place. What was drawn last stays, and the
 /// cursor comes back, however it ends.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     out: Stdout,
     has_colour: bool,
     /// How large the terminal was, and how many lines were drawn.
@@ -58,7 +58,7 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Takes the terminal over; `NO_COLOR` (no-color.org) is heeded.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut out = stdout();
         write!(out, "{BEGIN}")?;
         out.flush()?;
@@ -70,7 +70,7 @@ impl Screen {
     }
 
     /// Draws lines in the place of those before.
-    pub(super) fn draw(&mut self, lines: &[Line], size: Size) -> io::Result<()> {
+    pub(crate) fn draw(&mut self, lines: &[Line], size: Size) -> io::Result<()> {
         let text = frame(lines, self.drawn, size, self.has_colour);
         self.drawn = Some((size, lines.len()));
         self.out.write_all(text.as_bytes())?;
@@ -80,7 +80,7 @@ impl Screen {
 
 /// Everything in one piece, between the marks of a synchronised update (which terminals that do
 /// not know them leave alone), and each line over the one before: there is nothing to flicker.
-pub(super) fn frame(
+pub(crate) fn frame(
     lines: &[Line],
     before: Option<(Size, usize)>,
     size: Size,

@@ -1,42 +1,43 @@
 //! What the last half minute was like, second by second.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::control::status::{ArmStatus, RolloutStatus, Status};
+use crate::domain::ids::FlagName;
 use crate::domain::variant::{PerVariant, Variant};
 
 /// Seconds that are remembered.
-pub(super) const SECONDS: usize = 30;
+pub(crate) const SECONDS: usize = 30;
 
 /// The last seconds of each rollout.
 #[derive(Default)]
-pub(super) struct Trail {
-    rollouts: Vec<Seconds>,
+pub(crate) struct Trail {
+    rollouts: BTreeMap<FlagName, Seconds>,
 }
 
 /// The last seconds of one rollout, newest last.
 #[derive(Clone, Default)]
-pub(super) struct Seconds(VecDeque<PerVariant<ArmStatus>>);
+pub(crate) struct Seconds(VecDeque<PerVariant<ArmStatus>>);
 
 impl Trail {
     /// Notes the last second of each rollout; to be called once a second.
-    pub(super) fn note(&mut self, status: &Status) {
-        self.rollouts
-            .resize_with(status.rollouts.len(), Seconds::default);
-        let rollouts = status.rollouts.iter();
-        for (seconds, rollout) in self.rollouts.iter_mut().zip(rollouts) {
+    pub(crate) fn note(&mut self, status: &Status) {
+        let is_there = |flag: &FlagName| status.rollouts.iter().any(|it| it.flag == *flag);
+        self.rollouts.retain(|flag, _| is_there(flag));
+        for rollout in &status.rollouts {
+            let seconds = self.rollouts.entry(rollout.flag.clone()).or_default();
             seconds.note(rollout);
         }
     }
 
-    /// The seconds of the rollout at an index.
-    pub(super) fn of(&self, rollout: usize) -> Seconds {
-        self.rollouts.get(rollout).cloned().unwrap_or_default()
+    /// The seconds of a flag's rollout.
+    pub(crate) fn of(&self, flag: &FlagName) -> Seconds {
+        self.rollouts.get(flag).cloned().unwrap_or_default()
     }
 }
 
 impl Seconds {
-    pub(super) fn note(&mut self, rollout: &RolloutStatus) {
+    pub(crate) fn note(&mut self, rollout: &RolloutStatus) {
         self.0.push_back(rollout.last_tick);
         if self.0.len() > SECONDS {
             self.0.pop_front();
@@ -44,7 +45,7 @@ impl Seconds {
     }
 
     /// The shares of failures of an arm, in so many columns; `None` where nothing was seen.
-    pub(super) fn failures(&self, variant: Variant, columns: usize) -> Vec<Option<f64>> {
+    pub(crate) fn failures(&self, variant: Variant, columns: usize) -> Vec<Option<f64>> {
         self.column_by_column(columns, |arms| {
             let arm = arms.get(variant);
             (arm.requests > 0).then_some(arm.error_rate)
@@ -52,7 +53,7 @@ impl Seconds {
     }
 
     /// The 99th percentiles of an arm, in milliseconds, in so many columns.
-    pub(super) fn p99_ms(&self, variant: Variant, columns: usize) -> Vec<Option<f64>> {
+    pub(crate) fn p99_ms(&self, variant: Variant, columns: usize) -> Vec<Option<f64>> {
         self.column_by_column(columns, |arms| arms.get(variant).latency_p99_ms)
     }
 

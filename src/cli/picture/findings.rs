@@ -10,7 +10,7 @@ use super::words;
 const BAR: usize = 10;
 
 /// One line for each finding, at most so many, harm first.
-pub(super) fn lines(findings: &[Finding], lines_max: usize) -> Vec<Line> {
+pub(crate) fn lines(findings: &[Finding], lines_max: usize) -> Vec<Line> {
     let mut findings: Vec<_> = findings.iter().collect();
     // Stable: what is equally bad stays in the judge's order.
     findings.sort_by_key(|finding| !finding.is_breach());

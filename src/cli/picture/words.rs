@@ -5,7 +5,7 @@ use crate::control::status::{RolloutStatus, StageStatus};
 use super::line::{Line, Tone};
 
 /// A share of 0 to 1, as percent.
-pub(super) fn share(share: f64) -> String {
+pub(crate) fn share(share: f64) -> String {
     match share * 100.0 {
         percent if percent <= 0.0 => "0 %".to_owned(),
         percent if percent < 0.995 => format!("{percent:.2} %"),
@@ -15,14 +15,14 @@ pub(super) fn share(share: f64) -> String {
 }
 
 /// A weight in percent.
-pub(super) fn percent(percent: f64) -> String {
+pub(crate) fn percent(percent: f64) -> String {
     let text = format!("{percent:.2}");
     let short = text.trim_end_matches('0').trim_end_matches('.');
     format!("{short} %")
 }
 
 /// Milliseconds, or seconds where these are many.
-pub(super) fn milliseconds(ms: Option<f64>) -> String {
+pub(crate) fn milliseconds(ms: Option<f64>) -> String {
     match ms {
         None => "-".to_owned(),
         Some(ms) if ms < 10.0 => format!("{ms:.1} ms"),
@@ -32,7 +32,7 @@ pub(super) fn milliseconds(ms: Option<f64>) -> String {
 }
 
 /// A time, as people say it.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     match seconds.max(0.0) {
         seconds if seconds < 120.0 => format!("{seconds:.0} s"),
         seconds if seconds < 7_200.0 => format!("{:.0} min", seconds / 60.0),
@@ -41,13 +41,13 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// Whom a stage is for and how many of them it gives canary, as `beta 20 %`.
-pub(super) fn stage(stage: &StageStatus) -> String {
+pub(crate) fn stage(stage: &StageStatus) -> String {
     let groups = stage.groups.iter().map(|group| format!("{group} "));
     format!("{}{}", groups.collect::<String>(), percent(stage.percent))
 }
 
 /// What is going on.
-pub(super) fn phase(rollout: &RolloutStatus) -> Line {
+pub(crate) fn phase(rollout: &RolloutStatus) -> Line {
     let place = format!("stage {} of {}", rollout.stage, rollout.stages);
     let reason = rollout.reason.as_deref().unwrap_or("no reason given");
     match rollout.phase.as_str() {

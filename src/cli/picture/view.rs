@@ -10,37 +10,37 @@ use super::trail::Trail;
 const PANEL_LINES_MAX: usize = 15;
 
 /// What a picture is drawn of.
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     /// The first line.
-    pub(super) heading: &'a str,
+    pub(crate) heading: &'a str,
     /// Where the rollouts are.
-    pub(super) status: &'a Status,
+    pub(crate) status: &'a Status,
     /// What they were like before.
-    pub(super) trail: &'a Trail,
+    pub(crate) trail: &'a Trail,
     /// The wall clock, in milliseconds since 1970.
-    pub(super) now_unix_ms: u64,
+    pub(crate) now_unix_ms: u64,
 }
 
 /// How large a terminal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
+pub(crate) struct Size {
     /// Columns of each line.
-    pub(super) columns: usize,
+    pub(crate) columns: usize,
     /// Lines.
-    pub(super) lines: usize,
+    pub(crate) lines: usize,
 }
 
 impl View<'_> {
     /// Draws it, with no line too wide and no more lines than the terminal has.
-    pub(super) fn draw(&self, size: Size) -> Vec<Line> {
+    pub(crate) fn draw(&self, size: Size) -> Vec<Line> {
         let rollouts = &self.status.rollouts;
         let room = size.lines.saturating_sub(2) / rollouts.len().max(1);
         let panel_lines = room.clamp(LINES_MIN, PANEL_LINES_MAX);
         let mut lines = vec![Line::of(Tone::Dim, self.heading)];
-        for (place, rollout) in rollouts.iter().enumerate() {
+        for rollout in rollouts {
             let panel = Panel {
                 rollout,
-                seconds: &self.trail.of(place),
+                seconds: &self.trail.of(&rollout.flag),
                 now_unix_ms: self.now_unix_ms,
                 columns: size.columns,
                 lines: panel_lines,

@@ -11,7 +11,7 @@ use super::trail::{SECONDS, Seconds};
 use super::{findings, words};
 
 /// The smallest number of lines that says something.
-pub(super) const LINES_MIN: usize = 11;
+pub(crate) const LINES_MIN: usize = 11;
 
 /// Findings that are shown before anything else gets the room.
 const FINDINGS_MIN: usize = 3;
@@ -30,18 +30,18 @@ const NEED_BAR: usize = 10;
 const FAILURES_TOP_MIN: f64 = 0.1;
 
 /// What there is to show of a rollout.
-pub(super) struct Panel<'a> {
-    pub(super) rollout: &'a RolloutStatus,
-    pub(super) seconds: &'a Seconds,
+pub(crate) struct Panel<'a> {
+    pub(crate) rollout: &'a RolloutStatus,
+    pub(crate) seconds: &'a Seconds,
     /// The wall clock, in milliseconds since 1970: how long ago things happened.
-    pub(super) now_unix_ms: u64,
-    pub(super) columns: usize,
-    pub(super) lines: usize,
+    pub(crate) now_unix_ms: u64,
+    pub(crate) columns: usize,
+    pub(crate) lines: usize,
 }
 
 impl Panel<'_> {
     /// As many lines as asked for, none wider than there are columns.
-    pub(super) fn draw(&self) -> Vec<Line> {
+    pub(crate) fn draw(&self) -> Vec<Line> {
         let rollout = self.rollout;
         let mut lines = vec![self.title(), self.stages()];
         lines.extend(self.weights());

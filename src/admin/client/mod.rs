@@ -3,6 +3,8 @@
 //! One connection for each request: commands are few, and a kept connection is one more thing that
 //! can be stale. HTTP without TLS, as the API is served.
 
+mod events;
+
 use std::io;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use tokio::time::timeout;
 use crate::admin::auth::USER_HEADER;
 use crate::domain::ids::TokenName;
 use crate::domain::secret::Secret;
+
+pub use events::StreamEvent;
 
 /// The longest answer that is read: a thousand lines of the journal with their findings are a few
 /// megabytes.
@@ -120,6 +124,17 @@ pub enum Credential {
 /// What is said with a command, and the version that what it is about must have.
 type Said<'a> = (&'a Value, Option<&'a str>);
 
+/// A path with a query behind it.
+fn target(path: &str, query: &[(&str, &str)]) -> String {
+    let mut target = path.to_owned();
+    for (n, (name, value)) in query.iter().enumerate() {
+        let value = utf8_percent_encode(value, ENCODED);
+        let separator = if n == 0 { '?' } else { '&' };
+        target.push_str(&format!("{separator}{name}={value}"));
+    }
+    target
+}
+
 /// Asks an admin API.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
@@ -165,13 +180,7 @@ impl AdminClient {
     /// # Errors
     /// See [`ClientError`].
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, ClientError> {
-        let mut target = path.to_owned();
-        for (n, (name, value)) in query.iter().enumerate() {
-            let value = utf8_percent_encode(value, ENCODED);
-            let separator = if n == 0 { '?' } else { '&' };
-            target.push_str(&format!("{separator}{name}={value}"));
-        }
-        self.ask(Method::GET, &target, None).await
+        self.ask(Method::GET, &target(path, query), None).await
     }
 
     /// Reads a text that is at a path.
@@ -237,10 +246,14 @@ impl AdminClient {
         let stream = self.connect().await?;
         let exchange = self.exchange(stream, self.request(method, target, said)?);
         let answered = timeout(self.limit, exchange).await;
-        answered.map_err(|_| ClientError::TimedOut {
+        answered.map_err(|_| self.too_late())?
+    }
+
+    fn too_late(&self) -> ClientError {
+        ClientError::TimedOut {
             url: self.url(),
             limit: self.limit,
-        })?
+        }
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {
