@@ -20,8 +20,20 @@ const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
     flags:\n  shop: { stable: v1, canary: v2, groups: { beta: 40%, third: 70% }, default: 10% }\n  \
     office: { stable: v1, canary: v2, groups: { office: 100% } }\n  \
     dark: { enabled: false, stable: v1, canary: v2, default: 100% }\n  \
-    drawn: { stable: v1, canary: v2, stickiness: request, default: 50% }\n\
-    routes: [{ flag: shop }, { path: /office, flag: office }]\n";
+    drawn: { stable: v1, canary: v2, stickiness: request, default: 50% }\n  \
+    unleash: { stable: v1, canary: v2, hash: unleash, salt: Feature.flexibleRollout.10, default: 10% }\n  \
+    growthbook: { stable: v1, canary: v2, hash: growthbook, salt: seed, groups: { third: 50% }, default: 10% }\n  \
+    growthbook_v1: { stable: v1, canary: v2, hash: growthbook_v1, groups: { beta: 70% }, default: 30% }\n\
+    routes: [{ flag: shop }, { path: /office, flag: office }, { path: /unleash, flag: unleash },\n  \
+    { path: /growthbook, flag: growthbook }, { path: /growthbook_v1, flag: growthbook_v1 }]\n";
+
+/// A flag and the path that it routes.
+const ROUTED: [(&str, &str); 4] = [
+    ("shop", "/"),
+    ("unleash", "/unleash"),
+    ("growthbook", "/growthbook"),
+    ("growthbook_v1", "/growthbook_v1"),
+];
 
 struct Edge {
     proxy: TestProxy,
@@ -60,27 +72,28 @@ impl Edge {
 fn the_answer_is_the_decision_of_the_proxy() {
     let edge = start("");
     let mut random = SmallRng::seed_from_u64(7);
-    let mut seen = [0; 2];
-    for _ in 0..400 {
+    let mut seen = [[0; 2]; ROUTED.len()];
+    for turn in 0..600 {
+        let (flag, path) = ROUTED[turn % ROUTED.len()];
         let caller = format!("caller-{}", random.random_range(0..100_000));
         let is_beta: bool = random.random();
-        let mut request = Request::get("/").field("x-user-id", &caller);
+        let mut request = Request::get(path).field("x-user-id", &caller);
         let mut context = json!({ "targetingKey": caller, "plan": { "nested": true } });
         if is_beta {
             request = request.field("x-beta", "1");
             context["x-beta"] = json!(1);
         }
         let served = edge.proxy.ask(&request).text().to_owned();
-        let told = edge.one("shop", &context);
-        assert_eq!(told["value"], served, "{context}");
+        let told = edge.one(flag, &context);
+        assert_eq!(told["value"], served, "{flag}: {context}");
         assert_eq!(
             (&told["variant"], &told["key"]),
-            (&told["value"], &json!("shop"))
+            (&told["value"], &json!(flag))
         );
         assert_eq!(told["reason"], "SPLIT");
-        seen[usize::from(served == "canary")] += 1;
+        seen[turn % ROUTED.len()][usize::from(served == "canary")] += 1;
     }
-    assert!(seen.iter().all(|seen| *seen > 50), "{seen:?}");
+    assert!(seen.as_flattened().iter().all(|seen| *seen > 5), "{seen:?}");
     // What is set, and who is assigned, decides here as there.
     let admin = |method, path: &str, body| edge.proxy.command(method, path, body).status;
     assert_eq!(admin("PUT", "/api/v1/groups/office/callers/ann", ""), 200);
@@ -103,6 +116,32 @@ fn the_answer_is_the_decision_of_the_proxy() {
         (&told["value"], &told["reason"]),
         (&json!("stable"), &json!("DISABLED"))
     );
+}
+
+#[test]
+fn callers_of_other_systems_keep_their_variants() {
+    let edge = start("");
+    // Unleash's specification has these two on and off at 10 %, for their places are 10 and 32.
+    for (caller, variant) in [("174", "canary"), ("499", "stable")] {
+        let request = Request::get("/unleash").field("x-user-id", caller);
+        assert_eq!(edge.proxy.ask(&request).text(), variant);
+        let context = json!({ "targetingKey": caller });
+        assert_eq!(edge.one("unleash", &context)["value"], variant);
+    }
+    // And GrowthBook has `a` at 5.05 % and `b` at 26.96 % of the seed `seed`; the flag gives canary to 10 %.
+    let weight = r#"{"default": "5.05%", "groups": {"third": null}}"#;
+    for (change, variant) in [("", "canary"), (weight, "stable")] {
+        if !change.is_empty() {
+            let path = "/api/v1/flags/growthbook";
+            assert_eq!(edge.proxy.command("PATCH", path, change).status, 200);
+        }
+        let request = Request::get("/growthbook").field("x-user-id", "a");
+        assert_eq!(edge.proxy.ask(&request).text(), variant);
+    }
+    let request = Request::get("/growthbook").field("x-user-id", "b");
+    assert_eq!(edge.proxy.ask(&request).text(), "stable");
+    let shown = edge.proxy.command("GET", "/api/v1/flags/growthbook", "");
+    assert_eq!(shown.json()["hash"], "growthbook");
 }
 
 #[test]
@@ -161,7 +200,9 @@ fn all_come_at_once_and_only_if_they_have_changed() {
         .iter()
         .map(|flag| flag["key"].as_str().unwrap())
         .collect();
-    assert_eq!(keys, ["shop", "office", "dark", "drawn"]);
+    let others = ["unleash", "growthbook", "growthbook_v1"];
+    assert_eq!(keys[..4], ["shop", "office", "dark", "drawn"]);
+    assert_eq!(keys[4..], others);
     assert_eq!(
         *flags[0],
         edge.one("shop", &json!({ "targetingKey": "ann" }))

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Unusable};
 use crate::cli::{ConfigArgument, Done};
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Flag;
+use crate::domain::hashing::HashScheme;
 use crate::domain::rollout::RolloutPlan;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::weight::Weight;
@@ -127,7 +128,7 @@ impl Story<'_> {
                 let bucket = decision.bucket();
                 line(
                     "bucket",
-                    format!("{bucket} of 0..9999, salt `{}`", flag.salt),
+                    format!("{bucket} of 0..9999, salt `{}`{}", flag.salt, scheme(flag)),
                 );
             }
             line("rule", self.rule(decision));
@@ -256,6 +257,7 @@ impl Story<'_> {
                 "reason": decision.reason.as_str(),
                 "rule": self.rule(decision),
                 "salt": flag.salt,
+                "hash": flag.hash.as_str(),
                 "bucket": if is_random { Value::Null } else { json!(decision.bucket()) },
                 "rollout": self.outlook(decision),
             })
@@ -268,5 +270,13 @@ impl Story<'_> {
             "flag": flag,
             "backend": if is_random { Value::Null } else { json!(backend) },
         })
+    }
+}
+
+/// How keys are hashed, where it is not as usual.
+fn scheme(flag: &Flag) -> String {
+    match flag.hash {
+        HashScheme::Murmur3 => String::new(),
+        other => format!(", hash `{}`", other.as_str()),
     }
 }

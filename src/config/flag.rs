@@ -1,12 +1,13 @@
 //! The flags.
 
 use crate::domain::flag::{Flag, FlagWeights, Force, GroupWeight, Stickiness};
+use crate::domain::hashing::HashScheme;
 use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
 use crate::domain::judge::sequential::Unit;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
-use crate::config::document::{FlagDocument, ForceDocument, StickinessDocument};
+use crate::config::document::{FlagDocument, ForceDocument, HashDocument, StickinessDocument};
 use crate::config::further::FurtherReader;
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
@@ -75,6 +76,7 @@ impl FlagReader<'_> {
         let flag = Flag {
             name: name.clone(),
             salt: salt.into(),
+            hash: document.hash.map_or_else(HashScheme::default, scheme),
             enabled: document.enabled.is_none_or(|enabled| enabled.0),
             stickiness,
             force,
@@ -168,6 +170,15 @@ impl FlagReader<'_> {
             groups: groups.into_iter().map(GroupIndex).collect(),
             after_rollback: document.after_rollback.is_some_and(|switch| switch.0),
         }
+    }
+}
+
+const fn scheme(document: HashDocument) -> HashScheme {
+    match document {
+        HashDocument::Murmur3 => HashScheme::Murmur3,
+        HashDocument::Unleash => HashScheme::Unleash,
+        HashDocument::Growthbook => HashScheme::Growthbook,
+        HashDocument::GrowthbookV1 => HashScheme::GrowthbookV1,
     }
 }
 

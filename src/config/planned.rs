@@ -24,7 +24,6 @@ const PLANNED: &[(&str, &[&str])] = &[
     (
         "FlagDocument",
         &[
-            "hash",
             "mirror",
             "variants",
             "off",

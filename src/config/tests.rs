@@ -821,6 +821,11 @@ fn flags_name_two_backends_and_who_gets_which() {
             ],
         ),
         (
+            "hash: md5",
+            &["f:4:43: flags.f.hash: unknown value `md5`; \
+                 expected one of `murmur3`, `unleash`, `growthbook`, `growthbook_v1`"],
+        ),
+        (
             "stickiness: both, variants: {}",
             &[
                 "f:4:49: flags.f.stickiness: unknown value `both`; \

@@ -17,15 +17,14 @@ use crate::domain::backend::{Backend, Endpoint};
 use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
-use crate::domain::flag::{Flag, FlagWeights, Stickiness};
 use crate::domain::further::{FurtherChecks, Question, Silence};
-use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
+use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
     Author, Notice, PlanDraft, Release, RolloutPlan, RolloutPolicy, Stage, StageShape,
 };
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::testing::{backend, name, percent};
+use crate::domain::testing::{self, backend, name, percent};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 use crate::runtime::assignments::CallerAssignments;
@@ -172,23 +171,8 @@ pub(super) fn routing() -> RoutingSnapshot {
         }],
         ..backend(title)
     };
-    let flag = Flag {
-        name: name("orders"),
-        salt: "orders".into(),
-        enabled: true,
-        stickiness: Stickiness::Caller,
-        force: None,
-        shield: false,
-        backends: PerVariant {
-            stable: BackendIndex(0),
-            canary: BackendIndex(1),
-        },
-        weights: FlagWeights::default(),
-        epoch: 0,
-        rolled_back: false,
-    };
     RoutingSnapshot {
-        flags: vec![Arc::new(flag)],
+        flags: vec![Arc::new(testing::flag("orders"))],
         backends: vec![at_nobody("v1"), at_nobody("v2")].into(),
         ..RoutingSnapshot::default()
     }

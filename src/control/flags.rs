@@ -34,6 +34,8 @@ pub struct FlagStatus {
     pub stickiness: String,
     /// What goes before a caller's key when it is hashed.
     pub salt: String,
+    /// How it is hashed: `murmur3`, `unleash`, `growthbook` or `growthbook_v1`.
+    pub hash: String,
     /// Whether a rollout sets its weights.
     pub has_rollout: bool,
     /// The weights that hold now.
@@ -108,6 +110,7 @@ impl Controller {
             canary: backend(Variant::Canary),
             stickiness: stickiness.to_owned(),
             salt: flag.salt.to_string(),
+            hash: flag.hash.as_str().to_owned(),
             has_rollout: self.rollouts.iter().any(|rollout| rollout.flag == index),
             weights: WeightsStatus::of(named, flag.weights.default, None),
             overridden: overrides.map(FlagOverrides::keys).unwrap_or_default(),

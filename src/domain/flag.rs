@@ -6,10 +6,11 @@
 
 use http::HeaderName;
 
-use crate::domain::bucket::{Bucket, murmur3_x86_32};
+use crate::domain::bucket::Bucket;
 use crate::domain::caller::RequestFacts;
 use crate::domain::decision::{Decision, Reason, StratumIndex};
 use crate::domain::group::GroupTable;
+use crate::domain::hashing::HashScheme;
 use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
 use crate::domain::variant::{PerVariant, Variant};
 use crate::domain::weight::Weight;
@@ -88,6 +89,8 @@ pub struct Flag {
     pub name: FlagName,
     /// What goes before a caller's key when it is hashed.
     pub salt: Box<str>,
+    /// How it is hashed.
+    pub hash: HashScheme,
     /// The kill switch: off means stable for everyone.
     pub enabled: bool,
     /// What a variant sticks to.
@@ -109,7 +112,7 @@ pub struct Flag {
 impl Flag {
     /// Decides which variant serves a request.
     pub fn decide(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> Decision {
-        let (hash, is_keyed) = self.hash(facts);
+        let (hash, is_keyed) = self.number(facts);
         let stable = |reason, stratum| Decision {
             variant: Variant::Stable,
             reason,
@@ -148,12 +151,9 @@ impl Flag {
     }
 
     /// What decides, and whether it is the hash of a key.
-    fn hash(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
+    fn number(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
         match (self.stickiness, facts.caller.key()) {
-            (Stickiness::Caller, Some(key)) => {
-                let hash = murmur3_x86_32(self.salt.as_bytes(), key.as_bytes());
-                (hash, true)
-            }
+            (Stickiness::Caller, Some(key)) => (self.hash.hash(&self.salt, key), true),
             (Stickiness::Request, _) | (Stickiness::Caller, None) => (facts.draw, false),
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     use crate::domain::group::{Group, Membership};
     use crate::domain::matcher::Matcher;
     use crate::domain::matcher::callers::CallersMatcher;
-    use crate::domain::testing::{FactsBuilder, name, percent};
+    use crate::domain::testing::{self, FactsBuilder, name, percent};
 
     /// Groups `first` (ann) and `second` (ann, bob), in this order.
     fn groups() -> GroupTable {
@@ -228,23 +228,14 @@ mod tests {
 
     fn flag(weights: FlagWeights) -> Flag {
         Flag {
-            name: name("orders"),
-            salt: "orders".into(),
-            enabled: true,
-            stickiness: Stickiness::Caller,
             force: Some(Force {
                 header: HeaderName::from_static("x-serin-variant"),
                 groups: vec![GroupIndex(0)],
                 after_rollback: false,
             }),
-            shield: false,
-            backends: PerVariant {
-                stable: BackendIndex(0),
-                canary: BackendIndex(1),
-            },
             weights,
             epoch: 1,
-            rolled_back: false,
+            ..testing::flag("orders")
         }
     }
 

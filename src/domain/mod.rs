@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod flag;
 pub mod further;
 pub mod group;
+pub mod hashing;
 pub mod identity;
 pub mod ids;
 pub mod judge;

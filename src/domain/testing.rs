@@ -8,7 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::domain::backend::{Backend, Balancing, Limits, Protocol, Timeouts};
 use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::flag::{Flag, FlagWeights, Stickiness};
+use crate::domain::hashing::HashScheme;
+use crate::domain::ids::BackendIndex;
 use crate::domain::retries::Retries;
+use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
 /// Reads a name that is known to be one.
@@ -42,6 +46,26 @@ pub(crate) fn backend(title: &str) -> Backend {
         protocol: Protocol::Auto,
         tls: None,
         retries: Retries::default(),
+    }
+}
+
+/// A flag between the first two backends, at weight zero, that nobody has set yet.
+pub(crate) fn flag(title: &str) -> Flag {
+    Flag {
+        name: name(title),
+        salt: title.into(),
+        hash: HashScheme::default(),
+        enabled: true,
+        stickiness: Stickiness::Caller,
+        force: None,
+        shield: false,
+        backends: PerVariant {
+            stable: BackendIndex(0),
+            canary: BackendIndex(1),
+        },
+        weights: FlagWeights::default(),
+        epoch: 0,
+        rolled_back: false,
     }
 }
 

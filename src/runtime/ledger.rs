@@ -397,32 +397,21 @@ mod tests {
     use crate::domain::evidence::ArmCounts;
     use crate::domain::evidence::cells::{Answer, Cell, CellClock};
     use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
-    use crate::domain::flag::{FlagWeights, Stickiness};
-    use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
+    use crate::domain::flag::FlagWeights;
+    use crate::domain::ids::{FlagIndex, RouteIndex};
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
-    use crate::domain::testing::{name, percent};
-    use crate::domain::variant::PerVariant;
+    use crate::domain::testing::{self, name, percent};
     use crate::domain::weight::Weight;
 
     /// One flag on one route, under an epoch.
     fn routing(epoch: u64) -> RoutingSnapshot {
         let flag = Flag {
-            name: name("orders"),
-            salt: "orders".into(),
-            enabled: true,
-            stickiness: Stickiness::Caller,
-            force: None,
-            shield: false,
-            backends: PerVariant {
-                stable: BackendIndex(0),
-                canary: BackendIndex(0),
-            },
             weights: FlagWeights {
-                groups: vec![],
                 default: percent(10),
+                ..FlagWeights::default()
             },
             epoch,
-            rolled_back: false,
+            ..testing::flag("orders")
         };
         let route = Route {
             label: "/".into(),

@@ -203,6 +203,8 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) enabled: Option<Switch>,
     /// Another salt draws other callers. Without it, the flag's name.
     pub(in crate::config) salt: Option<Written<NonEmpty>>,
+    /// How a caller's key is hashed.
+    pub(in crate::config) hash: Option<HashDocument>,
     /// What a variant sticks to.
     pub(in crate::config) stickiness: Option<StickinessDocument>,
     /// Lets some callers choose their variant. Without it, nobody.
@@ -216,6 +218,20 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) default: Option<Written<Weight>>,
     /// Lets Serin move the weights through stages, and back if canary does worse.
     pub(in crate::config) rollout: Option<RolloutDocument>,
+}
+
+/// How a caller's key is hashed, together with the salt.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum HashDocument {
+    /// As flagd's fractional evaluation does.
+    Murmur3,
+    /// As Unleash's gradual rollout does; the salt is its group id.
+    Unleash,
+    /// As GrowthBook's hash version 2 does; the salt is its seed.
+    Growthbook,
+    /// As GrowthBook's hash version 1 does; the salt is its seed.
+    GrowthbookV1,
 }
 
 /// What a variant sticks to.
