@@ -91,6 +91,7 @@ impl From<FlagError> for ApiError {
         let said = error.to_string();
         match error {
             FlagError::NoFlag(..) | FlagError::NoGroup(..) => Self::NotFound(said),
+            FlagError::Share(..) => Self::BadRequest(said),
             FlagError::HasRollout(_) => Self::Conflict(said),
             FlagError::Stale { .. } => Self::Stale(said),
             FlagError::NotWritten(_) | FlagError::Stopping => Self::Unavailable(said),

@@ -17,10 +17,9 @@ use crate::admin::error::InOwnWords;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
-use crate::domain::flag::Stickiness;
+use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::ids::{FlagIndex, GroupIndex};
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::weight::Weight;
 
 /// The attribute that says who the caller is.
 const TARGETING_KEY: &str = "targetingKey";
@@ -31,8 +30,8 @@ const TARGETING_KEY: &str = "targetingKey";
 enum Evaluation {
     Success {
         key: String,
-        value: &'static str,
-        variant: &'static str,
+        value: Value,
+        variant: String,
         reason: &'static str,
         metadata: Map<String, Value>,
     },
@@ -158,7 +157,8 @@ fn evaluate(
     let decision = routing.decide(index, &request.facts(&assigned, draw));
     let flag = routing.flag(index);
     let key = flag.name.to_string();
-    if flag.stickiness == Stickiness::Caller && is_of_chance(decision) {
+    let is_drawn = flag.is_drawn(decision);
+    if flag.stickiness == Stickiness::Caller && is_drawn && !decision.is_keyed {
         return Evaluation::Failure(Failure {
             key: Some(key),
             error_code: ErrorCode::TargetingKeyMissing,
@@ -167,39 +167,35 @@ fn evaluate(
             ),
         });
     }
-    let variant = decision.variant.as_str();
+    let chosen = flag.variants.get(flag.chosen(decision));
     Evaluation::Success {
         key,
-        value: variant,
-        variant,
-        reason: decision.reason.openfeature(),
-        metadata: metadata(routing, decision),
+        value: chosen.value.clone(),
+        variant: chosen.name.to_string(),
+        reason: decision.reason.openfeature(is_drawn),
+        metadata: metadata(routing, flag, decision),
     }
 }
 
-/// Whether another draw might have decided otherwise.
-const fn is_of_chance(decision: Decision) -> bool {
-    let weight = match decision.reason {
-        Reason::Group { weight, .. } | Reason::Default { weight } => weight,
-        Reason::Disabled | Reason::RolledBack | Reason::Forced { .. } => return false,
-    };
-    !decision.is_keyed && !matches!(weight, Weight::ZERO | Weight::FULL)
-}
-
 /// What else there is to say of a decision.
-fn metadata(routing: &RoutingSnapshot, decision: Decision) -> Map<String, Value> {
+fn metadata(routing: &RoutingSnapshot, flag: &Flag, decision: Decision) -> Map<String, Value> {
     let mut metadata = Map::new();
     let mut say = |name: &str, value: String| {
         metadata.insert(name.to_owned(), Value::from(value));
     };
+    let share = || {
+        flag.weights
+            .share(decision.stratum, &flag.variants)
+            .to_string()
+    };
     say("rule", decision.reason.to_string());
     match decision.reason {
-        Reason::Group { group, weight } => {
+        Reason::Group { group, .. } => {
             say("group", routing.groups.name(group).to_string());
-            say("weight", weight.to_string());
+            say("weight", share());
         }
         Reason::Forced { group } => say("group", routing.groups.name(group).to_string()),
-        Reason::Default { weight } => say("weight", weight.to_string()),
+        Reason::Default { .. } => say("weight", share()),
         Reason::Disabled | Reason::RolledBack => {}
     }
     metadata

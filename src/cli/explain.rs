@@ -142,9 +142,8 @@ impl Story<'_> {
 
     fn backend(&self) -> String {
         let name = |backend| &self.routing.backend(backend).name;
-        match self.explanation.flag {
-            Some((flag, _)) if self.explanation.is_random(self.routing) => {
-                let backends = &self.routing.flag(flag).backends;
+        match self.explanation.backends {
+            Some(backends) if self.explanation.is_random(self.routing) => {
                 let (canary, stable) = (name(backends.canary), name(backends.stable));
                 format!("{canary} for canary, {stable} for stable")
             }

@@ -10,9 +10,9 @@ use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
-use crate::control::flags::FlagStatus;
+use crate::control::flags::{FlagStatus, VariantStatus};
 use crate::domain::ids::{FlagName, GroupName};
-use crate::domain::weight::Weight;
+use crate::domain::share::Share;
 
 #[derive(Subcommand)]
 pub(crate) enum Flag {
@@ -74,8 +74,8 @@ pub(crate) struct Reset {
 pub(crate) struct SetWeight {
     #[command(flatten)]
     change: Change,
-    /// The share that gets canary, such as `25%`.
-    weight: Weight,
+    /// The share that gets canary, such as `25%`; of several variants each one's, such as `on=20%,blue=5%`.
+    weight: Share,
 }
 
 #[derive(Args)]
@@ -86,7 +86,7 @@ pub(crate) struct Assign {
     group: GroupName,
     /// The share of its callers that gets canary.
     #[arg(default_value = "100%")]
-    weight: Weight,
+    weight: Share,
 }
 
 #[derive(Args)]
@@ -129,7 +129,14 @@ impl List {
             if flags.is_empty() {
                 println!("there are no flags");
             } else {
-                let titles = ["FLAG", "ON", "STABLE", "CANARY", "WEIGHTS", "SET BY HAND"];
+                let titles = [
+                    "FLAG",
+                    "ON",
+                    "STABLE/OFF",
+                    "CANARY/OTHERS",
+                    "WEIGHTS",
+                    "SET BY HAND",
+                ];
                 let mut rows = vec![titles.map(str::to_owned).to_vec()];
                 rows.extend(flags.iter().map(row));
                 let lines = words::table(&rows, |_, cell| cell.to_owned());
@@ -147,14 +154,38 @@ fn row(flag: &FlagStatus) -> Vec<String> {
     } else {
         flag.overridden.join(", ")
     };
+    let (rest, others) = arms(flag);
     vec![
         flag.flag.to_string(),
         on.to_owned(),
-        flag.stable.to_string(),
-        flag.canary.to_string(),
+        rest,
+        others,
         words::weights(&flag.weights),
         by_hand,
     ]
+}
+
+/// What everybody has, and what some get: backends, or variants.
+fn arms(flag: &FlagStatus) -> (String, String) {
+    if let (Some(stable), Some(canary)) = (&flag.stable, &flag.canary) {
+        return (stable.to_string(), canary.to_string());
+    }
+    let others = flag.variants.iter().filter(|one| one.name != flag.off);
+    let others: Vec<_> = others.map(|one| one.name.as_str()).collect();
+    (flag.off.to_string(), others.join(", "))
+}
+
+/// The same with the values that applications get: `off (false) or on (true)`.
+fn choices(flag: &FlagStatus) -> String {
+    if flag.stable.is_some() {
+        let (stable, canary) = arms(flag);
+        return format!("{stable} or {canary}");
+    }
+    let named = |one: &VariantStatus| format!("{} ({})", one.name, one.value);
+    let (off, others): (Vec<_>, Vec<_>) =
+        flag.variants.iter().partition(|one| one.name == flag.off);
+    let all: Vec<_> = off.into_iter().chain(others).map(named).collect();
+    all.join(" or ")
 }
 
 impl Show {
@@ -193,7 +224,7 @@ fn print(remote: &Remote, answer: Value) -> Done {
     if let Some(answer) = remote.unless_json(answer) {
         let flag: FlagStatus = remote.read(answer)?;
         let on = if flag.enabled { "on" } else { "off" };
-        println!("{} is {on}: {} or {}", flag.flag, flag.stable, flag.canary);
+        println!("{} is {on}: {}", flag.flag, choices(&flag));
         println!("weights: {}", words::weights(&flag.weights));
         if flag.has_rollout {
             println!(

@@ -1,9 +1,11 @@
 //! How numbers, times, tables and rollouts are put for people.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::status::{RolloutStatus, WeightsStatus};
+use crate::domain::ids::VariantName;
 use crate::domain::judge::{Action, Assessment};
 use crate::domain::rollout::JournalEntry;
 use crate::runtime::clock;
@@ -60,6 +62,9 @@ pub(crate) fn percent(percent: f64) -> String {
 
 /// Who gets canary now: `5%`, or `5%, internal 100%`, or `100% less 1% for comparison`.
 pub(crate) fn weights(weights: &WeightsStatus) -> String {
+    if !weights.default_split.is_empty() {
+        return split_weights(weights);
+    }
     let everyone = weights.default_percent;
     let differs = |percent: f64| (percent - everyone).abs() > f64::EPSILON;
     let groups = weights.groups.iter().filter(|group| differs(group.percent));
@@ -67,6 +72,24 @@ pub(crate) fn weights(weights: &WeightsStatus) -> String {
     let control = weights.control_percent;
     let control = control.map(|kept| format!(" less {} for comparison", percent(kept)));
     percent(everyone) + &control.unwrap_or_default() + &groups.collect::<String>()
+}
+
+/// Where there are several variants: `on 20%, blue 5%; beta on 100%`.
+fn split_weights(weights: &WeightsStatus) -> String {
+    let split = |parts: &BTreeMap<VariantName, f64>| {
+        let given = parts.iter().filter(|(_, share)| **share > 0.0);
+        let given: Vec<_> = given
+            .map(|(name, share)| format!("{name} {}", percent(*share)))
+            .collect();
+        if given.is_empty() {
+            percent(0.0)
+        } else {
+            given.join(", ")
+        }
+    };
+    let groups = weights.groups.iter();
+    let groups = groups.map(|group| format!("; {} {}", group.group, split(&group.split)));
+    split(&weights.default_split) + &groups.collect::<String>()
 }
 
 /// Why a rollout is where it is, or what it waits for.

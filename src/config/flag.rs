@@ -4,16 +4,20 @@ use crate::domain::flag::{Flag, FlagWeights, Force, GroupWeight, Stickiness};
 use crate::domain::hashing::HashScheme;
 use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
 use crate::domain::judge::sequential::Unit;
+use crate::domain::share::Share;
 use crate::domain::variant::PerVariant;
+use crate::domain::variants::Variants;
 use crate::domain::weight::Weight;
 
-use crate::config::document::{FlagDocument, ForceDocument, HashDocument, StickinessDocument};
+use crate::config::document::{
+    FlagDocument, ForceDocument, HashDocument, ShareDocument, StickinessDocument,
+};
 use crate::config::further::FurtherReader;
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
 use crate::config::rollout::{self, RolloutConfig};
 use crate::config::tree::Place;
-use crate::config::written::{Named, NamedEntry, Written};
+use crate::config::written::{Named, NamedEntry, Placed, Written};
 
 /// A flag, and the automation that moves its weights.
 #[derive(Clone, Debug)]
@@ -44,20 +48,20 @@ impl FlagReader<'_> {
     }
 
     fn flag(&self, name: &FlagName, document: &FlagDocument) -> Option<FlagConfig> {
-        let backends = self.variants(document);
-        let weights = self.weights(document);
+        let choice = self.choice(document);
+        let weights = self.weights(document, choice.as_ref().map(|it| &it.variants));
         let force = document.force.as_ref().map(|force| self.force(force));
         let of_variant = |written: &Option<Written<String>>| written.as_ref()?.value.parse().ok();
         let names = of_variant(&document.stable)
             .zip(of_variant(&document.canary))
-            .filter(|_| backends.is_some())
+            .filter(|_| choice.is_some())
             .map(|(stable, canary)| PerVariant { stable, canary });
         let rollout = document.rollout.as_ref();
         let known = (self.groups, &self.further);
         let rollout =
             rollout.map(|rollout| rollout::rollout((name, names), rollout, known, self.report));
         let (weights, rollout) = match rollout {
-            None => (weights, None),
+            None => (weights?, None),
             Some(None) => return None,
             Some(Some((rollout, exposed))) => (at_zero(exposed), Some(rollout)),
         };
@@ -69,6 +73,7 @@ impl FlagReader<'_> {
             rollout.judge.unit = self.unit(stickiness);
             rollout
         });
+        let choice = choice?;
         let salt = document
             .salt
             .as_ref()
@@ -80,8 +85,12 @@ impl FlagReader<'_> {
             enabled: document.enabled.is_none_or(|enabled| enabled.0),
             stickiness,
             force,
-            shield: document.shield.is_some_and(|shield| shield.0),
-            backends: backends?,
+            shield: document
+                .shield
+                .as_ref()
+                .is_some_and(|shield| shield.value.0),
+            backends: choice.backends,
+            variants: choice.variants,
             weights,
             epoch: 0,
             rolled_back: false,
@@ -97,7 +106,7 @@ impl FlagReader<'_> {
         }
     }
 
-    fn variants(&self, document: &FlagDocument) -> Option<PerVariant<BackendIndex>> {
+    pub(super) fn backends(&self, document: &FlagDocument) -> Option<PerVariant<BackendIndex>> {
         let FlagDocument { stable, canary, .. } = document;
         if let (Some(stable), Some(canary)) = (stable, canary)
             && stable.value == canary.value
@@ -119,36 +128,30 @@ impl FlagReader<'_> {
     }
 
     /// The weights set by hand, in the order of the top-level groups.
-    fn weights(&self, document: &FlagDocument) -> FlagWeights {
+    fn weights(&self, document: &FlagDocument, variants: Option<&Variants>) -> Option<FlagWeights> {
         let groups = document.groups.as_ref();
         if document.rollout.is_some() {
             let groups = groups.map(|groups| ("groups", groups.place));
             let default = document
                 .default
                 .as_ref()
-                .map(|weight| ("default", weight.place));
+                .map(|share| ("default", share.place));
             groups
                 .into_iter()
                 .chain(default)
                 .for_each(|(key, place)| self.beside_rollout(key, place));
         }
         let entries = groups.map_or(&[][..], |groups| &groups.value.0);
-        let weight = |entry: &NamedEntry<String, Written<Weight>>| {
-            let group = self.groups.resolve(&entry.name, self.report)?;
-            Some(GroupWeight {
-                group: GroupIndex(group),
-                weight: entry.value.as_ref()?.value,
-            })
+        let share = |entry: &NamedEntry<String, Placed<ShareDocument>>| {
+            let group = self.groups.resolve(&entry.name, self.report);
+            let share = self.share(entry.value.as_ref()?, variants);
+            Some((GroupIndex(group?), share?))
         };
-        let mut groups: Vec<_> = entries.iter().filter_map(weight).collect();
-        groups.sort_by_key(|entry| entry.group);
-        FlagWeights {
-            groups,
-            default: document
-                .default
-                .as_ref()
-                .map_or(Weight::ZERO, |weight| weight.value),
-        }
+        let groups: Vec<_> = entries.iter().filter_map(share).collect();
+        let default = document.default.as_ref();
+        let default = default.map(|default| self.share(default, variants));
+        let default = default.unwrap_or(Some(Share::NOBODY))?;
+        FlagWeights::of_shares(variants?, groups, &default).ok()
     }
 
     fn beside_rollout(&self, key: &str, place: Place) {
@@ -193,5 +196,6 @@ fn at_zero(mut groups: Vec<GroupIndex>) -> FlagWeights {
             .map(|group| GroupWeight { group, weight })
             .collect(),
         default: weight,
+        ends: Vec::new(),
     }
 }

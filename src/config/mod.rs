@@ -66,7 +66,9 @@ mod tests;
 mod text;
 pub mod tls;
 mod tree;
+mod value;
 mod variables;
+mod variants;
 mod written;
 
 use std::env::VarError;
@@ -262,7 +264,7 @@ fn understand(
         report,
     };
     let route_reader = RouteReader {
-        flags: &flag_names,
+        flags: (&flag_names, &document.flags),
         backends: &backend_names,
         report,
     };

@@ -57,6 +57,11 @@ impl<'d> Names<'d> {
         found
     }
 
+    /// The place of a name that is resolved elsewhere.
+    pub(super) fn place_of(&self, name: &str) -> Option<usize> {
+        self.read.iter().position(|known| *known == name)
+    }
+
     /// As [`Self::resolve`], for a list that names nothing twice.
     pub(super) fn resolve_each(
         &self,

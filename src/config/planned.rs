@@ -23,14 +23,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("BackendDocument", &["discover", "failure"]),
     (
         "FlagDocument",
-        &[
-            "mirror",
-            "variants",
-            "off",
-            "independent",
-            "failure",
-            "latency",
-        ],
+        &["mirror", "independent", "failure", "latency"],
     ),
     (
         "RolloutDocument",
@@ -42,7 +35,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("PathDocument", &["regex"]),
 ];
 
-/// Planned keys that stand in the place of one that is needed until then.
+/// Keys that stand in the place of one that is needed otherwise, planned ones among them.
 const REPLACES: &[(&str, &str, &[&str])] = &[
     ("BackendDocument", "discover", &["endpoints"]),
     ("FlagDocument", "variants", &["stable", "canary"]),
@@ -57,7 +50,7 @@ pub(super) fn is_planned(kind: &str, key: &str) -> bool {
         .any(|(planned_kind, keys)| *planned_kind == kind && keys.contains(&key))
 }
 
-/// Whether `field` is not missed where the planned `key` is written.
+/// Whether `field` is not missed where `key` is written.
 pub(super) fn replaces(kind: &str, key: &str, field: &str) -> bool {
     REPLACES.iter().any(|(planned_kind, planned_key, fields)| {
         *planned_kind == kind && *planned_key == key && fields.contains(&field)

@@ -4,22 +4,24 @@ use std::collections::HashSet;
 
 use http::Method;
 
-use crate::domain::ids::{BackendIndex, FlagIndex};
+use crate::domain::ids::{BackendIndex, FlagIndex, FlagName};
 use crate::domain::matcher::header::HeaderMatcher;
 use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable, RouteTarget};
+use crate::domain::variant::PerVariant;
 
-use crate::config::document::{PathDocument, RouteDocument};
+use crate::config::document::{FlagDocument, PathDocument, RouteDocument};
 use crate::config::group;
 use crate::config::names::Names;
 use crate::config::report::{Problem, Report};
-use crate::config::written::{Placed, ShortOr, Written};
+use crate::config::written::{Named, Placed, ShortOr, Written};
 
 /// The longest name of a route: it stands in every metric of it.
 const NAME_BYTES_MAX: usize = 128;
 
 /// What a route may depend on.
 pub(super) struct RouteReader<'a> {
-    pub(super) flags: &'a Names<'a>,
+    /// The flags' names, and what is written of them.
+    pub(super) flags: (&'a Names<'a>, &'a Named<FlagName, FlagDocument>),
     pub(super) backends: &'a Names<'a>,
     pub(super) report: &'a Report,
 }
@@ -125,8 +127,10 @@ impl RouteReader<'_> {
 
     fn target(&self, document: &Placed<RouteDocument>) -> Option<RouteTarget> {
         let flag = |name| {
-            let flag = self.flags.resolve(name, self.report)?;
-            Some(RouteTarget::Flag(FlagIndex(flag)))
+            let flag = self.flags.0.resolve(name, self.report)?;
+            let backends = self.backends_of(flag, name)?;
+            let flag = FlagIndex(flag);
+            Some(RouteTarget::Flag { flag, backends })
         };
         let backend = |name| {
             let backend = self.backends.resolve(name, self.report)?;
@@ -151,6 +155,26 @@ impl RouteReader<'_> {
                 None
             }
         }
+    }
+
+    /// The backends of a flag that a route names.
+    fn backends_of(&self, flag: usize, name: &Written<String>) -> Option<PerVariant<BackendIndex>> {
+        let document = self.flags.1.0.get(flag)?.value.as_ref()?;
+        if document.variants.is_some() {
+            let problem = format!("flag `{}` has no backends", name.value);
+            let hint = "name one with `stable` and `canary`, or a `backend`";
+            self.report
+                .add(name.place, Problem::new(problem).hint(hint));
+            return None;
+        }
+        let place = |name: &Option<Written<String>>| {
+            let place = self.backends.place_of(&name.as_ref()?.value);
+            place.map(BackendIndex)
+        };
+        Some(PerVariant {
+            stable: place(&document.stable)?,
+            canary: place(&document.canary)?,
+        })
     }
 
     fn path(&self, document: &ShortOr<Written<String>, PathDocument>) -> Option<PathPattern> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::flag::Stickiness;
+use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::identity::{AssignedCookie, IdentitySource};
 use crate::domain::ids::{BackendIndex, GroupIndex};
 use crate::domain::notify::NotifyFormat;
@@ -171,7 +171,7 @@ fn the_reference_means_what_it_says() {
         weights,
         [(GroupIndex(0), Weight::FULL), (GroupIndex(2), beta)]
     );
-    assert_eq!(checkout.backends.canary, BackendIndex(3));
+    assert_eq!(checkout.backends.unwrap().canary, BackendIndex(3));
     let labels: Vec<_> = config
         .routes
         .iter()
@@ -821,16 +821,46 @@ fn flags_name_two_backends_and_who_gets_which() {
             ],
         ),
         (
-            "hash: md5",
-            &["f:4:43: flags.f.hash: unknown value `md5`; \
-                 expected one of `murmur3`, `unleash`, `growthbook`, `growthbook_v1`"],
-        ),
-        (
-            "stickiness: both, variants: {}",
+            "stickiness: both, mirror: {}",
             &[
                 "f:4:49: flags.f.stickiness: unknown value `both`; \
                  expected one of `caller`, `request`",
-                "f:4:55: flags.f.variants: `variants` is not in this version; remove it",
+                "f:4:55: flags.f.mirror: `mirror` is not in this version; remove it",
+            ],
+        ),
+    ] {
+        assert_eq!(problems(&with_flag(flag)), expected);
+    }
+}
+
+#[test]
+fn what_only_one_kind_of_flag_has_is_refused_for_the_other() {
+    for (flag, expected) in [
+        (
+            "hash: md5",
+            &["f:4:43: flags.f.hash: unknown value `md5`; \
+                 expected one of `murmur3`, `unleash`, `growthbook`, `growthbook_v1`"][..],
+        ),
+        (
+            "off: stable, values: { stable: 1, canary: two }, default: { canary: 5%, stable: 1% }",
+            &[
+                "f:4:42: flags.f.off: `off` without `variants`; remove `off`",
+                "f:4:79: flags.f.values.canary: is a text, while the first value of the flag is a number; \
+                 give all variants values of one type",
+                "f:4:109: flags.f.default.stable: `stable` has the rest; name the others; remove it",
+            ],
+        ),
+        (
+            "variants: { on: true, off: false }, off: off, shield: true",
+            &[
+                "f:4:23: flags.f.stable: `stable` beside `variants`, which no backend serves; \
+                 remove `stable`, or `variants`",
+                "f:4:34: flags.f.canary: `canary` beside `variants`, which no backend serves; \
+                 remove `canary`, or `variants`",
+                "f:4:91: flags.f.shield: `shield` beside `variants`, which no backend serves; \
+                 remove `shield`, or `variants`",
+                "f:5:27: routes[0].flag: flag `f` has no backends; \
+                 name one with `stable` and `canary`, or a `backend`",
             ],
         ),
     ] {
@@ -1141,7 +1171,7 @@ fn each_key_of_the_design_is_named_once() {
     assert_eq!(distinct.len(), refused.len());
     for key in [
         "http3", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover", "mirror",
-        "variants", "off", "tracing",
+        "tracing",
     ] {
         let named = refused
             .iter()
@@ -1438,4 +1468,118 @@ fn what_is_no_access_log_is_refused_with_a_hint() {
         let told = found(text);
         assert!(told.contains(problem), "{text}: {told}");
     }
+}
+
+/// A file in which nothing but a flag without backends may be wrong, in the fourth line from column 14 on.
+fn with_value_flag(flag: &str) -> String {
+    format!(
+        "listeners: [{LISTENER}]\nbackends: {{ a: http://a }}\ngroups: {{ g: {{ callers: [] }} }}\n\
+         flags: {{ f: {{ {flag} }} }}\nroutes: [{{ backend: a }}]\n"
+    )
+}
+
+#[test]
+fn values_of_any_type_keep_it_and_their_order() {
+    let flag = |text: &str| {
+        let config = parse(&with_value_flag(text), &read_file).unwrap();
+        config.flags[0].flag.clone()
+    };
+    let dark = flag("variants: { on: true, off: false }, off: off, groups: { g: 25% }");
+    assert!(dark.backends.is_none());
+    let named = |flag: &Flag| {
+        let variants = flag.variants.iter();
+        let named: Vec<_> = variants
+            .map(|one| (one.name.to_string(), one.value.to_string()))
+            .collect();
+        named
+    };
+    let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(named(&dark), [owned("on", "true"), owned("off", "false")]);
+    assert_eq!(dark.variants.off(), 1);
+    assert_eq!(dark.weights.groups[0].weight.to_string(), "25%");
+
+    let deep = "variants: { b: { size: 2.5, tags: [x, 1] }, a: {} }, off: a, default: { b: 1% }";
+    assert_eq!(
+        named(&flag(deep))[0],
+        owned("b", r#"{"size":2.5,"tags":["x",1]}"#)
+    );
+    let many = flag("variants: { z: 1, y: -2, x: 3 }, off: y, default: { x: 20%, z: 30% }");
+    let share = many
+        .weights
+        .share(many.weights.default_stratum(), &many.variants);
+    assert_eq!(share.to_string(), "x=20%,z=30%");
+    let ends: Vec<_> = many.weights.ends[0]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(ends, ["30%", "50%"]);
+
+    let config = parse(&with_flag("values: { stable: 1, canary: 2 }"), &read_file).unwrap();
+    assert_eq!(
+        named(&config.flags[0].flag),
+        [owned("stable", "1"), owned("canary", "2")]
+    );
+}
+
+#[test]
+fn variants_that_cannot_be_are_refused() {
+    for (flag, expected) in [
+        (
+            "off: off",
+            "f:4:13: flags.f: `stable` is missing; add `stable:`",
+        ),
+        (
+            "variants: { on: true }, off: on",
+            "f:4:25: flags.f.variants: a flag has at least two variants; \
+             write `variants: { on: true, off: false }`",
+        ),
+        (
+            "variants: { on: true, off: false }",
+            "f:4:25: flags.f.variants: `off` is missing: what everybody has who gets no other; \
+             add `off:` with the name of one of them",
+        ),
+        (
+            "variants: { on: true, off: false }, off: oft",
+            "f:4:56: flags.f.off: no variant is named `oft`; did you mean `off`? \
+             expected one of `on`, `off`",
+        ),
+        (
+            "variants: { on: true, off: }, off: off",
+            "f:4:42: flags.f.variants.off: a variant has a value; \
+             write a boolean, number, text, list or map",
+        ),
+        (
+            "variants: { on: true, off: \"no\" }, off: off",
+            "f:4:42: flags.f.variants.off: is a text, while the first value of the flag is a boolean; \
+             give all variants values of one type",
+        ),
+        (
+            "variants: { a: 1, b: 2, c: 3 }, off: a, default: 5%",
+            "f:4:64: flags.f.default: say which variant gets it, such as `b=5%`; \
+             write a map of variants and weights",
+        ),
+        (
+            "variants: { a: 1, b: 2, c: 3 }, off: a, groups: { g: { b: 60%, c: 41% } }",
+            "f:4:68: flags.f.groups.g: the weights are more than 100% together; lower one of them",
+        ),
+        (
+            "variants: { a: 1, b: 2 }, off: a, default: { d: 5% }",
+            "f:4:60: flags.f.default.d: there is no variant `d`, there are: a, b; name one of those",
+        ),
+        (
+            "variants: { a: 1, b: 2 }, off: a, force: { header: x-v, for: [g] }",
+            "f:4:66: flags.f.force.header: `force` beside `variants`, which no backend serves; \
+             remove `force`, or `variants`",
+        ),
+    ] {
+        let found = problems(&with_value_flag(flag));
+        assert_eq!(found.first().map(String::as_str), Some(expected), "{flag}");
+    }
+    let routed =
+        with_value_flag("variants: { a: 1, b: 2 }, off: a").replace("backend: a }]", "flag: f }]");
+    assert_eq!(
+        problems(&routed),
+        ["f:5:18: routes[0].flag: flag `f` has no backends; \
+          name one with `stable` and `canary`, or a `backend`"]
+    );
 }

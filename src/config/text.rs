@@ -11,6 +11,7 @@ use http::{HeaderName, Method};
 use crate::domain::backend::Endpoint;
 use crate::domain::ids::{
     BackendName, CustomCheckName, FlagName, GroupName, InvalidName, TargetName, TokenName,
+    VariantName,
 };
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
@@ -67,7 +68,8 @@ names! {
     BackendName: "the name of a backend",
     CustomCheckName: "the name of a custom check",
     TargetName: "the name of a target",
-    TokenName: "the name of a token"
+    TokenName: "the name of a token",
+    VariantName: "the name of a variant"
 }
 
 impl FromText for Weight {

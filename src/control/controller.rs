@@ -25,7 +25,6 @@ use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Freeze, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::Variant;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::Clock;
 use crate::runtime::inbox::{Inbox, Message};
@@ -350,13 +349,14 @@ pub(super) fn moment_of<'a>(
     endpoints: &EndpointsUp,
 ) -> Moment<'a> {
     let flag = performer.routing.flag(rollout.flag);
-    let stable = performer
-        .routing
-        .backend(*flag.backends.get(Variant::Stable));
+    let stable_endpoints = flag.backends.map_or(usize::MAX, |backends| {
+        let stable = performer.routing.backend(backends.stable);
+        endpoints.count(&stable.name, &stable.endpoints)
+    });
     Moment {
         now,
         is_on: flag.enabled,
         freeze,
-        stable_endpoints: endpoints.count(&stable.name, &stable.endpoints),
+        stable_endpoints,
     }
 }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::control::controller::Controller;
 use crate::control::installation::follow_switch;
@@ -13,11 +14,11 @@ use crate::control::settings::with;
 use crate::control::status::WeightsStatus;
 use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::group::GroupTable;
-use crate::domain::ids::{BackendName, FlagIndex, FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagIndex, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Author, JournalEntry, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::settings::{FlagChange, FlagOverrides, FlagSettings};
-use crate::domain::variant::Variant;
+use crate::domain::variants::InvalidShare;
 
 /// How a flag stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,10 +27,16 @@ pub struct FlagStatus {
     pub flag: FlagName,
     /// Whether it is on; off means stable for everyone.
     pub enabled: bool,
-    /// The backend that everyone has who does not get canary.
-    pub stable: BackendName,
-    /// The backend of the new version.
-    pub canary: BackendName,
+    /// The backend that everyone has who does not get canary; none where it has no backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<BackendName>,
+    /// The backend of the new version; none where it has no backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<BackendName>,
+    /// Its variants, in the order of the configuration.
+    pub variants: Vec<VariantStatus>,
+    /// The variant of everyone who gets no other, and of everyone while it is off.
+    pub off: VariantName,
     /// What a caller's variant sticks to: `caller` or `request`.
     pub stickiness: String,
     /// What goes before a caller's key when it is hashed.
@@ -44,6 +51,15 @@ pub struct FlagStatus {
     pub overridden: Vec<String>,
     /// Changes whenever anything of the above does: what a change may be made to depend on.
     pub version: String,
+}
+
+/// One of a flag's variants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VariantStatus {
+    /// Its name.
+    pub name: VariantName,
+    /// What applications get.
+    pub value: Value,
 }
 
 /// What an operator wants of a flag.
@@ -64,6 +80,9 @@ pub enum FlagError {
     /// There is no such group.
     #[error("no group `{0}`, there are: {1}")]
     NoGroup(GroupName, String),
+    /// Its variants cannot be shared out so.
+    #[error("flag `{0}`: {1}")]
+    Share(FlagName, InvalidShare),
     /// A rollout sets its weights.
     #[error("the weights of flag `{0}` are set by its rollout; use its verbs, or end it first")]
     HasRollout(FlagName),
@@ -96,9 +115,13 @@ impl Controller {
         let routing = &self.performer.routing;
         let flag = routing.flag(index);
         let overrides = self.settings.overrides.get(&flag.name);
-        let backend = |variant| routing.backend(*flag.backends.get(variant)).name.clone();
-        let named = flag.weights.groups.iter();
-        let named = named.map(|entry| (routing.groups.name(entry.group).clone(), entry.weight));
+        let backends = flag.backends;
+        let backends = backends.map(|backends| backends.map(|it| routing.backend(it).name.clone()));
+        let (stable, canary) = backends.map(|it| (it.stable, it.canary)).unzip();
+        let variants = flag.variants.iter().map(|one| VariantStatus {
+            name: one.name.clone(),
+            value: one.value.clone(),
+        });
         let stickiness = match flag.stickiness {
             Stickiness::Caller => "caller",
             Stickiness::Request => "request",
@@ -106,13 +129,15 @@ impl Controller {
         let mut status = FlagStatus {
             flag: flag.name.clone(),
             enabled: flag.enabled,
-            stable: backend(Variant::Stable),
-            canary: backend(Variant::Canary),
+            stable,
+            canary,
+            variants: variants.collect(),
+            off: flag.variants.get(flag.variants.off()).name.clone(),
             stickiness: stickiness.to_owned(),
             salt: flag.salt.to_string(),
             hash: flag.hash.as_str().to_owned(),
             has_rollout: self.rollouts.iter().any(|rollout| rollout.flag == index),
-            weights: WeightsStatus::of(named, flag.weights.default, None),
+            weights: WeightsStatus::of_flag(flag, &routing.groups),
             overridden: overrides.map(FlagOverrides::keys).unwrap_or_default(),
             version: String::new(),
         };
@@ -147,7 +172,10 @@ impl Controller {
                     return Err(FlagError::HasRollout(name));
                 }
                 known_groups(change, &routing.groups)?;
-                change.of(&current)
+                let variants = &routing.flag(index).variants;
+                let normal = change.map(|share| variants.normal(share));
+                let normal = normal.map_err(|error| FlagError::Share(name.clone(), error))?;
+                normal.of(&current)
             }
             FlagOrder::Reset => self
                 .settings

@@ -313,5 +313,6 @@ fn flag_weights(own: &FlagWeights, planned: &StageWeights, groups: &GroupTable) 
     FlagWeights {
         groups: groups.collect(),
         default: planned.default,
+        ends: Vec::new(),
     }
 }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::control::installation::NewConfiguration;
 use crate::control::perform::line;
 use crate::control::ports::Transition;
-use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
+use crate::domain::decision::StratumIndex;
+use crate::domain::flag::{Flag, FlagWeights};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::JournalEntry;
 use crate::domain::settings::{FlagOverrides, FlagSettings};
+use crate::domain::share::Share;
 
 /// What is configured of flags, and what was set of them beside.
 #[derive(Debug, Default)]
@@ -55,6 +57,8 @@ impl Settings {
             let left = known.still_over(&configured, has_rollout);
             let left =
                 left.of_known_groups(|group| routing.groups.index_of(group.as_str()).is_some());
+            let left =
+                left.of_fitting_shares(|share| flag.variants.normal(share).as_ref() == Ok(share));
             let holds = left.apply(&configured);
             if left != known {
                 let what = holds.since(&known.apply(&configured)).to_string();
@@ -86,33 +90,30 @@ fn given_way(what: String) -> JournalEntry {
 
 /// What is set of a flag.
 fn settings(flag: &Flag, groups: &GroupTable) -> FlagSettings {
-    let weights = flag.weights.groups.iter();
+    let share = |stratum| flag.weights.share(stratum, &flag.variants);
+    let named = flag.weights.groups.iter().enumerate();
+    let named = named.map(|(place, entry)| {
+        let name = groups.name(entry.group).clone();
+        (name, share(StratumIndex(place)))
+    });
     FlagSettings {
         enabled: flag.enabled,
-        groups: weights
-            .map(|entry| (groups.name(entry.group).clone(), entry.weight))
-            .collect(),
-        default: flag.weights.default,
+        groups: named.collect(),
+        default: share(flag.weights.default_stratum()),
     }
 }
 
-/// A flag of which this is set.
+/// A flag of which this is set. Shares that are not of its variants are none: whoever sets them, asks first.
 pub(super) fn with(flag: &Flag, settings: &FlagSettings, groups: &GroupTable) -> Flag {
-    let weight = |(group, weight): (&GroupName, &_)| {
+    let place = |(group, share): (&GroupName, &Share)| {
         let group = groups.index_of(group.as_str())?;
-        Some(GroupWeight {
-            group,
-            weight: *weight,
-        })
+        Some((group, share.clone()))
     };
-    let mut named: Vec<_> = settings.groups.iter().filter_map(weight).collect();
-    named.sort_by_key(|entry| entry.group);
+    let named = settings.groups.iter().filter_map(place);
+    let weights = FlagWeights::of_shares(&flag.variants, named, &settings.default);
     Flag {
         enabled: settings.enabled,
-        weights: FlagWeights {
-            groups: named,
-            default: settings.default,
-        },
+        weights: weights.unwrap_or_else(|_| flag.weights.clone()),
         ..flag.clone()
     }
 }

@@ -1,16 +1,21 @@
 //! Where rollouts are, for people and for metrics.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
+use crate::domain::decision::StratumIndex;
 use crate::domain::evidence::{ArmCounts, Stratum};
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::flag::Flag;
+use crate::domain::group::GroupTable;
+use crate::domain::ids::{BackendName, FlagName, GroupName, VariantName};
 use crate::domain::judge::outlook::StageOutlook;
 use crate::domain::judge::{Action, Finding};
 use crate::domain::rollout::{Freeze, JournalEntry, Mode, RolloutPlan, RolloutState, Stage};
+use crate::domain::share::Share;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
@@ -173,6 +178,9 @@ pub struct WeightsStatus {
     pub groups: Vec<GroupWeightStatus>,
     /// Of everyone else, as percent.
     pub default_percent: f64,
+    /// Of everyone else, as percent by variant; empty where there is one beside the one that is off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub default_split: BTreeMap<VariantName, f64>,
     /// The share of everyone that is kept on stable for comparison although the plan gives canary
     /// to all, as percent; until the watch has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +188,24 @@ pub struct WeightsStatus {
 }
 
 impl WeightsStatus {
+    /// The weights of a flag, whatever set them.
+    pub fn of_flag(flag: &Flag, groups: &GroupTable) -> Self {
+        let weights = &flag.weights;
+        let split = |stratum| split(weights.share(stratum, &flag.variants));
+        let named = weights.groups.iter().enumerate();
+        let named = named.map(|(place, entry)| GroupWeightStatus {
+            group: groups.name(entry.group).clone(),
+            percent: percent(entry.weight),
+            split: split(StratumIndex(place)),
+        });
+        Self {
+            groups: named.collect(),
+            default_percent: percent(weights.default),
+            default_split: split(weights.default_stratum()),
+            control_percent: None,
+        }
+    }
+
     /// What the plan says is shown, and beside it who is kept back for comparison.
     pub fn of(
         groups: impl IntoIterator<Item = (GroupName, Weight)>,
@@ -193,11 +219,26 @@ impl WeightsStatus {
         let groups = groups.into_iter().map(|(group, weight)| GroupWeightStatus {
             group,
             percent: shown(weight),
+            split: BTreeMap::new(),
         });
         Self {
             groups: groups.collect(),
             default_percent: shown(default),
+            default_split: BTreeMap::new(),
             control_percent: control.map(percent),
+        }
+    }
+}
+
+/// A share by variant, where there are several.
+fn split(share: Share) -> BTreeMap<VariantName, f64> {
+    match share {
+        Share::Of(_) => BTreeMap::new(),
+        Share::Split(parts) => {
+            let parts = parts.into_iter();
+            parts
+                .map(|(name, weight)| (name, percent(weight)))
+                .collect()
         }
     }
 }
@@ -207,8 +248,11 @@ impl WeightsStatus {
 pub struct GroupWeightStatus {
     /// The group.
     pub group: GroupName,
-    /// Its weight, as percent.
+    /// Its weight, as percent; of all variants but the one that is off.
     pub percent: f64,
+    /// The same by variant; empty where there is one beside the one that is off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub split: BTreeMap<VariantName, f64>,
 }
 
 /// Both arms of one group.

@@ -342,7 +342,8 @@ async fn a_configuration_that_moves_callers_by_mistake_changes_nothing() {
     let mut other = planned("2", &[10]);
     let mut routing = routing();
     let flag = Arc::make_mut(&mut routing.flags[0]);
-    std::mem::swap(&mut flag.backends.stable, &mut flag.backends.canary);
+    let backends = flag.backends.as_mut().unwrap();
+    std::mem::swap(&mut backends.stable, &mut backends.canary);
     other.plan = planned_between(("v2", "v1"), "2", &[10]).plan;
     let swapped = crate::control::installation::NewConfiguration {
         routing,

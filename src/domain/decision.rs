@@ -34,13 +34,15 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason in OpenFeature's terms (specification 0.8, "resolution reason").
-    pub const fn openfeature(self) -> &'static str {
+    /// The reason in OpenFeature's terms (specification 0.8, "resolution reason"), where weights decided for
+    /// something that is drawn, or for everybody alike.
+    pub const fn openfeature(self, is_drawn: bool) -> &'static str {
         match self {
+            Self::Group { .. } | Self::Default { .. } if is_drawn => "SPLIT",
             Self::Disabled => "DISABLED",
             Self::RolledBack => "STATIC",
-            Self::Forced { .. } => "TARGETING_MATCH",
-            Self::Group { .. } | Self::Default { .. } => "SPLIT",
+            Self::Forced { .. } | Self::Group { .. } => "TARGETING_MATCH",
+            Self::Default { .. } => "DEFAULT",
         }
     }
 

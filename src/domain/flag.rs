@@ -12,7 +12,9 @@ use crate::domain::decision::{Decision, Reason, StratumIndex};
 use crate::domain::group::GroupTable;
 use crate::domain::hashing::HashScheme;
 use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
+use crate::domain::share::Share;
 use crate::domain::variant::{PerVariant, Variant};
+use crate::domain::variants::{Ends, InvalidShare, Variants};
 use crate::domain::weight::Weight;
 
 /// What a caller's variant sticks to.
@@ -52,6 +54,9 @@ pub struct FlagWeights {
     pub groups: Vec<GroupWeight>,
     /// The weight for callers in none of them.
     pub default: Weight,
+    /// Where the callers of each variant but off end, for each group and then for everyone else; empty where
+    /// there is one such variant, whose callers the weight is of.
+    pub ends: Vec<Box<[Weight]>>,
 }
 
 /// One of a flag's strata: callers who share a weight, or who chose for themselves.
@@ -67,13 +72,50 @@ pub enum Stratum {
 }
 
 impl FlagWeights {
+    /// The weights of shares of a flag's variants, whatever order the groups come in.
+    ///
+    /// # Errors
+    /// When a share is not one of these variants.
+    pub fn of_shares(
+        variants: &Variants,
+        groups: impl IntoIterator<Item = (GroupIndex, Share)>,
+        default: &Share,
+    ) -> Result<Self, InvalidShare> {
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        groups.sort_by_key(|(group, _)| *group);
+        let mut weights = Self::default();
+        for (group, share) in groups {
+            let weight = weights.push(variants.ends(&share)?);
+            weights.groups.push(GroupWeight { group, weight });
+        }
+        weights.default = weights.push(variants.ends(default)?);
+        Ok(weights)
+    }
+
+    fn push(&mut self, Ends { total, each }: Ends) -> Weight {
+        if !each.is_empty() {
+            self.ends.push(each);
+        }
+        total
+    }
+
+    /// The share of a group that the flag names, or of everyone else.
+    pub fn share(&self, stratum: StratumIndex, variants: &Variants) -> Share {
+        let group = self.groups.get(stratum.0);
+        variants.share(&Ends {
+            total: group.map_or(self.default, |entry| entry.weight),
+            each: self.ends.get(stratum.0).cloned().unwrap_or_default(),
+        })
+    }
+
     /// All strata, in the order of [`StratumIndex`].
     pub fn strata(&self) -> impl Iterator<Item = Stratum> {
         let groups = self.groups.iter().copied().map(Stratum::Group);
         groups.chain([Stratum::Default(self.default), Stratum::Forced])
     }
 
-    fn default_stratum(&self) -> StratumIndex {
+    /// Callers in none of the groups.
+    pub fn default_stratum(&self) -> StratumIndex {
         StratumIndex(self.groups.len())
     }
 
@@ -82,7 +124,7 @@ impl FlagWeights {
     }
 }
 
-/// A named switch between a stable and a canary backend.
+/// A named switch: between a stable and a canary backend, or between values that applications ask for.
 #[derive(Clone, Debug)]
 pub struct Flag {
     /// Its name.
@@ -99,8 +141,11 @@ pub struct Flag {
     pub force: Option<Force>,
     /// Whether stable answers a safe request that canary has failed.
     pub shield: bool,
-    /// Where each variant is served.
-    pub backends: PerVariant<BackendIndex>,
+    /// Where each variant is served; none where applications only ask for its value. Then canary stands
+    /// for every variant that is not off.
+    pub backends: Option<PerVariant<BackendIndex>>,
+    /// The variants and their values.
+    pub variants: Variants,
     /// Who gets the canary now.
     pub weights: FlagWeights,
     /// Counts the changes of the weights, so that evidence is never mixed across one.
@@ -148,6 +193,35 @@ impl Flag {
         } else {
             stable(reason, stratum)
         }
+    }
+
+    /// The place of the variant that a decision of this flag is for.
+    pub fn chosen(&self, decision: Decision) -> usize {
+        if decision.variant == Variant::Stable {
+            return self.variants.off();
+        }
+        let ends = self.weights.ends.get(decision.stratum.0);
+        let ends = ends.map_or(&[][..], |ends| ends);
+        let bucket = decision.bucket();
+        let place = ends.iter().position(|end| bucket.is_within(*end));
+        let mut others = self.variants.others();
+        others
+            .nth(place.unwrap_or_default())
+            .unwrap_or_else(|| self.variants.off())
+    }
+
+    /// Whether a decision was drawn: another caller in its place might have got another variant.
+    pub fn is_drawn(&self, decision: Decision) -> bool {
+        let weight = match decision.reason {
+            Reason::Group { weight, .. } | Reason::Default { weight } => weight,
+            Reason::Disabled | Reason::RolledBack | Reason::Forced { .. } => return false,
+        };
+        let ends = self.weights.ends.get(decision.stratum.0);
+        let is_parted = ends.is_some_and(|ends| {
+            let inner = ends.iter().filter(|end| **end != Weight::ZERO);
+            inner.min() != Some(&weight)
+        });
+        weight != Weight::ZERO && (weight != Weight::FULL || is_parted)
     }
 
     /// What decides, and whether it is the hash of a key.
@@ -210,6 +284,7 @@ mod tests {
     use crate::domain::matcher::Matcher;
     use crate::domain::matcher::callers::CallersMatcher;
     use crate::domain::testing::{self, FactsBuilder, name, percent};
+    use crate::domain::variants;
 
     /// Groups `first` (ann) and `second` (ann, bob), in this order.
     fn groups() -> GroupTable {
@@ -247,6 +322,7 @@ mod tests {
         FlagWeights {
             groups: vec![group(0, first), group(1, second)],
             default,
+            ends: Vec::new(),
         }
     }
 
@@ -340,5 +416,74 @@ mod tests {
         flag.stickiness = Stickiness::Request;
         assert_ne!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
         assert!(!is_keyed(&flag, &known));
+    }
+
+    #[test]
+    fn several_variants_follow_each_other_in_the_order_they_are_written() {
+        let variants = variants::tests::named(&["off", "on", "blue"]);
+        let share = |text: &str| text.parse::<Share>().unwrap();
+        let with = |text: &str| Flag {
+            variants: variants.clone(),
+            weights: FlagWeights::of_shares(&variants, [], &share(text)).unwrap(),
+            ..testing::flag("banner")
+        };
+        let chosen = |flag: &Flag, key: &str| {
+            let decision = flag.decide(&FactsBuilder::caller(key).facts(), &groups());
+            flag.chosen(decision)
+        };
+        let few = with("on=20%,blue=30%");
+        let first_grown = with("on=30%,blue=30%");
+        let last_grown = with("on=20%,blue=40%");
+        let keys: Vec<_> = (0..2_000)
+            .map(|number| format!("caller-{number}"))
+            .collect();
+        let mut counts = [0_u16; 3];
+        for key in &keys {
+            let before = chosen(&few, key);
+            counts[before] += 1;
+            let (first, last) = (chosen(&first_grown, key), chosen(&last_grown, key));
+            // Nobody loses the one that grows; the last takes from off alone, an earlier one moves the next on.
+            assert!(before != 1 || first == 1 && last == 1);
+            assert!(before != 2 || first == 1 || first == 2);
+            assert!(before == last || before == 0 && last == 2);
+        }
+        for (count, expected) in counts.into_iter().zip([1_000_u16, 400, 600]) {
+            assert!(count.abs_diff(expected) < 100, "{counts:?}");
+        }
+        assert_eq!(
+            few.weights.share(StratumIndex(0), &variants),
+            share("on=20%,blue=30%")
+        );
+        let mut off = few;
+        off.enabled = false;
+        assert!(keys.iter().all(|key| chosen(&off, key) == 0));
+    }
+
+    #[test]
+    fn what_everybody_gets_is_not_drawn() {
+        let is_drawn = |variants: &Variants, text: &str| {
+            let weights = FlagWeights::of_shares(variants, [], &text.parse().unwrap()).unwrap();
+            let flag = Flag {
+                variants: variants.clone(),
+                weights,
+                ..testing::flag("banner")
+            };
+            let decision = flag.decide(&FactsBuilder::caller("ann").facts(), &groups());
+            flag.is_drawn(decision)
+        };
+        let two = variants::tests::named(&["off", "on"]);
+        let three = variants::tests::named(&["off", "on", "blue"]);
+        for (variants, text, expected) in [
+            (&two, "0%", false),
+            (&two, "1%", true),
+            (&two, "100%", false),
+            (&three, "0%", false),
+            (&three, "on=40%,blue=60%", true),
+            (&three, "blue=100%", false),
+            (&three, "on=100%", false),
+            (&three, "blue=99%", true),
+        ] {
+            assert_eq!(is_drawn(variants, text), expected, "{text}");
+        }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::domain::variant::Variant;
+
 /// The longest name accepted, in bytes: what a DNS label allows, and short enough for a header.
 pub const NAME_BYTES_MAX: usize = 63;
 
@@ -90,6 +92,14 @@ names! {
     TargetName;
     /// The name of a custom check.
     CustomCheckName;
+    /// The name of one of a flag's variants.
+    VariantName;
+}
+
+impl From<Variant> for VariantName {
+    fn from(variant: Variant) -> Self {
+        Self(variant.as_str().into())
+    }
 }
 
 macro_rules! indexes {

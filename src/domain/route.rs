@@ -12,6 +12,7 @@ use http::{HeaderMap, Method};
 
 use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
 use crate::domain::matcher::header::HeaderMatcher;
+use crate::domain::variant::PerVariant;
 
 /// Which hosts a route is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,12 @@ impl PathPattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteTarget {
     /// The backend of the variant that a flag decides.
-    Flag(FlagIndex),
+    Flag {
+        /// The flag.
+        flag: FlagIndex,
+        /// Its backends.
+        backends: PerVariant<BackendIndex>,
+    },
     /// One backend.
     Backend(BackendIndex),
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::GroupName;
-use crate::domain::weight::Weight;
+use crate::domain::share::Share;
 
 /// What can be set of a flag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,9 @@ pub struct FlagSettings {
     /// Whether it is on.
     pub enabled: bool,
     /// The weights of the groups that it names.
-    pub groups: BTreeMap<GroupName, Weight>,
+    pub groups: BTreeMap<GroupName, Share>,
     /// The weight of everyone else.
-    pub default: Weight,
+    pub default: Share,
 }
 
 /// A change of some of them; what is left out stays.
@@ -28,9 +28,9 @@ pub struct FlagChange {
     /// Turns it on or off.
     pub enabled: Option<bool>,
     /// Weights of groups; without one, the flag names the group no more.
-    pub groups: BTreeMap<GroupName, Option<Weight>>,
+    pub groups: BTreeMap<GroupName, Option<Share>>,
     /// The weight of everyone else.
-    pub default: Option<Weight>,
+    pub default: Option<Share>,
 }
 
 impl FlagChange {
@@ -39,15 +39,33 @@ impl FlagChange {
         self.default.is_some() || !self.groups.is_empty()
     }
 
+    /// The same with other shares.
+    ///
+    /// # Errors
+    /// The first of making one.
+    pub fn map<E>(&self, mut make: impl FnMut(&Share) -> Result<Share, E>) -> Result<Self, E> {
+        let mut groups = BTreeMap::new();
+        for (group, share) in &self.groups {
+            groups.insert(group.clone(), share.as_ref().map(&mut make).transpose()?);
+        }
+        Ok(Self {
+            enabled: self.enabled,
+            groups,
+            default: self.default.as_ref().map(&mut make).transpose()?,
+        })
+    }
+
     /// What becomes of settings by it.
     #[must_use]
     pub fn of(&self, settings: &FlagSettings) -> FlagSettings {
         let mut changed = settings.clone();
         changed.enabled = self.enabled.unwrap_or(changed.enabled);
-        changed.default = self.default.unwrap_or(changed.default);
-        for (group, weight) in &self.groups {
-            match weight {
-                Some(weight) => changed.groups.insert(group.clone(), *weight),
+        if let Some(default) = &self.default {
+            changed.default = default.clone();
+        }
+        for (group, share) in &self.groups {
+            match share {
+                Some(share) => changed.groups.insert(group.clone(), share.clone()),
                 None => changed.groups.remove(group),
             };
         }
@@ -58,19 +76,19 @@ impl FlagChange {
 impl FlagSettings {
     /// Whether nobody gets canary by these who does not by others.
     pub fn is_at_most(&self, others: &Self) -> bool {
-        let of = |settings: &Self, group: Option<&GroupName>| {
+        fn of<'s>(settings: &'s FlagSettings, group: Option<&GroupName>) -> &'s Share {
             let own = group.and_then(|group| settings.groups.get(group));
-            let weight = own.copied().unwrap_or(settings.default);
+            let share = own.unwrap_or(&settings.default);
             if settings.enabled {
-                weight
+                share
             } else {
-                Weight::ZERO
+                &Share::NOBODY
             }
-        };
+        }
         let named = self.groups.keys().chain(others.groups.keys()).map(Some);
         named
             .chain([None])
-            .all(|group| of(self, group) <= of(others, group))
+            .all(|group| of(self, group).is_at_most(of(others, group)))
     }
 
     /// What is other than before, in words; empty where nothing is.
@@ -102,7 +120,7 @@ impl fmt::Display for SettingsDifference<'_> {
             parts.push(format!("default {} -> {}", before.default, after.default));
         }
         let shown =
-            |weight: Option<&Weight>| weight.map_or_else(|| "none".to_owned(), ToString::to_string);
+            |share: Option<&Share>| share.map_or_else(|| "none".to_owned(), ToString::to_string);
         let named: std::collections::BTreeSet<_> =
             before.groups.keys().chain(after.groups.keys()).collect();
         for group in named {
@@ -116,7 +134,7 @@ impl fmt::Display for SettingsDifference<'_> {
 }
 
 /// A value in the place of a configured one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Override<T> {
     /// What is configured.
     over: T,
@@ -138,8 +156,8 @@ impl<T: PartialEq> Override<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlagOverrides {
     enabled: Option<Override<bool>>,
-    groups: BTreeMap<GroupName, Override<Option<Weight>>>,
-    default: Option<Override<Weight>>,
+    groups: BTreeMap<GroupName, Override<Option<Share>>>,
+    default: Option<Override<Share>>,
 }
 
 impl FlagOverrides {
@@ -147,14 +165,14 @@ impl FlagOverrides {
     pub fn between(configured: &FlagSettings, wanted: &FlagSettings) -> Self {
         let named = configured.groups.keys().chain(wanted.groups.keys());
         let of_group = |group: &GroupName| {
-            let weight = |settings: &FlagSettings| settings.groups.get(group).copied();
-            let entry = Override::between(weight(configured), weight(wanted))?;
+            let share = |settings: &FlagSettings| settings.groups.get(group).cloned();
+            let entry = Override::between(share(configured), share(wanted))?;
             Some((group.clone(), entry))
         };
         Self {
             enabled: Override::between(configured.enabled, wanted.enabled),
             groups: named.filter_map(of_group).collect(),
-            default: Override::between(configured.default, wanted.default),
+            default: Override::between(configured.default.clone(), wanted.default.clone()),
         }
     }
 
@@ -168,19 +186,20 @@ impl FlagOverrides {
     pub fn still_over(&self, configured: &FlagSettings, has_rollout: bool) -> Self {
         let of_weights = !has_rollout;
         let groups = self.groups.iter().filter(|(group, entry)| {
-            of_weights && entry.over == configured.groups.get(*group).copied()
+            of_weights && entry.over.as_ref() == configured.groups.get(*group)
         });
         let default = self
             .default
-            .filter(|entry| entry.over == configured.default);
+            .as_ref()
+            .filter(|entry| of_weights && entry.over == configured.default);
+        let enabled = self.enabled.as_ref();
+        let enabled = enabled.filter(|entry| entry.over == configured.enabled);
         Self {
-            enabled: self
-                .enabled
-                .filter(|entry| entry.over == configured.enabled),
+            enabled: enabled.cloned(),
             groups: groups
-                .map(|(group, entry)| (group.clone(), *entry))
+                .map(|(group, entry)| (group.clone(), entry.clone()))
                 .collect(),
-            default: default.filter(|_| of_weights),
+            default: default.cloned(),
         }
     }
 
@@ -191,11 +210,20 @@ impl FlagOverrides {
         self
     }
 
+    /// Those of shares that there are, which is for the flag's variants to say.
+    #[must_use]
+    pub fn of_fitting_shares(mut self, fits: impl Fn(&Share) -> bool) -> Self {
+        self.groups
+            .retain(|_, entry| entry.set.as_ref().is_none_or(&fits));
+        self.default = self.default.filter(|entry| fits(&entry.set));
+        self
+    }
+
     /// The keys of what is overridden, as the configuration would write them.
     pub fn keys(&self) -> Vec<String> {
         let groups = self.groups.keys().map(|group| format!("groups.{group}"));
-        let enabled = self.enabled.map(|_| "enabled".to_owned());
-        let default = self.default.map(|_| "default".to_owned());
+        let enabled = self.enabled.as_ref().map(|_| "enabled".to_owned());
+        let default = self.default.as_ref().map(|_| "default".to_owned());
         enabled.into_iter().chain(groups).chain(default).collect()
     }
 
@@ -203,11 +231,11 @@ impl FlagOverrides {
     pub fn apply(&self, configured: &FlagSettings) -> FlagSettings {
         let groups = self.groups.iter();
         let change = FlagChange {
-            enabled: self.enabled.map(|entry| entry.set),
+            enabled: self.enabled.as_ref().map(|entry| entry.set),
             groups: groups
-                .map(|(group, entry)| (group.clone(), entry.set))
+                .map(|(group, entry)| (group.clone(), entry.set.clone()))
                 .collect(),
-            default: self.default.map(|entry| entry.set),
+            default: self.default.as_ref().map(|entry| entry.set.clone()),
         };
         change.of(configured)
     }
@@ -221,11 +249,11 @@ mod tests {
     use crate::domain::testing::{name, percent};
 
     fn settings(enabled: bool, groups: &[(&str, u16)], default: u16) -> FlagSettings {
-        let weight = |(group, weight): &(&str, u16)| (name(group), percent(*weight));
+        let weight = |(group, weight): &(&str, u16)| (name(group), percent(*weight).into());
         FlagSettings {
             enabled,
             groups: groups.iter().map(weight).collect(),
-            default: percent(default),
+            default: percent(default).into(),
         }
     }
 
@@ -286,9 +314,9 @@ mod tests {
             enabled,
             groups: groups
                 .into_iter()
-                .map(|(group, weight)| (name(&group), percent(weight)))
+                .map(|(group, weight)| (name(&group), percent(weight).into()))
                 .collect(),
-            default: percent(default),
+            default: percent(default).into(),
         })
     }
 

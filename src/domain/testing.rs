@@ -13,6 +13,7 @@ use crate::domain::hashing::HashScheme;
 use crate::domain::ids::BackendIndex;
 use crate::domain::retries::Retries;
 use crate::domain::variant::PerVariant;
+use crate::domain::variants::Variants;
 use crate::domain::weight::Weight;
 
 /// Reads a name that is known to be one.
@@ -59,10 +60,11 @@ pub(crate) fn flag(title: &str) -> Flag {
         stickiness: Stickiness::Caller,
         force: None,
         shield: false,
-        backends: PerVariant {
+        backends: Some(PerVariant {
             stable: BackendIndex(0),
             canary: BackendIndex(1),
-        },
+        }),
+        variants: Variants::default(),
         weights: FlagWeights::default(),
         epoch: 0,
         rolled_back: false,

@@ -86,7 +86,7 @@ pub(crate) async fn dispatch(
         (Some((flag, decision)), Some(request)) if decision.variant == Variant::Canary => {
             Box::pin(rescue(
                 view,
-                flag,
+                (flag, destination.stand_in),
                 (failed, request),
                 &mut errand,
                 observation,
@@ -103,14 +103,13 @@ pub(crate) async fn dispatch(
 /// all.
 async fn rescue(
     view: &View,
-    flag: FlagIndex,
+    (flag, stable): (FlagIndex, BackendIndex),
     (failed, mut request): (Result<Answer, ProxyError>, Box<Request<Upload>>),
     errand: &mut Errand,
     observation: &mut Observation,
 ) -> Result<Answer, ProxyError> {
     let routing = view.routing();
     tell_decision(view, flag, Variant::Stable, request.headers_mut());
-    let stable = routing.flag(flag).backends.stable;
     if routing.backend(stable).protocol == Protocol::Http2 {
         errand.give_up_switch(&mut request);
     }

@@ -13,6 +13,7 @@ use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::variant::PerVariant;
 use crate::proxy::identity::Peer;
 use crate::proxy::resolve::{self, Surroundings};
 
@@ -31,6 +32,8 @@ pub struct Explanation {
     pub flag: Option<(FlagIndex, Decision)>,
     /// The backend that would be asked.
     pub backend: BackendIndex,
+    /// The backend of each variant, where a flag decides.
+    pub backends: Option<PerVariant<BackendIndex>>,
 }
 
 /// Why a request would not be sent on: no route fits, or it names no host.
@@ -78,6 +81,9 @@ pub fn explain<B>(
             .map(str::to_owned),
         client_ip,
         groups,
+        backends: destination
+            .flag
+            .and_then(|(flag, _)| routing.flag(flag).backends),
         flag: destination.flag,
         backend: destination.backend,
     })

@@ -41,6 +41,8 @@ pub(crate) struct Located {
 /// Where a request goes.
 pub(crate) struct Destination {
     pub(crate) backend: BackendIndex,
+    /// Who may stand in for it: stable, where a flag decides.
+    pub(crate) stand_in: BackendIndex,
     /// The flag that decided, if one did.
     pub(crate) flag: Option<(FlagIndex, Decision)>,
     /// A cookie for a caller that was not known.
@@ -161,15 +163,16 @@ pub(crate) fn decide<B>(
     located: &Located,
     surroundings: &impl Surroundings,
 ) -> Destination {
-    let flag = match routing.routes.get(located.route).target {
+    let (flag, backends) = match routing.routes.get(located.route).target {
         RouteTarget::Backend(backend) => {
             return Destination {
                 backend,
+                stand_in: backend,
                 flag: None,
                 set_cookie: None,
             };
         }
-        RouteTarget::Flag(flag) => flag,
+        RouteTarget::Flag { flag, backends } => (flag, backends),
     };
     let (client_ip, identity) = identity(routing, peer, request, surroundings);
     let caller = identity.caller();
@@ -179,9 +182,9 @@ pub(crate) fn decide<B>(
         ..facts(request, located, client_ip, caller, &assigned)
     };
     let decision = routing.decide(flag, &facts);
-    let backend = *routing.flag(flag).backends.get(decision.variant);
     Destination {
-        backend,
+        backend: *backends.get(decision.variant),
+        stand_in: backends.stable,
         flag: Some((flag, decision)),
         set_cookie: identity.set_cookie,
     }

@@ -165,7 +165,7 @@ impl Ledger {
                 };
                 RouteMeters::Backend(self.codes(books, series, worker))
             }
-            RouteTarget::Flag(flag) => {
+            RouteTarget::Flag { flag, .. } => {
                 let strata = arm_names(routing, routing.flag(flag)).into_iter();
                 let codes = strata.map(|names| {
                     names.map(|arm| {
@@ -220,7 +220,10 @@ impl Ledger {
         flag: &Flag,
         worker: usize,
     ) -> FlagMeters {
-        let strata = flag.weights.strata().zip(arm_names(routing, flag));
+        // No request is counted for a flag that has no backends.
+        let counted = flag.backends.map(|_| flag.weights.strata());
+        let strata = counted.into_iter().flatten();
+        let strata = strata.zip(arm_names(routing, flag));
         let strata = strata.map(|(stratum, names)| {
             let mut arms = |is_keyed| {
                 names.clone().map(|arm| {
@@ -398,9 +401,10 @@ mod tests {
     use crate::domain::evidence::cells::{Answer, Cell, CellClock};
     use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
     use crate::domain::flag::FlagWeights;
-    use crate::domain::ids::{FlagIndex, RouteIndex};
+    use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{self, name, percent};
+    use crate::domain::variant::PerVariant;
     use crate::domain::weight::Weight;
 
     /// One flag on one route, under an epoch.
@@ -419,7 +423,13 @@ mod tests {
             path: PathPattern::prefix("/"),
             methods: vec![],
             headers: vec![],
-            target: RouteTarget::Flag(FlagIndex(0)),
+            target: RouteTarget::Flag {
+                flag: FlagIndex(0),
+                backends: PerVariant {
+                    stable: BackendIndex(0),
+                    canary: BackendIndex(0),
+                },
+            },
         };
         RoutingSnapshot {
             routes: Arc::new(RouteTable::new(vec![route])),

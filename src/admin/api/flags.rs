@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::admin::AdminState;
+use crate::admin::api::share::ShareWish;
 use crate::admin::api::wish;
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
@@ -18,7 +19,6 @@ use crate::admin::wire::FlagList;
 use crate::control::flags::{FlagOrder, FlagStatus};
 use crate::domain::ids::GroupName;
 use crate::domain::settings::FlagChange;
-use crate::domain::weight::Weight;
 
 /// What may be said, as an example.
 const EXAMPLE: &str =
@@ -32,9 +32,9 @@ const RESET_EXAMPLE: &str = r#"{"reason": "…"}"#;
 #[serde(deny_unknown_fields, default)]
 struct Wish {
     enabled: Option<bool>,
-    default: Option<String>,
+    default: Option<ShareWish>,
     /// `null` for a group that the flag is to name no more.
-    groups: BTreeMap<String, Option<String>>,
+    groups: BTreeMap<String, Option<ShareWish>>,
     /// Why, for the journal.
     reason: String,
 }
@@ -83,16 +83,16 @@ pub(crate) async fn change(
 ) -> Result<Response, ApiError> {
     let wish: Wish = wish::read(&body, EXAMPLE)?;
     let mut groups = BTreeMap::new();
-    for (group, weight) in wish.groups {
+    for (group, share) in wish.groups {
         let name: GroupName = group
             .parse()
             .map_err(|error| ApiError::BadRequest(format!("`groups`: {error}")))?;
-        groups.insert(name, weight.as_deref().map(read_weight).transpose()?);
+        groups.insert(name, share.map(ShareWish::read).transpose()?);
     }
     let change = FlagChange {
         enabled: wish.enabled,
         groups,
-        default: wish.default.as_deref().map(read_weight).transpose()?,
+        default: wish.default.map(ShareWish::read).transpose()?,
     };
     if change == FlagChange::default() {
         let reason = format!("nothing to change; expected {EXAMPLE}, or a part of it");
@@ -128,11 +128,6 @@ async fn give(
     let changed: FlagStatus = changed.await?;
     let version = changed.version.clone();
     Ok(tagged(Json(changed).into_response(), &version))
-}
-
-fn read_weight(text: &str) -> Result<Weight, ApiError> {
-    text.parse()
-        .map_err(|error| ApiError::BadRequest(format!("{error}")))
 }
 
 /// The version that a change depends on, if it does (RFC 9110, section 13.1.1).

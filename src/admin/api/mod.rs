@@ -8,6 +8,7 @@ pub(crate) mod journal;
 mod query;
 pub(crate) mod requests;
 pub(crate) mod rollouts;
+mod share;
 pub(crate) mod status;
 mod wish;
 

@@ -1,5 +1,7 @@
 //! Exact lines, of a status that is written down here.
 
+use std::collections::BTreeMap;
+
 use crate::cli::picture::{
     Line, Panel, SECONDS, Seconds, Size, Tone, Trail, View, bar, frame, sparkline, words,
 };
@@ -101,6 +103,7 @@ fn rollout() -> RolloutStatus {
         weights: WeightsStatus {
             groups: Vec::new(),
             default_percent: 50.0,
+            default_split: BTreeMap::new(),
             control_percent: None,
         },
         counted_requests: PerVariant {
@@ -140,6 +143,7 @@ fn rolled_back(reason: &str) -> RolloutStatus {
         weights: WeightsStatus {
             groups: Vec::new(),
             default_percent: 0.0,
+            default_split: BTreeMap::new(),
             control_percent: None,
         },
         findings: vec![
@@ -230,6 +234,7 @@ fn many_stages_shrink_to_marks_and_groups_get_bars_of_their_own() {
     rollout.weights.groups = vec![GroupWeightStatus {
         group: name("beta"),
         percent: 2.0,
+        split: BTreeMap::new(),
     }];
     let lines = drawn(&rollout, 80, 14);
     assert_eq!(lines[1], "  ✔ ● beta 2 % ○ ○ ○ ○ ○ ○ ○ ○ ○ ○");

@@ -15,12 +15,13 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::ids::{BackendName, FlagName, GroupName, VariantName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::WORKERS_MAX;
 use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
+use crate::config::value::AnyValue;
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 pub(in crate::config) use backend::{
@@ -56,6 +57,14 @@ pub(in crate::config) fn required(kind: &str) -> &'static [&'static str] {
         "RolloutDocument" => &["revision", "stages"],
         "GateDocument" => &["before", "approve"],
         _ => &[],
+    }
+}
+
+/// The keys that a map may have in the place of those.
+pub(in crate::config) fn instead_of_required(kind: &str) -> Option<&'static [&'static str]> {
+    match kind {
+        "FlagDocument" => Some(&["variants", "off"]),
+        _ => None,
     }
 }
 
@@ -95,7 +104,7 @@ pub(in crate::config) struct Document {
     #[serde(default)]
     pub(in crate::config) backends:
         Named<BackendName, ShortOr<Written<EndpointUrl>, BackendDocument>>,
-    /// The switches between a stable and a canary backend, by name.
+    /// The switches, by name: between a stable and a canary backend, or between values.
     #[serde(default)]
     pub(in crate::config) flags: Named<FlagName, FlagDocument>,
     /// Which requests go where: at least one. The best match wins, wherever it stands in the list.
@@ -191,15 +200,24 @@ pub(in crate::config) enum TextPatternDocument {
     Present(Placed<Switch>),
 }
 
-/// A switch between two backends.
+/// A switch between two backends, or between values that applications ask for.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a map with `stable` and `canary`")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with `stable` and `canary`, or with `variants`"
+)]
 pub(in crate::config) struct FlagDocument {
     /// The backend that everyone had before.
     pub(in crate::config) stable: Option<Written<String>>,
     /// The backend on trial.
     pub(in crate::config) canary: Option<Written<String>>,
-    /// `false` is the kill switch: stable for everyone.
+    /// What applications get for each of the two. Without it, `stable` and `canary`.
+    pub(in crate::config) values: Option<Placed<ValuesDocument>>,
+    /// In the place of backends: at least two values of one type, by name.
+    pub(in crate::config) variants: Option<Placed<Named<VariantName, Placed<AnyValue>>>>,
+    /// The one of `variants` that everybody has who gets no other.
+    pub(in crate::config) off: Option<Written<VariantName>>,
+    /// `false` is the kill switch: stable, or `off`, for everyone.
     pub(in crate::config) enabled: Option<Switch>,
     /// Another salt draws other callers. Without it, the flag's name.
     pub(in crate::config) salt: Option<Written<NonEmpty>>,
@@ -211,13 +229,28 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) force: Option<ForceDocument>,
     /// Whether stable answers a safe request without a body that canary has failed, by a status of 5xx, a
     /// timeout or a reset. It counts as canary's failure all the same.
-    pub(in crate::config) shield: Option<Switch>,
-    /// The share of each group's callers that get canary. Not beside `rollout`.
-    pub(in crate::config) groups: Option<Placed<Named<String, Written<Weight>>>>,
+    pub(in crate::config) shield: Option<Placed<Switch>>,
+    /// The share of each group's callers that get canary, or the variant that is not `off`; of several
+    /// variants, each one's. Not beside `rollout`.
+    pub(in crate::config) groups: Option<Placed<Named<String, Placed<ShareDocument>>>>,
     /// The share of everyone else. Not beside `rollout`.
-    pub(in crate::config) default: Option<Written<Weight>>,
+    pub(in crate::config) default: Option<Placed<ShareDocument>>,
     /// Lets Serin move the weights through stages, and back if canary does worse.
     pub(in crate::config) rollout: Option<RolloutDocument>,
+}
+
+/// A weight, or a map of variants and their weights.
+pub(in crate::config) type ShareDocument =
+    ShortOr<Written<Weight>, Named<VariantName, Written<Weight>>>;
+
+/// What applications get for each of two variants.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with `stable` and `canary`")]
+pub(in crate::config) struct ValuesDocument {
+    /// For stable.
+    pub(in crate::config) stable: Option<Placed<AnyValue>>,
+    /// For canary.
+    pub(in crate::config) canary: Option<Placed<AnyValue>>,
 }
 
 /// How a caller's key is hashed, together with the salt.

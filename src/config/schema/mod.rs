@@ -16,7 +16,7 @@ use crate::domain::judge::JudgeSettings;
 
 use crate::config::ShutdownConfig;
 use crate::config::defaults;
-use crate::config::document::{Document, required};
+use crate::config::document::{Document, instead_of_required, required};
 
 /// What a single text looks like.
 #[derive(Clone, Copy, Debug)]
@@ -118,9 +118,16 @@ pub(super) fn document() -> Value {
         }
     }
     for kind in kinds(&schema) {
-        let keys = required(&kind);
+        let (keys, instead) = (required(&kind), instead_of_required(&kind));
         if let (false, Some(kind)) = (keys.is_empty(), kind_mut(&mut schema, &kind)) {
-            kind.insert("required".to_owned(), json!(keys));
+            let (key, keys) = match instead {
+                None => ("required", json!(keys)),
+                Some(instead) => {
+                    let ways = json!([{ "required": keys }, { "required": instead }]);
+                    ("anyOf", ways)
+                }
+            };
+            kind.insert(key.to_owned(), keys);
         }
     }
     for kind in kinds(&schema) {

@@ -118,6 +118,7 @@ fn what_the_schema_refuses_the_reader_refuses_too() {
             "canary: orders-v2",
             "canary: orders-v2\n    force: { header: a }",
         ),
+        ("canary: orders-v2", "canary: orders-v2\n    hash: md5"),
         ("path: /  ", "methods: [get]  "),
         ("path: /  ", "host: a b  "),
         ("path: /  ", "path: { regex: a }  "),
