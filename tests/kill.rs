@@ -26,7 +26,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use serin::adapters::store::EmbeddedStore;
-use serin::control::ports::JournalQuery;
+use serin::control::ports::{JournalQuery, Subject};
 use serin::runtime::clock;
 use support::disk::fast_folder;
 use support::position::{Act, Position, config, servers_of, telling_callers};
@@ -280,7 +280,7 @@ impl Rig {
         let opened = EmbeddedStore::open(&self.folder.path().join("state")).unwrap();
         for tracked in &self.flags {
             let wanted = JournalQuery {
-                flag: Some(tracked.flag.parse().unwrap()),
+                subject: Some(Subject::Flag(tracked.flag.parse().unwrap())),
                 limit: 100_000,
                 ..JournalQuery::default()
             };

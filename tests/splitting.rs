@@ -425,7 +425,8 @@ fn an_operator_puts_a_caller_into_a_group_and_takes_it_out() {
     assert_eq!(split.variant_of("bob"), "stable");
     let listed = proxy.command("GET", callers, "").json();
     assert_eq!(listed["group"], "beta");
-    assert_eq!(listed["callers"], serde_json::json!([{ "key": "ann" }]));
+    assert_eq!(listed["callers"][0]["key"], "ann");
+    assert_eq!(listed["callers"].as_array().unwrap().len(), 1);
     assert_eq!(proxy.metrics().count("serin_assigned_callers", &[]), 1);
 
     let delete = || proxy.command("DELETE", &format!("{callers}/ann"), "");

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::control::assignments::AssignmentError;
 use crate::control::commands::CommandError;
 use crate::control::flags::FlagError;
 use crate::control::ports::StateError;
@@ -95,6 +96,19 @@ impl From<FlagError> for ApiError {
             FlagError::HasRollout(_) => Self::Conflict(said),
             FlagError::Stale { .. } => Self::Stale(said),
             FlagError::NotWritten(_) | FlagError::Stopping => Self::Unavailable(said),
+        }
+    }
+}
+
+impl From<AssignmentError> for ApiError {
+    fn from(error: AssignmentError) -> Self {
+        let said = error.to_string();
+        match error {
+            AssignmentError::NoGroup(..) | AssignmentError::NotAssigned { .. } => {
+                Self::NotFound(said)
+            }
+            AssignmentError::Full(full) => Self::Full(full),
+            AssignmentError::NotWritten(_) | AssignmentError::Stopping => Self::Unavailable(said),
         }
     }
 }

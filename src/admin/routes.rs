@@ -35,7 +35,9 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/api/v1/rollouts/{flag}/{verb}", post(rollouts::command))
         .route("/api/v1/journal", get(journal::journal))
         .route("/api/v1/events", get(events::events))
-        .route("/api/v1/groups/{group}/callers", get(groups::list))
+        .route("/api/v1/groups", get(groups::all))
+        .route("/api/v1/groups/{group}", get(groups::show))
+        .route("/api/v1/groups/{group}/callers", get(groups::callers))
         .route(
             "/api/v1/groups/{group}/callers/{key}",
             put(groups::assign).delete(groups::remove),

@@ -1,14 +1,18 @@
 //! What the API answers with, as both of its ends know it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::control::flags::FlagStatus;
-use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth};
+use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
-use crate::domain::ids::{BackendName, FlagName};
+use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
+use crate::runtime::key_hash::fingerprint;
 
 /// All rollouts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +26,59 @@ pub struct RolloutList {
 pub struct FlagList {
     /// In the configuration's order.
     pub flags: Vec<FlagStatus>,
+}
+
+/// All groups.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupList {
+    /// In the configuration's order; after them those that it has no more and that have callers.
+    pub groups: Vec<GroupSummary>,
+}
+
+/// A group at one look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupSummary {
+    /// Its name.
+    pub group: GroupName,
+    /// Whether the configuration has it.
+    pub is_configured: bool,
+    /// How many callers are put into it at run time.
+    pub assigned: usize,
+    /// The flags that name it now, each with the group's weight in percent.
+    pub flags: BTreeMap<FlagName, f64>,
+}
+
+/// Callers that are put into a group at run time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallersPage {
+    /// The group.
+    pub group: GroupName,
+    /// In the order of their keys.
+    pub callers: Vec<AssignedCaller>,
+    /// What to give as `after` to read on; none at the end.
+    pub next: Option<String>,
+}
+
+/// A caller that is put into a group at run time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AssignedCaller {
+    /// Its key.
+    pub key: String,
+    /// What the journal calls it.
+    pub fingerprint: String,
+    /// For how much longer, in seconds; for good, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<f64>,
+}
+
+impl AssignedCaller {
+    pub(crate) fn new(key: String, left: Option<Duration>) -> Self {
+        Self {
+            fingerprint: fingerprint(&key),
+            expires_in_seconds: left.map(|left| left.as_secs_f64()),
+            key,
+        }
+    }
 }
 
 /// Everything at one look.
@@ -100,8 +157,9 @@ pub struct JournalEvent {
     pub sequence: u64,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
-    /// The flag.
-    pub flag: FlagName,
+    /// The flag or group: `flag` or `group` in JSON.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// Who, what, why, and the findings behind it.
     #[serde(flatten)]
     pub entry: JournalEntry,
@@ -112,7 +170,7 @@ impl From<JournalLine> for JournalEvent {
         Self {
             sequence: line.sequence,
             at_unix_ms: line.at_unix_ms,
-            flag: line.flag,
+            subject: line.subject,
             entry: line.entry,
         }
     }
@@ -146,7 +204,7 @@ pub struct HistoryEvent {
 
 impl From<HistoryPoint> for HistoryEvent {
     fn from(point: HistoryPoint) -> Self {
-        let span = std::time::Duration::from_secs(point.span_seconds.into());
+        let span = Duration::from_secs(point.span_seconds.into());
         let arm = |variant| ArmStatus::of(&point.counts.total(variant), span);
         let groups = point.counts.strata().iter();
         Self {

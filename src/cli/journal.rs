@@ -12,7 +12,7 @@ use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words::{journal_entry, moment};
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, GroupName};
 
 /// The most lines that the API gives at a time.
 const PAGE: usize = 1000;
@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct Journal {
     /// Only what concerns this flag.
     flag: Option<FlagName>,
+    /// Only what concerns this group.
+    #[arg(long, conflicts_with = "flag", value_name = "GROUP")]
+    group: Option<GroupName>,
     /// How many lines at the most, the newest of all.
     #[arg(short = 'n', long, default_value_t = 50, value_name = "LINES")]
     limit: usize,
@@ -116,6 +119,7 @@ impl Journal {
         let (limit, before) = (limit.to_string(), before.map(|before| before.to_string()));
         let optional = [
             ("flag", self.flag.as_ref().map(FlagName::as_str)),
+            ("group", self.group.as_ref().map(GroupName::as_str)),
             ("since", self.since.as_deref()),
             ("before", before.as_deref()),
         ];
@@ -137,7 +141,7 @@ fn print(lines: &VecDeque<JournalEvent>, remote: &Remote) -> anyhow::Result<()> 
             continue;
         }
         let (when, told) = (moment(line.at_unix_ms), journal_entry(&line.entry));
-        writeln!(out, "{when}  {}  {told}", line.flag)?;
+        writeln!(out, "{when}  {}  {told}", line.subject)?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 mod flag;
 mod freeze;
+mod group;
 mod journal;
 mod man;
 mod picture;
@@ -69,6 +70,9 @@ enum Command {
     /// Look at flags, and set them at run time.
     #[command(subcommand)]
     Flag(flag::Flag),
+    /// Look at groups, and put single callers into them.
+    #[command(subcommand)]
+    Group(group::Group),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -118,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Rollout(rollout) => rollout.run(),
         Command::Flag(flag) => flag.run(),
+        Command::Group(group) => group.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Top(top) => top.run(),

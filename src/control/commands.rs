@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use crate::control::assignments::{AssignmentError, AssignmentOrder};
 use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
@@ -71,6 +72,14 @@ pub(crate) enum PendingCommand {
         expected: Option<String>,
         by: Author,
         reply: Reply<FlagStatus, FlagError>,
+    },
+    /// Put a caller into a group, or take it out.
+    Assign {
+        group: String,
+        key: String,
+        order: AssignmentOrder,
+        by: Author,
+        reply: Reply<(), AssignmentError>,
     },
     /// Go on with another configuration.
     Install {
@@ -181,6 +190,30 @@ impl CommandSender {
             reply,
         };
         self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
+    }
+
+    /// Puts a caller into a group, or takes it out.
+    ///
+    /// # Errors
+    /// When there is no such group, no room or nobody to take out, when it could not be written down, or
+    /// Serin is stopping.
+    pub async fn assign(
+        &self,
+        (group, key): (&str, &str),
+        order: AssignmentOrder,
+        by: Author,
+    ) -> Result<(), AssignmentError> {
+        let (group, key) = (group.to_owned(), key.to_owned());
+        let pending = |reply| PendingCommand::Assign {
+            group,
+            key,
+            order,
+            by,
+            reply,
+        };
+        self.ask(pending)
+            .await
+            .unwrap_or(Err(AssignmentError::Stopping))
     }
 
     /// None when nobody answers any more.

@@ -15,6 +15,7 @@ use crate::control::installation::{
 use crate::control::perform::{Performer, Unwritten};
 use crate::control::ports::{
     EvidenceSource, JournalQuery, MetricSource, Notifier, SavedState, StateReader, StateWriter,
+    Subject,
 };
 use crate::control::recording::Recordings;
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
@@ -64,7 +65,7 @@ pub struct Parts {
     pub commands: CommandReceiver,
     /// Messages from requests.
     pub inbox: Inbox,
-    /// Assignments, of which those that have ended are removed.
+    /// Callers assigned to groups; those that were written down are added.
     pub assignments: Arc<CallerAssignments>,
     /// The time.
     pub clock: Clock,
@@ -85,7 +86,7 @@ pub struct Controller {
     pub(super) endpoints: EndpointsUp,
     commands: CommandReceiver,
     inbox: Inbox,
-    assignments: Arc<CallerAssignments>,
+    pub(super) assignments: Arc<CallerAssignments>,
     pub(super) clock: Clock,
     /// When assignments that had ended were last removed.
     expired: Timestamp,
@@ -138,6 +139,7 @@ impl Controller {
             heeded: Timestamp::default(),
             status: SnapshotWriter::new(Status::default()),
         };
+        controller.take_up_assignments(parts.saved.assignments);
         controller.install(parts.configuration)?;
         // Whatever comes back later in this process has been without callers meanwhile.
         controller.performer.evidence.clear();
@@ -187,7 +189,7 @@ impl Controller {
         for rollout in &mut self.rollouts {
             let shown = rollout.journal.len();
             let wanted = JournalQuery {
-                flag: Some(rollout.name.clone()),
+                subject: Some(Subject::Flag(rollout.name.clone())),
                 limit: JOURNAL_SHOWN + shown,
                 ..JournalQuery::default()
             };
@@ -236,7 +238,7 @@ impl Controller {
         let now = self.clock.now();
         if now - self.expired >= EXPIRY_INTERVAL {
             self.expired = now;
-            self.assignments.expire(now);
+            self.expire_assignments(now);
         }
         let written = self.performer.retry_unsaved();
         let rollouts = self.rollouts.iter_mut();

@@ -96,6 +96,13 @@ impl StateWriter for Witness {
         if let Some(freeze) = &transition.freeze {
             saved.freeze.clone_from(freeze);
         }
+        for change in &transition.assignments {
+            let place = (change.group.clone(), change.key.clone());
+            match change.membership {
+                Some(membership) => saved.assignments.insert(place, membership),
+                None => saved.assignments.remove(&place),
+            };
+        }
         for line in &transition.lines {
             self.note(format!("record {}: {}", line.entry.who, line.entry.why));
         }

@@ -4,6 +4,9 @@
 //! command, a message from a request, becomes an event for the same pure `step`, and what comes
 //! out of that is performed in order: written down first, then published, then told.
 
+pub mod assignments;
+#[cfg(test)]
+mod assignments_tests;
 pub mod commands;
 mod controller;
 pub mod describe;

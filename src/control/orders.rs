@@ -47,6 +47,15 @@ impl Controller {
                 self.publish_status();
                 let _ = reply.send(answer);
             }
+            PendingCommand::Assign {
+                group,
+                key,
+                order,
+                by,
+                reply,
+            } => {
+                let _ = reply.send(self.assign(&group, &key, order, &by));
+            }
             PendingCommand::Install {
                 configuration,
                 reply,

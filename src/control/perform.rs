@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::control::ports::{
     JournalLine, KnownEvidence, MetricSource, Notifier, OutboxDraft, StateError, StateReader,
-    StateWriter, Transition,
+    StateWriter, Subject, Transition,
 };
 use crate::control::recording::Recordings;
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
@@ -154,12 +154,15 @@ impl Performer {
         }
     }
 
-    /// A change of the freeze or of a flag's settings that waits to be written holds no longer once there
-    /// is another.
+    /// A change of the freeze, of a flag's settings or of an assignment that waits to be written holds no
+    /// longer once there is another.
     fn forget_before(&mut self, newer: &Transition) {
         for older in &mut self.unsaved {
             let is_newer = |flag: &FlagName| newer.overrides.iter().any(|(name, _)| name == flag);
             older.overrides.retain(|(flag, _)| !is_newer(flag));
+            let newer = &newer.assignments;
+            let assignments = &mut older.assignments;
+            assignments.retain(|older| !newer.iter().any(|newer| newer.is_of_same(older)));
         }
         if newer.freeze.is_some() {
             self.unsaved
@@ -288,9 +291,14 @@ fn is_of(record: &RolloutRecord, flag: &FlagName, release: &Release) -> bool {
 
 /// A line of the journal, written now.
 pub(crate) fn line(flag: &FlagName, entry: JournalEntry) -> JournalLine {
+    line_about(Subject::Flag(flag.clone()), entry)
+}
+
+/// A line of the journal about whatever it is, written now.
+pub(crate) fn line_about(subject: Subject, entry: JournalEntry) -> JournalLine {
     JournalLine {
         sequence: 0,
-        flag: flag.clone(),
+        subject,
         at_unix_ms: now_unix_ms(),
         entry,
     }

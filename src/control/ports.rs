@@ -1,13 +1,15 @@
 //! What the control plane needs from outside, as traits; the adapters implement them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::evidence::TickCounts;
 use crate::domain::further::{Question, Sample, Silence};
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
@@ -38,6 +40,8 @@ pub struct Transition {
     pub freeze: Option<Option<Freeze>>,
     /// What was set of flags at run time, each flag at most once; empty where all is as configured.
     pub overrides: Vec<(FlagName, FlagOverrides)>,
+    /// Callers put into groups and taken out, each at most once.
+    pub assignments: Vec<AssignmentChange>,
     /// Lines for the journal, oldest first.
     pub lines: Vec<JournalLine>,
     /// Messages to be delivered, until they are.
@@ -53,6 +57,8 @@ pub struct SavedState {
     pub freeze: Option<Freeze>,
     /// What was set of flags at run time.
     pub overrides: BTreeMap<FlagName, FlagOverrides>,
+    /// The callers assigned to groups, those included whose time is over.
+    pub assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// What was known of harm, at most one for each flag.
     pub evidence: Vec<KnownEvidence>,
 }
@@ -156,8 +162,8 @@ pub struct StateError {
 /// Which lines of the journal are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalQuery {
-    /// Of this flag only.
-    pub flag: Option<FlagName>,
+    /// Of this flag or group only.
+    pub subject: Option<Subject>,
     /// Only those before this sequence number, to read on from an earlier answer.
     pub before: Option<u64>,
     /// Only those after this sequence number, to hear of what is new.
@@ -207,14 +213,44 @@ pub struct OutboxMessage {
     pub draft: OutboxDraft,
 }
 
+/// What a line of the journal is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A flag.
+    Flag(FlagName),
+    /// A group of callers.
+    Group(GroupName),
+}
+
+impl Subject {
+    /// The flag, where it is one.
+    pub const fn flag(&self) -> Option<&FlagName> {
+        match self {
+            Self::Flag(flag) => Some(flag),
+            Self::Group(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Group(group) => write!(f, "group {group}"),
+        }
+    }
+}
+
 /// A line of the journal: what changed, with where and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalLine {
     /// Its number in the journal, growing; 0 until it is written.
     #[serde(skip)]
     pub sequence: u64,
-    /// The flag.
-    pub flag: FlagName,
+    /// The flag or group.
+    #[serde(flatten)]
+    pub subject: Subject,
     /// When, in milliseconds since 1970; for people, nothing is decided by it.
     pub at_unix_ms: u64,
     /// Who, what, why.

@@ -9,6 +9,7 @@
 //! weights through *stages*, a *tick* is one second of *evidence*, a *verdict* is what the judge
 //! makes of it, and its *findings* say why.
 
+pub mod assignment;
 pub mod backend;
 pub mod bucket;
 pub mod caller;

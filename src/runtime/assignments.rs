@@ -13,8 +13,9 @@ use smallvec::SmallVec;
 use crate::domain::ids::GroupName;
 use crate::domain::timestamp::Timestamp;
 
-/// The most callers that may be assigned: some hundred megabytes of keys.
-pub const ASSIGNED_CALLERS_MAX: usize = 1_000_000;
+/// The most callers that may be assigned: each is an order of its own, and longer lists are files. They take
+/// some ten megabytes, and a start reads them in a moment.
+pub const ASSIGNED_CALLERS_MAX: usize = 100_000;
 
 /// Why a caller was not assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,19 +86,46 @@ impl CallerAssignments {
         removed
     }
 
-    /// Forgets what has ended, so that the map does not grow with the past.
-    pub fn expire(&self, now: Timestamp) {
+    /// Forgets what has ended, so that the map does not grow with the past; gives what it was.
+    pub fn expire(&self, now: Timestamp) -> Vec<(GroupName, Box<str>)> {
+        let mut ended = Vec::new();
         if self.is_empty() {
-            return;
+            return ended;
         }
-        self.by_key.retain(|_, assignments| {
-            assignments.retain(|assignment| assignment.holds(now));
+        self.by_key.retain(|key, assignments| {
+            assignments.retain(|assignment| {
+                let holds = assignment.holds(now);
+                if !holds {
+                    ended.push((assignment.group.clone(), key.clone()));
+                }
+                holds
+            });
             let keep = !assignments.is_empty();
             if !keep {
                 self.len.fetch_sub(1, Ordering::Relaxed);
             }
             keep
         });
+        ended
+    }
+
+    /// Whether a caller could be assigned.
+    ///
+    /// # Errors
+    /// When [`ASSIGNED_CALLERS_MAX`] others are assigned already.
+    pub fn has_room_for(&self, key: &str) -> Result<(), AssignmentsFull> {
+        if self.len() < ASSIGNED_CALLERS_MAX || self.by_key.contains_key(key) {
+            Ok(())
+        } else {
+            Err(AssignmentsFull)
+        }
+    }
+
+    /// A caller's membership in a group, if it has one now.
+    pub fn find(&self, key: &str, group: &GroupName, now: Timestamp) -> Option<Assignment> {
+        let assignments = self.by_key.get(key)?;
+        let mut holding = assignments.iter().filter(|known| known.holds(now));
+        holding.find(|known| known.group == *group).cloned()
     }
 
     /// Calls `each` with every group that a caller is assigned to now.
@@ -110,15 +138,18 @@ impl CallerAssignments {
         }
     }
 
-    /// The first `limit` callers, in key order, that are assigned to a group now.
+    /// The first `limit` callers after a key, in key order, that are assigned to a group now.
     pub fn callers_in(
         &self,
         group: &GroupName,
         now: Timestamp,
-        limit: usize,
+        (after, limit): (Option<&str>, usize),
     ) -> Vec<(String, Option<Timestamp>)> {
         let mut first = BTreeMap::new();
         for entry in &self.by_key {
+            if after.is_some_and(|after| &**entry.key() <= after) {
+                continue;
+            }
             let mut assignments = entry.value().iter();
             let Some(assignment) = assignments.find(|a| a.group == *group && a.holds(now)) else {
                 continue;
@@ -129,6 +160,17 @@ impl CallerAssignments {
             }
         }
         first.into_iter().collect()
+    }
+
+    /// How many callers are assigned to each group now.
+    pub fn counts(&self, now: Timestamp) -> BTreeMap<GroupName, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in &self.by_key {
+            for assignment in entry.value().iter().filter(|known| known.holds(now)) {
+                *counts.entry(assignment.group.clone()).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// Whether nobody is assigned to anything.
@@ -176,15 +218,24 @@ mod tests {
         assert_eq!(groups(&assignments, "ann", at(10)), ["beta"]);
         assert!(groups(&assignments, "bob", at(0)).is_empty());
         assert_eq!(
-            assignments.callers_in(&vip, at(0), 9),
+            assignments.callers_in(&vip, at(0), (None, 9)),
             [("ann".to_owned(), Some(at(10)))]
         );
+        assert!(
+            assignments
+                .callers_in(&vip, at(0), (Some("ann"), 9))
+                .is_empty()
+        );
+        let found = |now| assignments.find("ann", &vip, now).is_some();
+        assert_eq!((found(at(9)), found(at(10))), (true, false));
+        let counts = |now| assignments.counts(now).into_values().collect::<Vec<_>>();
+        assert_eq!((counts(at(9)), counts(at(10))), (vec![1, 1], vec![1]));
 
         assert!(assignments.remove("ann", &beta));
         assert!(!assignments.remove("ann", &beta));
         assert_eq!(assignments.len(), 1);
-        assignments.expire(at(10));
-        assert!(assignments.is_empty());
+        assert_eq!(assignments.expire(at(10)), [(vip, "ann".into())]);
+        assert!(assignments.is_empty() && assignments.expire(at(10)).is_empty());
     }
 
     #[test]

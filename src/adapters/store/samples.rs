@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, Transition};
+use crate::control::ports::{
+    HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, Subject, Transition,
+};
 use crate::domain::evidence::{LatencyHistogram, Stratum, TickCounts};
 use crate::domain::judge::{Judge, JudgeSettings};
 use crate::domain::rollout::{
@@ -31,7 +33,7 @@ pub(super) fn record(flag: &str, revision: &str, step: u64) -> RolloutRecord {
 pub(super) fn line(flag: &str, at_unix_ms: u64, what: &str) -> JournalLine {
     JournalLine {
         sequence: 0,
-        flag: flag.parse().unwrap(),
+        subject: Subject::Flag(flag.parse().unwrap()),
         at_unix_ms,
         entry: JournalEntry {
             who: "judge".to_owned(),
@@ -66,10 +68,9 @@ pub(super) fn transition(flag: &str, revision: &str, step: u64) -> Transition {
     let name = format!("{flag} {revision} {step}");
     Transition {
         record: Some(record(flag, revision, step)),
-        freeze: None,
-        overrides: Vec::new(),
         lines: vec![line(flag, step, &name)],
         messages: vec![message(&name)],
+        ..Transition::default()
     }
 }
 

@@ -8,7 +8,8 @@ use crate::control::ports::{
     HISTORY_POINTS_MAX, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, Outbox,
     OutboxMessage, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
-use crate::domain::ids::FlagName;
+use crate::domain::assignment::Membership;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 use crate::runtime::clock;
@@ -31,6 +32,7 @@ impl MemoryState {
             records: memory.records.clone(),
             freeze: memory.freeze.clone(),
             overrides: memory.overrides.clone(),
+            assignments: memory.assignments.clone(),
             evidence: memory.evidence.values().cloned().collect(),
         }
     }
@@ -66,7 +68,10 @@ impl StateReader for MemoryState {
         let fits = lines.filter(|line| {
             wanted.before.is_none_or(|before| line.sequence < before)
                 && wanted.after.is_none_or(|after| line.sequence > after)
-                && wanted.flag.as_ref().is_none_or(|flag| line.flag == *flag)
+                && wanted
+                    .subject
+                    .as_ref()
+                    .is_none_or(|subject| line.subject == *subject)
                 && wanted
                     .since_unix_ms
                     .is_none_or(|since| line.at_unix_ms >= since)
@@ -206,6 +211,7 @@ struct Memory {
     records: Vec<RolloutRecord>,
     freeze: Option<Freeze>,
     overrides: BTreeMap<FlagName, FlagOverrides>,
+    assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// Oldest first.
     journal: VecDeque<JournalLine>,
     last_sequence: u64,
@@ -231,6 +237,13 @@ impl Memory {
             self.overrides.insert(flag.clone(), overrides.clone());
         }
         self.overrides.retain(|_, overrides| !overrides.is_empty());
+        for change in &transition.assignments {
+            let place = (change.group.clone(), change.key.clone());
+            match change.membership {
+                Some(membership) => self.assignments.insert(place, membership),
+                None => self.assignments.remove(&place),
+            };
+        }
         for line in &transition.lines {
             self.last_sequence += 1;
             let mut line = line.clone();

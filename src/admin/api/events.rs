@@ -202,7 +202,7 @@ impl Stream {
         }
         for line in lines.into_iter().rev() {
             self.told = Position::of(&line);
-            if self.wants(Some(&line.flag)) {
+            if self.wants(line.subject.flag()) {
                 let event = Event::named("journal", &JournalEvent::from(line));
                 self.send(&event.with_id(self.told.to_string())).await;
             }

@@ -1,120 +1,192 @@
-//! Groups: putting callers into them at run time.
+//! Groups: which there are, and putting single callers into them at run time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::{Extension, Json};
+use serde::Deserialize;
 
 use crate::admin::AdminState;
-use crate::admin::api::wish;
+use crate::admin::api::query::{Parameters, Written};
+use crate::admin::api::{apart, wish};
+use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
+use crate::admin::wire::{AssignedCaller, CallersPage, GroupList, GroupSummary};
+use crate::control::assignments::AssignmentOrder;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
-use crate::domain::ids::GroupName;
-use crate::runtime::assignments::Assignment;
+use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::routing::RoutingSnapshot;
 
 /// The most callers that one answer lists.
-const LISTED_MAX: usize = 1000;
+const LISTED_MAX: u64 = 1000;
 
-/// A caller put into a group.
-#[derive(Serialize)]
-pub(crate) struct AssignedCaller {
-    key: String,
-    /// For how much longer, in seconds; for good, if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in_seconds: Option<f64>,
+/// The callers of an answer, unless said otherwise.
+const LISTED_DEFAULT: u64 = 100;
+
+pub(crate) async fn all(State(state): State<AdminState>) -> Result<Json<GroupList>, ApiError> {
+    let groups = apart(move || summaries(&state)).await?;
+    Ok(Json(GroupList { groups }))
 }
 
-#[derive(Serialize)]
-pub(crate) struct AssignedCallers {
-    group: GroupName,
-    callers: Vec<AssignedCaller>,
-}
-
-pub(crate) async fn list(
+pub(crate) async fn show(
     State(state): State<AdminState>,
     Path(group): Path<String>,
-) -> Result<Json<AssignedCallers>, ApiError> {
-    let group = known_group(&state, &group)?;
+) -> Result<Json<GroupSummary>, ApiError> {
+    let groups = apart(move || summaries(&state)).await?;
+    let known: Vec<_> = groups.iter().map(|known| known.group.as_str()).collect();
+    let unknown = no_group(&group, &known);
+    let mut groups = groups.into_iter();
+    let found = groups.find(|known| known.group.as_str() == group);
+    found.map(Json).ok_or(unknown)
+}
+
+fn summaries(state: &AdminState) -> Vec<GroupSummary> {
+    let published = state.published.load();
+    let routing = &published.routing;
+    let mut assigned = state.assignments.counts(state.clock.now());
+    let summary = |name: &GroupName, is_configured, assigned| GroupSummary {
+        group: name.clone(),
+        is_configured,
+        assigned,
+        flags: flags_of(routing, name),
+    };
+    let mut groups = Vec::new();
+    for (_, group) in routing.groups.iter() {
+        let assigned = assigned.remove(&group.name).unwrap_or_default();
+        groups.push(summary(&group.name, true, assigned));
+    }
+    let left = assigned.iter();
+    groups.extend(left.map(|(name, assigned)| summary(name, false, *assigned)));
+    groups
+}
+
+/// The flags that name a group, with its weight in percent.
+fn flags_of(routing: &RoutingSnapshot, group: &GroupName) -> BTreeMap<FlagName, f64> {
+    let mut flags = BTreeMap::new();
+    let Some(index) = routing.groups.index_of(group.as_str()) else {
+        return flags;
+    };
+    for flag in &routing.flags {
+        let mut named = flag.weights.groups.iter();
+        if let Some(entry) = named.find(|entry| entry.group == index) {
+            let percent = f64::from(entry.weight.basis_points()) / 100.0;
+            flags.insert(flag.name.clone(), percent);
+        }
+    }
+    flags
+}
+
+pub(crate) async fn callers(
+    State(state): State<AdminState>,
+    Path(group): Path<String>,
+    written: Written,
+) -> Result<Json<CallersPage>, ApiError> {
+    let parameters = Parameters::read(written, &["limit", "after"])?;
+    let limit = parameters.number("limit", 1..=LISTED_MAX)?;
+    let limit = usize::try_from(limit.unwrap_or(LISTED_DEFAULT)).unwrap_or(usize::MAX);
+    let after = parameters.text("after").map(ToOwned::to_owned);
+    let page = apart(move || page(&state, &group, (after.as_deref(), limit)));
+    page.await?.map(Json)
+}
+
+fn page(
+    state: &AdminState,
+    group: &str,
+    wanted: (Option<&str>, usize),
+) -> Result<CallersPage, ApiError> {
+    let group = listed_group(state, group)?;
     let now = state.clock.now();
-    let callers = state.assignments.callers_in(&group, now, LISTED_MAX);
-    let callers = callers.into_iter().map(|(key, expires)| AssignedCaller {
-        key,
-        expires_in_seconds: expires.map(|end| (end - now).as_secs_f64()),
+    let callers = state.assignments.callers_in(&group, now, wanted);
+    let callers = callers.into_iter().map(|(key, expires)| {
+        let left = expires.map(|end| end - now);
+        AssignedCaller::new(key, left)
     });
-    Ok(Json(AssignedCallers {
+    let callers: Vec<_> = callers.collect();
+    let next = callers.last().map(|caller| caller.key.clone());
+    Ok(CallersPage {
         group,
-        callers: callers.collect(),
-    }))
+        next: next.filter(|_| callers.len() == wanted.1),
+        callers,
+    })
+}
+
+/// A group of the configuration, or one that it has no more and that has callers.
+fn listed_group(state: &AdminState, name: &str) -> Result<GroupName, ApiError> {
+    let published = state.published.load();
+    let groups = &published.routing.groups;
+    if let Some(place) = groups.index_of(name) {
+        return Ok(groups.name(place).clone());
+    }
+    let mut left = state.assignments.counts(state.clock.now()).into_keys();
+    left.find(|group| group.as_str() == name).ok_or_else(|| {
+        let known: Vec<_> = groups
+            .iter()
+            .map(|(_, group)| group.name.as_str())
+            .collect();
+        no_group(name, &known)
+    })
+}
+
+fn no_group(name: &str, known: &[&str]) -> ApiError {
+    let known = known.join(", ");
+    ApiError::NotFound(format!("no group `{name}`, there are: {known}"))
 }
 
 /// What may be said, as an example.
-const EXAMPLE: &str = r#"{"expires_in": "30m"}"#;
+const EXAMPLE: &str = r#"{"expires_in": "30m", "reason": "…"}"#;
 
 /// What may be said with an assignment; nothing need be.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct Wish {
     /// For how long, such as `30m`; for good, if absent.
     expires_in: Option<String>,
+    /// Why, for the journal.
+    reason: String,
+}
+
+/// What may be said with the end of one, as an example.
+const REMOVE_EXAMPLE: &str = r#"{"reason": "…"}"#;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RemoveWish {
+    /// Why, for the journal.
+    reason: String,
 }
 
 pub(crate) async fn assign(
     State(state): State<AdminState>,
     Path((group, key)): Path<(String, String)>,
+    Extension(visitor): Extension<Visitor>,
     body: Bytes,
 ) -> Result<Json<AssignedCaller>, ApiError> {
-    let group = known_group(&state, &group)?;
     if key.len() > CALLER_KEY_BYTES_MAX {
         let reason = format!("a caller's key has at most {CALLER_KEY_BYTES_MAX} bytes");
         return Err(ApiError::BadRequest(reason));
     }
-    let lasting = wish::read::<Wish>(&body, EXAMPLE)?
-        .expires_in
-        .as_deref()
-        .map(read_duration)
-        .transpose()?;
-    let expires = lasting.map(|lasting| state.clock.now() + lasting);
-    state
-        .assignments
-        .assign(&key, Assignment { group, expires })?;
-    Ok(Json(AssignedCaller {
-        key,
-        expires_in_seconds: lasting.map(|d| d.as_secs_f64()),
-    }))
+    let wish: Wish = wish::read(&body, EXAMPLE)?;
+    let by = visitor.because(wish.reason)?;
+    let lasting = wish.expires_in.as_deref().map(read_duration).transpose()?;
+    let order = AssignmentOrder::Assign(lasting);
+    state.commands.assign((&group, &key), order, by).await?;
+    Ok(Json(AssignedCaller::new(key, lasting)))
 }
 
 pub(crate) async fn remove(
     State(state): State<AdminState>,
     Path((group, key)): Path<(String, String)>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
 ) -> Result<StatusCode, ApiError> {
-    let group = known_group(&state, &group)?;
-    if state.assignments.remove(&key, &group) {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        let reason = format!("caller `{key}` was not assigned to group `{group}`");
-        Err(ApiError::NotFound(reason))
-    }
-}
-
-fn known_group(state: &AdminState, name: &str) -> Result<GroupName, ApiError> {
-    let published = state.published.load();
-    let groups = &published.routing.groups;
-    let found = groups
-        .index_of(name)
-        .map(|place| groups.name(place).clone());
-    found.ok_or_else(|| {
-        let known: Vec<_> = groups
-            .iter()
-            .map(|(_, group)| group.name.as_str())
-            .collect();
-        ApiError::NotFound(format!(
-            "no group `{name}`, there are: {}",
-            known.join(", ")
-        ))
-    })
+    let RemoveWish { reason } = wish::read(&body, REMOVE_EXAMPLE)?;
+    let by = visitor.because(reason)?;
+    let order = AssignmentOrder::Remove;
+    state.commands.assign((&group, &key), order, by).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn read_duration(text: &str) -> Result<Duration, ApiError> {

@@ -8,7 +8,7 @@ use crate::admin::api::apart;
 use crate::admin::api::query::{Parameters, Written};
 use crate::admin::error::ApiError;
 use crate::admin::wire::{History, JournalPage};
-use crate::control::ports::{JournalQuery, StateError};
+use crate::control::ports::{JournalQuery, StateError, Subject};
 use crate::domain::ids::FlagName;
 use crate::runtime::clock;
 
@@ -22,11 +22,11 @@ pub(crate) async fn journal(
     State(state): State<AdminState>,
     written: Written,
 ) -> Result<Json<JournalPage>, ApiError> {
-    let parameters = Parameters::read(written, &["flag", "limit", "before", "since"])?;
+    let parameters = Parameters::read(written, &["flag", "group", "limit", "before", "since"])?;
     let limit = parameters.number("limit", 1..=LINES_MAX)?;
     let limit = usize::try_from(limit.unwrap_or(LINES_DEFAULT)).unwrap_or(usize::MAX);
     let query = JournalQuery {
-        flag: parameters.flag("flag")?,
+        subject: subject(&parameters)?,
         before: parameters.number("before", 0..=u64::MAX)?,
         after: None,
         since_unix_ms: parameters.moment("since", now_unix_ms())?,
@@ -41,6 +41,19 @@ pub(crate) async fn journal(
         })
     });
     Ok(Json(page.await??))
+}
+
+/// Whom the lines are to be about, if it matters.
+fn subject(parameters: &Parameters) -> Result<Option<Subject>, ApiError> {
+    let (flag, group) = (parameters.flag("flag")?, parameters.group("group")?);
+    if flag.is_some() && group.is_some() {
+        let problem = "`flag` and `group` are asked for one at a time";
+        return Err(ApiError::BadRequest(problem.to_owned()));
+    }
+    Ok(match (flag, group) {
+        (Some(flag), _) => Some(Subject::Flag(flag)),
+        (None, group) => group.map(Subject::Group),
+    })
 }
 
 pub(crate) async fn history(

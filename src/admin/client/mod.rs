@@ -135,6 +135,11 @@ fn target(path: &str, query: &[(&str, &str)]) -> String {
     target
 }
 
+/// A text as one segment of a path.
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
 /// Asks an admin API.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
@@ -232,6 +237,9 @@ impl AdminClient {
         let (status, body) = self.answer(method, target, said).await?;
         if !status.is_success() {
             return Err(self.refusal(status, &body));
+        }
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
         }
         let value = serde_json::from_slice(&body);
         value.map_err(|_| self.odd("its answer is not JSON".to_owned()))

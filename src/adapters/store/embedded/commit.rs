@@ -15,15 +15,16 @@ use crate::adapters::store::limits::{
     RELEASES_MAX, millis,
 };
 use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage};
-use crate::domain::ids::FlagName;
+use crate::domain::assignment::Membership;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
 use super::fault::Fault;
 use super::history;
 use super::schema::{
-    EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE, META_SEAL,
-    META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin,
+    ASSIGNMENTS, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE,
+    META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
 
 /// What is to be written.
@@ -35,6 +36,8 @@ pub(super) struct Batch {
     pub(super) freeze: Option<Option<Freeze>>,
     /// What was set of flags at run time; empty where all is as configured.
     pub(super) overrides: BTreeMap<FlagName, FlagOverrides>,
+    /// Callers put into groups, and those taken out.
+    pub(super) assignments: BTreeMap<(GroupName, Box<str>), Option<Membership>>,
     /// Lines for the journal, oldest first.
     pub(super) lines: VecDeque<JournalLine>,
     /// Messages to be delivered, oldest first, each with when it was written.
@@ -78,6 +81,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_records(&transaction, &mut meta, &batch.records)?;
         write_freeze(&transaction, batch.freeze.as_ref())?;
         write_overrides(&transaction, &batch.overrides)?;
+        write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
         write_outbox(&transaction, &mut meta, batch)?
@@ -189,6 +193,28 @@ fn write_overrides(
     Ok(())
 }
 
+fn write_assignments(
+    transaction: &WriteTransaction,
+    changed: &BTreeMap<(GroupName, Box<str>), Option<Membership>>,
+) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(ASSIGNMENTS)?;
+    for ((group, key), membership) in changed {
+        let place = (group.as_str(), &**key);
+        match membership {
+            Some(membership) => {
+                table.insert(place, serde_json::to_vec(membership)?.as_slice())?;
+            }
+            None => {
+                table.remove(place)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_lines(
     transaction: &WriteTransaction,
     meta: &mut Meta<'_>,
@@ -204,7 +230,7 @@ fn write_lines(
         let bytes = serde_json::to_vec(line)?;
         table.insert(
             sequence,
-            (line.flag.as_str(), line.at_unix_ms, bytes.as_slice()),
+            (&*column(&line.subject), line.at_unix_ms, bytes.as_slice()),
         )?;
     }
     while table.len()? > JOURNAL_LINES_MAX as u64 {

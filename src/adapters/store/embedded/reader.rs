@@ -15,7 +15,7 @@ use crate::domain::ids::FlagName;
 use super::commit::{Delivery, after};
 use super::fault::Fault;
 use super::history;
-use super::schema::{JOURNAL, OUTBOX, line};
+use super::schema::{JOURNAL, OUTBOX, column, line};
 use super::shared::Shared;
 
 /// Reads what the writer of the same store has written.
@@ -119,6 +119,7 @@ impl Outbox for EmbeddedReader {
 
 fn lines(transaction: &ReadTransaction, wanted: &JournalQuery) -> Result<Vec<JournalLine>, Fault> {
     let table = transaction.open_table(JOURNAL)?;
+    let subject = wanted.subject.as_ref().map(column);
     let mut lines = Vec::new();
     let (first, end) = (
         wanted.after.map_or(0, |after| after.saturating_add(1)),
@@ -129,13 +130,10 @@ fn lines(transaction: &ReadTransaction, wanted: &JournalQuery) -> Result<Vec<Jou
             break;
         }
         let (sequence, value) = entry?;
-        let (flag, at_unix_ms, bytes) = value.value();
-        let is_of_flag = wanted
-            .flag
-            .as_ref()
-            .is_none_or(|name| name.as_str() == flag);
+        let (about, at_unix_ms, bytes) = value.value();
+        let is_about = subject.as_ref().is_none_or(|subject| **subject == *about);
         let is_recent = wanted.since_unix_ms.is_none_or(|since| at_unix_ms >= since);
-        if is_of_flag && is_recent {
+        if is_about && is_recent {
             lines.push(line(sequence.value(), bytes)?);
         }
     }

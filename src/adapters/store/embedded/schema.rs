@@ -1,13 +1,15 @@
 //! What stands where in the state file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use redb::{
     Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 
-use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState};
-use crate::domain::ids::FlagName;
+use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState, Subject};
+use crate::domain::assignment::Membership;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
@@ -24,7 +26,7 @@ pub(super) const RECORDS: TableDefinition<'_, ReleaseKey<'_>, (u64, &[u8])> =
     TableDefinition::new("records");
 /// One entry while nothing may be promoted: the freeze as JSON.
 pub(super) const FREEZE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("freeze");
-/// Sequence number -> flag, moment, and the line as JSON.
+/// Sequence number -> flag or group (see [`column`]), moment, and the line as JSON.
 pub(super) const JOURNAL: TableDefinition<'_, u64, (&str, u64, &[u8])> =
     TableDefinition::new("journal");
 /// Flag, grade (0 is the finest), end of the span -> the rest of a point, see [`codec`].
@@ -38,6 +40,10 @@ pub(super) const EVIDENCE: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 
 /// Flag -> what was set of it at run time, as JSON; has come later, so an older file has none.
 pub(super) const OVERRIDES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overrides");
+
+/// Group, caller's key -> until when, as JSON; has come later as well.
+pub(super) const ASSIGNMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
+    TableDefinition::new("assignments");
 
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
@@ -116,6 +122,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         records: records.into_iter().map(|(_, record)| record).collect(),
         freeze,
         overrides: overrides(transaction)?,
+        assignments: assignments(transaction)?,
     })
 }
 
@@ -134,6 +141,27 @@ fn overrides(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, FlagOve
         overrides.insert(name, serde_json::from_slice(bytes.value())?);
     }
     Ok(overrides)
+}
+
+/// Which callers are assigned to groups.
+fn assignments(
+    transaction: &ReadTransaction,
+) -> Result<BTreeMap<(GroupName, Box<str>), Membership>, Fault> {
+    let table = match transaction.open_table(ASSIGNMENTS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut assignments = BTreeMap::new();
+    for entry in table.iter()? {
+        let (place, bytes) = entry?;
+        let (group, key) = place.value();
+        let group = group.parse::<GroupName>();
+        let group = group.map_err(|error| Fault::Other(error.to_string()))?;
+        let membership = serde_json::from_slice(bytes.value())?;
+        assignments.insert((group, key.into()), membership);
+    }
+    Ok(assignments)
 }
 
 /// What was known of harm. It has come into the file later than the rest, so it may not be there; and what
@@ -172,6 +200,14 @@ fn check_format(transaction: &ReadTransaction) -> Result<(), Fault> {
     Err(Fault::Other(format!(
         "its format is {format}, and this version knows {FORMAT} only"
     )))
+}
+
+/// What a line of the journal is about, as it stands beside it. No flag's name has a `/`.
+pub(super) fn column(subject: &Subject) -> Cow<'_, str> {
+    match subject {
+        Subject::Flag(flag) => flag.as_str().into(),
+        Subject::Group(group) => format!("group/{group}").into(),
+    }
 }
 
 /// A line of the journal, as it is stored under its number.

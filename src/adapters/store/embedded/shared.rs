@@ -85,6 +85,10 @@ impl Queue {
             batch.freeze = Some(change.clone());
         }
         batch.overrides.extend(transition.overrides.iter().cloned());
+        for change in &transition.assignments {
+            let place = (change.group.clone(), change.key.clone());
+            batch.assignments.insert(place, change.membership);
+        }
         batch.lines.extend(transition.lines.iter().cloned());
         let messages = transition.messages.iter().cloned();
         batch

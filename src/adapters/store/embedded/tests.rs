@@ -23,8 +23,10 @@ use crate::adapters::store::limits::{
 use crate::adapters::store::samples::{busy_point, evidence, line, message, record, transition};
 use crate::adapters::store::volatile::MemoryState;
 use crate::control::ports::{
-    HISTORY_POINTS_MAX, HistoryPoint, JournalQuery, StateError, Transition,
+    HISTORY_POINTS_MAX, HistoryPoint, JournalLine, JournalQuery, StateError, StateWriter, Subject,
+    Transition,
 };
+use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::runtime::clock;
 
@@ -249,7 +251,7 @@ fn the_journal_is_read_by_flag_time_and_page() {
         writer.save(&transition).unwrap();
         let read = |flag: Option<&str>, before, since_unix_ms, limit| {
             let wanted = JournalQuery {
-                flag: flag.map(|flag| flag.parse().unwrap()),
+                subject: flag.map(|flag| Subject::Flag(flag.parse().unwrap())),
                 before,
                 since_unix_ms,
                 limit,
@@ -1167,4 +1169,77 @@ fn a_clock_that_leaps_about_fills_no_disk() {
     }
     transaction.commit().unwrap();
     assert!(points_by_grade(&database, "orders")[0] <= 2 * 2_160);
+}
+
+#[test]
+fn callers_are_in_their_groups_again_by_what_was_said_last() {
+    let change = |group: &str, key: &str, seconds: Option<u64>| {
+        let span = seconds.map(Duration::from_secs);
+        AssignmentChange {
+            group: group.parse().unwrap(),
+            key: key.into(),
+            membership: Some(Membership::lasting(span, 1_000)),
+        }
+    };
+    let out = |group: &str, key: &str| AssignmentChange {
+        membership: None,
+        ..change(group, key, None)
+    };
+    let folder = TempDir::new().unwrap();
+    let mut memory = MemoryState::default();
+    let mut store = open(folder.path());
+    assert_eq!(store.saved.assignments, memory.saved().assignments);
+    for changes in [
+        vec![change("beta", "ann", None), change("vip", "ann", Some(9))],
+        vec![change("beta", "ann", Some(60)), change("beta", "bob", None)],
+        vec![out("beta", "bob"), out("beta", "nobody")],
+    ] {
+        let transition = Transition {
+            assignments: changes,
+            ..Transition::default()
+        };
+        store.writer.save(&transition).unwrap();
+        memory.save(&transition).unwrap();
+    }
+    drop(store);
+    let store = open(folder.path());
+    let there = store.saved.assignments.iter();
+    let there: Vec<_> = there
+        .map(|((group, key), membership)| (group.as_str(), &**key, membership.left(1_000)))
+        .collect();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let expected = [("beta", "ann", seconds(60)), ("vip", "ann", seconds(9))];
+    assert_eq!(there, expected);
+    assert_eq!(store.saved.assignments, memory.saved().assignments);
+}
+
+#[test]
+fn lines_about_a_group_are_told_from_those_about_a_flag_of_its_name() {
+    let folder = TempDir::new().unwrap();
+    let mut memory = MemoryState::default();
+    let mut store = open(folder.path());
+    let of_flag = line("beta", 1, "of the flag");
+    let of_group = JournalLine {
+        subject: Subject::Group("beta".parse().unwrap()),
+        ..line("beta", 2, "of the group")
+    };
+    let transition = Transition {
+        lines: vec![of_flag.clone(), of_group.clone()],
+        ..Transition::default()
+    };
+    store.writer.save(&transition).unwrap();
+    memory.save(&transition).unwrap();
+    for line in [of_flag, of_group] {
+        let wanted = JournalQuery {
+            subject: Some(line.subject.clone()),
+            limit: 9,
+            ..JournalQuery::default()
+        };
+        for reader in [&*store.reader, &memory] {
+            let lines = reader.journal(&wanted).unwrap();
+            let told: Vec<_> = lines.iter().map(|line| &line.entry.what).collect();
+            assert_eq!(told, [&line.entry.what]);
+            assert_eq!(lines[0].subject, line.subject);
+        }
+    }
 }
