@@ -270,7 +270,8 @@ fn who_has_seen_it_already_is_told_so() {
 fn what_makes_no_sense_is_refused_with_what_would() {
     let edge = Edge::start();
     for (said, status, word) in [
-        (r#"{"default": "20"}"#, 400, "25%"),
+        (r#"{"default": "20"}"#, 400, "write `20%`"),
+        (r#"{"default": "twenty"}"#, 400, "25%"),
         (r#"{"default": "101%"}"#, 400, "0% to 100%"),
         (r#"{"defualt": "20%"}"#, 400, "defualt"),
         ("{}", 400, "nothing to change"),

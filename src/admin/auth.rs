@@ -27,7 +27,7 @@ use crate::runtime::snapshot::SnapshotReader;
 const EVALUATION: &str = "/ofrep/";
 
 /// Where anybody may look: load balancers have no tokens.
-const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
+pub(super) const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 /// By which the command line says whose it is where there are no tokens.
 pub(crate) const USER_HEADER: &str = "x-serin-user";

@@ -7,6 +7,7 @@ use axum::body::to_bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::control::assignments::AssignmentError;
 use crate::control::commands::CommandError;
@@ -142,6 +143,22 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// What is wrong, as the document has it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it stands for a body")]
+pub(crate) struct Problem {
+    /// Always `about:blank`: the status says what kind it is.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// What is wrong, for people.
+    detail: String,
+    /// All that is wrong with a configuration, each with file, line and column.
+    problems: Option<Vec<String>>,
 }
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");

@@ -8,6 +8,16 @@ use crate::admin::AdminState;
 use crate::admin::error::ApiError;
 use crate::telemetry::Exporter;
 
+/// All metrics.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses(
+        (
+            status = 200, description = "in the text format of Prometheus", body = String,
+            content_type = "text/plain; version=0.0.4",
+        ),
+    ),
+)]
 pub(crate) async fn metrics(State(state): State<AdminState>) -> Result<Response, ApiError> {
     let text = state
         .exporter

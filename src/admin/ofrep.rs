@@ -11,6 +11,7 @@ use axum::{Extension, Json};
 use rand::RngExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::error::InOwnWords;
@@ -24,8 +25,25 @@ use crate::domain::routing::RoutingSnapshot;
 /// The attribute that says who the caller is.
 const TARGETING_KEY: &str = "targetingKey";
 
+/// What an application says, as the document has it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it stands for a body")]
+struct EvaluationRequest {
+    /// `targetingKey` is the caller; `ip`, `method`, `host` and `path` say what they say; every other text,
+    /// number or switch is the header of its name.
+    #[schema(value_type = Option<Object>)]
+    context: Option<Map<String, Value>>,
+}
+
+/// What is said of all flags, as the document has it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it stands for a body")]
+struct Evaluations {
+    flags: Vec<Evaluation>,
+}
+
 /// How a flag was evaluated.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Evaluation {
     Success {
@@ -33,13 +51,14 @@ enum Evaluation {
         value: Value,
         variant: String,
         reason: &'static str,
+        #[schema(value_type = Object)]
         metadata: Map<String, Value>,
     },
     Failure(Failure),
 }
 
 /// Why it was not.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +68,7 @@ struct Failure {
 }
 
 /// What went wrong, in OpenFeature's words.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum ErrorCode {
     ParseError,
@@ -79,6 +98,16 @@ impl IntoResponse for Failure {
 }
 
 /// Evaluates one flag.
+#[utoipa::path(
+    post, path = "/ofrep/v1/evaluate/flags/{key}", tag = "ofrep",
+    params(("key" = String, Path, description = "the flag's name")),
+    request_body = Option<EvaluationRequest>,
+    responses(
+        (status = 200, description = "what the caller gets", body = Evaluation),
+        (status = 400, description = "the context makes no sense", body = Failure),
+        (status = 404, description = "there is no such flag", body = Failure),
+    ),
+)]
 pub(crate) async fn one(
     State(state): State<AdminState>,
     Path(key): Path<String>,
@@ -107,6 +136,24 @@ pub(crate) async fn one(
 }
 
 /// Evaluates all flags.
+#[utoipa::path(
+    post, path = "/ofrep/v1/evaluate/flags", tag = "ofrep",
+    params(
+        ("if-none-match" = Option<String>, Header, description = "answers that are known already"),
+    ),
+    request_body = Option<EvaluationRequest>,
+    responses(
+        (
+            status = 200, description = "what the caller gets of each flag", body = Evaluations,
+            headers(("etag" = String, description = "changes with the answer")),
+        ),
+        (
+            status = 304, description = "it is as known",
+            headers(("etag" = String, description = "changes with the answer")),
+        ),
+        (status = 400, description = "the context makes no sense", body = Failure),
+    ),
+)]
 pub(crate) async fn all(
     State(state): State<AdminState>,
     headers: HeaderMap,

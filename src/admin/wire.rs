@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
@@ -15,28 +16,28 @@ use crate::domain::variant::PerVariant;
 use crate::runtime::key_hash::fingerprint;
 
 /// All rollouts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RolloutList {
     /// In the configuration's order.
     pub rollouts: Vec<RolloutStatus>,
 }
 
 /// All flags.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FlagList {
     /// In the configuration's order.
     pub flags: Vec<FlagStatus>,
 }
 
 /// All groups.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GroupList {
     /// In the configuration's order; after them those that it has no more and that have callers.
     pub groups: Vec<GroupSummary>,
 }
 
 /// A group at one look.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GroupSummary {
     /// Its name.
     pub group: GroupName,
@@ -49,7 +50,7 @@ pub struct GroupSummary {
 }
 
 /// Callers that are put into a group at run time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CallersPage {
     /// The group.
     pub group: GroupName,
@@ -60,7 +61,7 @@ pub struct CallersPage {
 }
 
 /// A caller that is put into a group at run time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssignedCaller {
     /// Its key.
     pub key: String,
@@ -82,7 +83,7 @@ impl AssignedCaller {
 }
 
 /// Everything at one look.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Overview {
     /// Serin's version.
     pub version: String,
@@ -102,14 +103,14 @@ pub struct Overview {
 }
 
 /// All backends.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackendList {
     /// In the configuration's order.
     pub backends: Vec<BackendStatus>,
 }
 
 /// A backend, and how its endpoints are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackendStatus {
     /// The backend.
     pub backend: BackendName,
@@ -118,7 +119,7 @@ pub struct BackendStatus {
 }
 
 /// How an endpoint is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EndpointStatus {
     /// Host and port.
     pub endpoint: String,
@@ -142,7 +143,7 @@ impl EndpointStatus {
 }
 
 /// A part of the journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JournalPage {
     /// Newest first.
     pub lines: Vec<JournalEvent>,
@@ -151,7 +152,7 @@ pub struct JournalPage {
 }
 
 /// A line of the journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JournalEvent {
     /// Its number, growing.
     pub sequence: u64,
@@ -177,7 +178,7 @@ impl From<JournalLine> for JournalEvent {
 }
 
 /// What was seen of a flag.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct History {
     /// The flag.
     pub flag: FlagName,
@@ -186,7 +187,7 @@ pub struct History {
 }
 
 /// What was seen of a flag in a span of time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEvent {
     /// The end of the span, in milliseconds since 1970.
     pub at_unix_ms: u64,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::control::controller::Controller;
 use crate::control::installation::follow_switch;
@@ -21,7 +22,7 @@ use crate::domain::settings::{FlagChange, FlagOverrides, FlagSettings};
 use crate::domain::variants::InvalidShare;
 
 /// How a flag stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FlagStatus {
     /// Its name.
     pub flag: FlagName,
@@ -54,7 +55,7 @@ pub struct FlagStatus {
 }
 
 /// One of a flag's variants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VariantStatus {
     /// Its name.
     pub name: VariantName,

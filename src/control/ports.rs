@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::evidence::TickCounts;
@@ -79,7 +80,7 @@ pub struct KnownEvidence {
 }
 
 /// Whether what is decided can be written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreHealth {
     /// Why it cannot; `None` when all is well.
     pub problem: Option<String>,
@@ -214,7 +215,7 @@ pub struct OutboxMessage {
 }
 
 /// What a line of the journal is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// A flag.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use utoipa::ToSchema;
 
 use crate::domain::rollout::Author;
 
@@ -11,7 +12,7 @@ use crate::domain::rollout::Author;
 const CAPACITY: usize = 8;
 
 /// What came of reading the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadStatus {
     /// Whether what was read last is what is running.
     pub is_current: bool,

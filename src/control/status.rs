@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
@@ -34,7 +35,7 @@ pub struct Status {
 }
 
 /// Whether promotions are frozen.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FreezeStatus {
     /// By whom, if they are.
     pub freeze: Option<Freeze>,
@@ -43,7 +44,7 @@ pub struct FreezeStatus {
 }
 
 /// One rollout at one moment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RolloutStatus {
     /// The flag it moves.
     pub flag: FlagName,
@@ -111,7 +112,7 @@ const fn yes() -> bool {
 }
 
 /// What a plan takes at the rates of the last minutes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PlanOutlook {
     /// The flag.
     pub flag: FlagName,
@@ -131,7 +132,7 @@ pub struct PlanOutlook {
 }
 
 /// What a stage takes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StageAhead {
     /// Its number, counted from 1.
     pub stage: usize,
@@ -145,7 +146,7 @@ pub struct StageAhead {
 }
 
 /// One stage of a plan, as people write it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StageStatus {
     /// Whose weight it raises; empty for everyone.
     pub groups: Vec<GroupName>,
@@ -172,7 +173,7 @@ impl From<&Stage> for StageStatus {
 }
 
 /// Weights as people write them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WeightsStatus {
     /// Of each group that the flag names, in the file's order.
     pub groups: Vec<GroupWeightStatus>,
@@ -244,7 +245,7 @@ fn split(share: Share) -> BTreeMap<VariantName, f64> {
 }
 
 /// The weight of one group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GroupWeightStatus {
     /// The group.
     pub group: GroupName,
@@ -256,7 +257,7 @@ pub struct GroupWeightStatus {
 }
 
 /// Both arms of one group.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GroupStatus {
     /// The group, or `default` for everyone else.
     pub group: String,
@@ -284,7 +285,7 @@ pub fn percent(weight: Weight) -> f64 {
 }
 
 /// What was seen of one arm in a span of time.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ArmStatus {
     /// First attempts.
     pub requests: u64,
@@ -325,7 +326,7 @@ impl ArmStatus {
 }
 
 /// A line of the journal, for people.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JournalStatus {
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,

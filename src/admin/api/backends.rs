@@ -9,6 +9,11 @@ use crate::domain::ids::BackendIndex;
 use crate::runtime::published::{Published, Subscriber};
 use crate::runtime::recorder::EndpointReading;
 
+/// All backends, and how their endpoints are.
+#[utoipa::path(
+    get, path = "/api/v1/backends", tag = "status",
+    responses((status = 200, description = "in the configuration's order", body = BackendList)),
+)]
 pub(crate) async fn list(State(state): State<AdminState>) -> Json<BackendList> {
     Json(BackendList {
         backends: all(&state.published),

@@ -30,6 +30,20 @@ use crate::runtime::snapshot::SnapshotReader;
 const LINES_MAX: usize = 1000;
 
 /// Opens a stream of everything, or of one flag and what concerns all.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "events",
+    params(
+        ("flag" = Option<FlagName>, Query, description = "of other flags nothing"),
+        ("last-event-id" = Option<String>, Header, description = "what was seen last"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "a stream of events: `ready`, `rollout`, `rollout_removed`, `verdict`, `flag`, `flag_removed`, `freeze`, `store`, `reload`, `journal`, `lagged`, `resync`",
+            body = String, content_type = "text/event-stream",
+        ),
+    ),
+)]
 pub(crate) async fn events(
     State(state): State<AdminState>,
     headers: HeaderMap,

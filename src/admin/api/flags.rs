@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::api::share::ShareWish;
@@ -17,7 +18,7 @@ use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::FlagList;
 use crate::control::flags::{FlagOrder, FlagStatus};
-use crate::domain::ids::GroupName;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::settings::FlagChange;
 
 /// What may be said, as an example.
@@ -28,30 +29,66 @@ const EXAMPLE: &str =
 const RESET_EXAMPLE: &str = r#"{"reason": "…"}"#;
 
 /// What is to change of a flag; what is left out stays.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Wish {
+#[schema(as = FlagChange)]
+pub(crate) struct Wish {
+    /// Whether it is on; off means stable for everyone.
     enabled: Option<bool>,
+    /// The share of everyone who is in none of its groups: a weight such as `10%`, or the weights of variants.
     default: Option<ShareWish>,
-    /// `null` for a group that the flag is to name no more.
+    /// The shares of groups; `null` for a group that the flag is to name no more.
+    #[schema(value_type = Object, example = json!({ "beta": "50%" }))]
     groups: BTreeMap<String, Option<ShareWish>>,
-    /// Why, for the journal.
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct ResetWish {
-    /// Why, for the journal.
+#[schema(as = FlagReset)]
+pub(crate) struct ResetWish {
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
 
+/// All flags.
+#[utoipa::path(
+    get, path = "/api/v1/flags", tag = "flags",
+    responses(
+        (
+            status = 200, description = "all flags, in the order of the configuration",
+            body = FlagList,
+        ),
+    ),
+)]
 pub(crate) async fn list(State(state): State<AdminState>) -> Json<FlagList> {
     Json(FlagList {
         flags: state.status.load().flags.clone(),
     })
 }
 
+/// How a flag stands.
+#[utoipa::path(
+    get, path = "/api/v1/flags/{flag}", tag = "flags",
+    params(
+        ("flag" = FlagName, Path, description = "the flag's name"),
+        ("if-none-match" = Option<String>, Header, description = "versions that are known already"),
+    ),
+    responses(
+        (
+            status = 200, description = "how it stands", body = FlagStatus,
+            headers(("etag" = String, description = "its version, for `If-Match`")),
+        ),
+        (
+            status = 304, description = "it is as known",
+            headers(("etag" = String, description = "its version, for `If-Match`")),
+        ),
+        (status = 404, description = "there is no such flag"),
+    ),
+)]
 pub(crate) async fn show(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
@@ -74,6 +111,27 @@ pub(crate) async fn show(
     Ok(tagged(Json(found).into_response(), &found.version))
 }
 
+/// Changes what is set of a flag; what is left out stays.
+#[utoipa::path(
+    patch, path = "/api/v1/flags/{flag}", tag = "flags",
+    params(
+        ("flag" = FlagName, Path, description = "the flag's name"),
+        (
+            "if-match" = Option<String>, Header,
+            description = "the version that it must have, as an entity tag",
+        ),
+    ),
+    request_body = Wish,
+    responses(
+        (
+            status = 200, description = "it is so from the next request on", body = FlagStatus,
+            headers(("etag" = String, description = "its version, for `If-Match`")),
+        ),
+        (status = 404, description = "there is no such flag or group"),
+        (status = 409, description = "a rollout sets its weights"),
+        (status = 412, description = "it is not what `If-Match` says any more"),
+    ),
+)]
 pub(crate) async fn change(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
@@ -103,6 +161,26 @@ pub(crate) async fn change(
 }
 
 /// Has everything as configured.
+#[utoipa::path(
+    delete, path = "/api/v1/flags/{flag}/overrides", tag = "flags",
+    params(
+        ("flag" = FlagName, Path, description = "the flag's name"),
+        (
+            "if-match" = Option<String>, Header,
+            description = "the version that it must have, as an entity tag",
+        ),
+    ),
+    request_body = Option<ResetWish>,
+    responses(
+        (
+            status = 200, description = "all is as configured", body = FlagStatus,
+            headers(("etag" = String, description = "its version, for `If-Match`")),
+        ),
+        (status = 404, description = "there is no such flag or group"),
+        (status = 409, description = "a rollout sets its weights"),
+        (status = 412, description = "it is not what `If-Match` says any more"),
+    ),
+)]
 pub(crate) async fn reset(
     State(state): State<AdminState>,
     Path(flag): Path<String>,

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::api::query::{Parameters, Written};
@@ -26,11 +27,25 @@ const LISTED_MAX: u64 = 1000;
 /// The callers of an answer, unless said otherwise.
 const LISTED_DEFAULT: u64 = 100;
 
-pub(crate) async fn all(State(state): State<AdminState>) -> Result<Json<GroupList>, ApiError> {
+/// All groups.
+#[utoipa::path(
+    get, path = "/api/v1/groups", tag = "groups",
+    responses((status = 200, description = "all groups", body = GroupList)),
+)]
+pub(crate) async fn list(State(state): State<AdminState>) -> Result<Json<GroupList>, ApiError> {
     let groups = apart(move || summaries(&state)).await?;
     Ok(Json(GroupList { groups }))
 }
 
+/// A group at one look.
+#[utoipa::path(
+    get, path = "/api/v1/groups/{group}", tag = "groups",
+    params(("group" = GroupName, Path, description = "the group's name")),
+    responses(
+        (status = 200, description = "the group", body = GroupSummary),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 pub(crate) async fn show(
     State(state): State<AdminState>,
     Path(group): Path<String>,
@@ -79,6 +94,19 @@ fn flags_of(routing: &RoutingSnapshot, group: &GroupName) -> BTreeMap<FlagName, 
     flags
 }
 
+/// Callers who were put into a group at run time.
+#[utoipa::path(
+    get, path = "/api/v1/groups/{group}/callers", tag = "groups",
+    params(
+        ("group" = GroupName, Path, description = "the group's name"),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "the most callers; 100"),
+        ("after" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "in the order of their keys", body = CallersPage),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 pub(crate) async fn callers(
     State(state): State<AdminState>,
     Path(group): Path<String>,
@@ -139,25 +167,47 @@ fn no_group(name: &str, known: &[&str]) -> ApiError {
 const EXAMPLE: &str = r#"{"expires_in": "30m", "reason": "…"}"#;
 
 /// What may be said with an assignment; nothing need be.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Wish {
+#[schema(as = Assignment)]
+pub(crate) struct Wish {
     /// For how long, such as `30m`; for good, if absent.
+    #[schema(example = "30m")]
     expires_in: Option<String>,
-    /// Why, for the journal.
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
 
 /// What may be said with the end of one, as an example.
 const REMOVE_EXAMPLE: &str = r#"{"reason": "…"}"#;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct RemoveWish {
-    /// Why, for the journal.
+#[schema(as = Removal)]
+pub(crate) struct RemoveWish {
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
 
+/// Puts a caller into a group.
+#[utoipa::path(
+    put, path = "/api/v1/groups/{group}/callers/{key}", tag = "groups",
+    params(
+        ("group" = GroupName, Path, description = "the group's name"),
+        ("key" = String, Path, max_length = 256, description = "the caller's key"),
+    ),
+    request_body = Option<Wish>,
+    responses(
+        (
+            status = 200, description = "the caller is in it from the next request on",
+            body = AssignedCaller,
+        ),
+        (status = 404, description = "there is no such group"),
+        (status = 507, description = "there is no room for more callers"),
+    ),
+)]
 pub(crate) async fn assign(
     State(state): State<AdminState>,
     Path((group, key)): Path<(String, String)>,
@@ -176,6 +226,19 @@ pub(crate) async fn assign(
     Ok(Json(AssignedCaller::new(key, lasting)))
 }
 
+/// Takes a caller out of a group again.
+#[utoipa::path(
+    delete, path = "/api/v1/groups/{group}/callers/{key}", tag = "groups",
+    params(
+        ("group" = GroupName, Path, description = "the group's name"),
+        ("key" = String, Path, max_length = 256, description = "the caller's key"),
+    ),
+    request_body = Option<RemoveWish>,
+    responses(
+        (status = 204, description = "the caller is in it no longer"),
+        (status = 404, description = "there is no such group, or the caller was not put into it"),
+    ),
+)]
 pub(crate) async fn remove(
     State(state): State<AdminState>,
     Path((group, key)): Path<(String, String)>,

@@ -18,6 +18,23 @@ const LINES_MAX: u64 = 1000;
 /// The lines of an answer, unless said otherwise: more than a screen, less than a download.
 const LINES_DEFAULT: u64 = 100;
 
+/// What was done, by whom, and why.
+#[utoipa::path(
+    get, path = "/api/v1/journal", tag = "journal",
+    params(
+        ("flag" = Option<FlagName>, Query, description = "of this flag only"),
+        (
+            "limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
+            description = "how many at the most, 100 unless said otherwise",
+        ),
+        ("before" = Option<u64>, Query, minimum = 0, description = "`next` of the page before"),
+        (
+            "since" = Option<String>, Query, example = "1h",
+            description = "a moment such as `2026-01-31T08:00:00Z`, the time since then such as `1h`, or milliseconds since 1970",
+        ),
+    ),
+    responses((status = 200, description = "newest first", body = JournalPage)),
+)]
 pub(crate) async fn journal(
     State(state): State<AdminState>,
     written: Written,
@@ -56,6 +73,19 @@ fn subject(parameters: &Parameters) -> Result<Option<Subject>, ApiError> {
     })
 }
 
+/// What was seen of both arms.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{flag}/history", tag = "rollouts",
+    params(
+        ("flag" = FlagName, Path, description = "the flag's name"),
+        ("from" = Option<String>, Query, example = "1h", description = "as `since` of the journal"),
+        ("to" = Option<String>, Query, example = "1m", description = "the same"),
+    ),
+    responses(
+        (status = 200, description = "oldest first; what is older is coarser", body = History),
+        (status = 404, description = "the flag has no rollout"),
+    ),
+)]
 pub(crate) async fn history(
     State(state): State<AdminState>,
     Path(flag): Path<String>,

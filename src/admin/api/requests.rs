@@ -9,6 +9,7 @@ use crate::admin::api::query::{Parameters, Written};
 use crate::admin::error::ApiError;
 use crate::admin::sse::{Event, Outlet};
 use crate::domain::evidence::Fault;
+use crate::domain::ids::FlagName;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
 use crate::proxy::Onlooker;
@@ -33,6 +34,27 @@ const DEFAULT_GROUP: &str = "default";
 
 /// Opens a stream of all requests that a filter wants, each as the access log tells it. It is a look and
 /// no log: who reads too slowly misses some, and is told how many.
+#[utoipa::path(
+    get, path = "/api/v1/requests", tag = "events",
+    params(
+        ("flag" = Option<FlagName>, Query, description = "the flag that decided"),
+        ("variant" = Option<String>, Query, description = "the variant decided for"),
+        ("group" = Option<String>, Query, description = "the group; `default` for everyone else"),
+        ("route" = Option<String>, Query, description = "the route"),
+        ("backend" = Option<String>, Query, description = "the backend asked last"),
+        ("method" = Option<String>, Query, description = "the method"),
+        ("path" = Option<String>, Query, description = "what the path begins with"),
+        ("fault" = Option<String>, Query, description = "whose fault: `backend`, `client` or `proxy`"),
+        ("status" = Option<String>, Query, example = "5xx", description = "the status: `404`, `5xx`, `500-503`, or several"),
+        ("slower_than" = Option<String>, Query, example = "500ms", description = "how long it took at least"),
+    ),
+    responses(
+        (
+            status = 200, description = "a stream of events: `request`, as the access log tells it, and `lagged`",
+            body = String, content_type = "text/event-stream",
+        ),
+    ),
+)]
 pub(crate) async fn requests(
     State(state): State<AdminState>,
     written: Written,

@@ -6,6 +6,7 @@ use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::api::{apart, wish, written};
@@ -13,14 +14,34 @@ use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::RolloutList;
 use crate::control::status::{PlanOutlook, RolloutStatus};
+use crate::domain::ids::FlagName;
 use crate::domain::rollout::Command;
 
+/// All rollouts.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts", tag = "rollouts",
+    responses(
+        (
+            status = 200, description = "all rollouts, in the order of the configuration",
+            body = RolloutList,
+        ),
+    ),
+)]
 pub(crate) async fn list(State(state): State<AdminState>) -> Json<RolloutList> {
     Json(RolloutList {
         rollouts: state.status.load().rollouts.clone(),
     })
 }
 
+/// Where a rollout is.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{flag}", tag = "rollouts",
+    params(("flag" = FlagName, Path, description = "the flag's name")),
+    responses(
+        (status = 200, description = "where it is", body = RolloutStatus),
+        (status = 404, description = "the flag has no rollout"),
+    ),
+)]
 pub(crate) async fn show(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
@@ -37,6 +58,14 @@ pub(crate) async fn show(
 }
 
 /// What its plan takes, at the rates of the last minutes.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{flag}/plan", tag = "rollouts",
+    params(("flag" = FlagName, Path, description = "the flag's name")),
+    responses(
+        (status = 200, description = "what it takes", body = PlanOutlook),
+        (status = 404, description = "the flag has no rollout"),
+    ),
+)]
 pub(crate) async fn plan(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
@@ -48,6 +77,17 @@ pub(crate) async fn plan(
 const JSON_LINES: [(HeaderName, &str); 1] = [(CONTENT_TYPE, "application/jsonl")];
 
 /// What the judge was told, tick by tick.
+#[utoipa::path(
+    get, path = "/api/v1/rollouts/{flag}/trace", tag = "rollouts",
+    params(("flag" = FlagName, Path, description = "the flag's name")),
+    responses(
+        (
+            status = 200, description = "lines of JSON, as `serin replay` reads them",
+            body = String, content_type = "application/jsonl",
+        ),
+        (status = 404, description = "the flag has no rollout, or none recorded"),
+    ),
+)]
 pub(crate) async fn trace(
     State(state): State<AdminState>,
     Path(flag): Path<String>,
@@ -64,15 +104,32 @@ pub(crate) async fn trace(
 const EXAMPLE: &str = r#"{"reason": "…"}"#;
 
 /// What may be said with a verb; nothing need be.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Wish {
-    /// Why, for the journal.
+#[schema(as = RolloutOrder)]
+pub(crate) struct Wish {
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
     /// With `promote`: skip all stages that are left.
     full: bool,
 }
 
+/// Starts, pauses, promotes, rolls back and so on.
+#[utoipa::path(
+    post, path = "/api/v1/rollouts/{flag}/{verb}", tag = "rollouts",
+    params(
+        ("flag" = FlagName, Path, description = "the flag's name"),
+        ("verb" = inline(Verb), Path, description = "what is to be done"),
+    ),
+    request_body = Option<Wish>,
+    responses(
+        (status = 200, description = "it is done; where the rollout is then", body = RolloutStatus),
+        (status = 202, description = "the same, and not written down yet", body = RolloutStatus),
+        (status = 404, description = "the flag has no rollout, or there is no such verb"),
+        (status = 409, description = "it makes no sense where the rollout is"),
+    ),
+)]
 pub(crate) async fn command(
     State(state): State<AdminState>,
     Path((flag, verb)): Path<(String, String)>,
@@ -98,6 +155,20 @@ pub(crate) async fn command(
     let by = visitor.because(reason)?;
     let status = state.commands.send(&flag, command, by).await?;
     Ok((written(status.is_written), Json(status)))
+}
+
+/// The verbs, as the document has them.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "it stands for a text")]
+enum Verb {
+    Start,
+    Pause,
+    Resume,
+    Promote,
+    Rollback,
+    Abort,
+    Retry,
 }
 
 fn verbs() -> String {

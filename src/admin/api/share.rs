@@ -5,11 +5,17 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::admin::error::ApiError;
 use crate::domain::share::Share;
 
 /// A share as it was said.
-pub(super) enum ShareWish {
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = Share)]
+pub(crate) enum ShareWish {
     Text(String),
     Parts(BTreeMap<String, String>),
 }

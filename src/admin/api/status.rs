@@ -3,8 +3,9 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::{Extension, Json};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::api::written;
@@ -15,6 +16,11 @@ use crate::admin::wire::Overview;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::FreezeStatus;
 
+/// Everything at one look.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "status",
+    responses((status = 200, description = "how everything stands", body = Overview)),
+)]
 pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
     let status = state.status.load();
     Json(Overview {
@@ -34,26 +40,70 @@ pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
 const EXAMPLE: &str = r#"{"reason": "…"}"#;
 
 /// What may be said with an order; nothing need be.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Wish {
-    /// Why, for the journal.
+#[schema(as = Order)]
+pub(crate) struct Wish {
+    /// Why, for the journal: one line.
+    #[schema(max_length = 500, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     reason: String,
 }
 
-/// `POST` freezes, `DELETE` lifts.
+/// Promotes nothing anywhere until it is lifted; rolling back stays possible.
+#[utoipa::path(
+    post, path = "/api/v1/freeze", tag = "status",
+    request_body = Option<Wish>,
+    responses(
+        (status = 200, description = "nothing is promoted", body = FreezeStatus),
+        (status = 202, description = "the same, and not written down yet", body = FreezeStatus),
+    ),
+)]
 pub(crate) async fn freeze(
     State(state): State<AdminState>,
-    method: Method,
     Extension(visitor): Extension<Visitor>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
-    let Wish { reason } = wish::read(&body, EXAMPLE)?;
-    let on = method == Method::POST;
+    set_freeze(&state, true, visitor, &body).await
+}
+
+/// Lets promotions go on.
+#[utoipa::path(
+    delete, path = "/api/v1/freeze", tag = "status",
+    request_body = Option<Wish>,
+    responses((status = 200, description = "promotions go on", body = FreezeStatus)),
+)]
+pub(crate) async fn unfreeze(
+    State(state): State<AdminState>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
+    set_freeze(&state, false, visitor, &body).await
+}
+
+async fn set_freeze(
+    state: &AdminState,
+    on: bool,
+    visitor: Visitor,
+    body: &[u8],
+) -> Result<(StatusCode, Json<FreezeStatus>), ApiError> {
+    let Wish { reason } = wish::read(body, EXAMPLE)?;
     let freeze = state.commands.freeze(on, visitor.because(reason)?).await?;
     Ok((written(freeze.is_written), Json(freeze)))
 }
 
+/// Reads the configuration again.
+#[utoipa::path(
+    post, path = "/api/v1/reload", tag = "status",
+    request_body = Option<Wish>,
+    responses(
+        (status = 200, description = "it was taken", body = ReloadStatus),
+        (status = 409, description = "the configuration does not come from a file"),
+        (
+            status = 422,
+            description = "it is wrong, and the one before it goes on; `problems` has all that is",
+        ),
+    ),
+)]
 pub(crate) async fn reload(
     State(state): State<AdminState>,
     Extension(visitor): Extension<Visitor>,

@@ -5,12 +5,13 @@ use std::fmt;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as Unreadable, StrDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::ids::{CustomCheckName, GroupName};
 use crate::domain::variant::PerVariant;
 
 /// What is to be done with the rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Every check passes: as far as the evidence goes, the next stage may begin.
@@ -191,7 +192,7 @@ impl fmt::Display for CheckName {
 }
 
 /// What a check makes of its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Assessment {
     /// Enough was seen, and it is within what is tolerated.
@@ -207,9 +208,10 @@ pub enum Assessment {
 }
 
 /// What one check found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// The check.
+    #[schema(value_type = String)]
     pub check: CheckName,
     /// What it makes of its numbers.
     pub assessment: Assessment,
@@ -217,14 +219,17 @@ pub struct Finding {
     pub group: Option<GroupName>,
     /// Canary's value: a share 0 to 1 for rates, milliseconds for latencies, 1 to 5 for ratings.
     #[serde(deserialize_with = "number")]
+    #[schema(value_type = Option<f64>)]
     pub canary: f64,
     /// Stable's value in the same unit; `None` where there is nothing to compare with.
     pub stable: Option<f64>,
     /// What is tolerated of canary, in the same unit.
     #[serde(deserialize_with = "number")]
+    #[schema(value_type = Option<f64>)]
     pub bound: f64,
     /// How much of the evidence that a breach needs is there: 0 for none, 1 and more for enough.
     #[serde(deserialize_with = "number")]
+    #[schema(value_type = Option<f64>)]
     pub evidence: f64,
     /// The evidence that a breach needs, as the judge measures it; `None` for what is no such test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,7 +261,7 @@ impl Finding {
 }
 
 /// About how much more is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Missing {
     /// Callers of canary, or requests to it where those are the unit, or what a stage takes at least.
     pub count: u64,

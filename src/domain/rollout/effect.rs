@@ -1,6 +1,7 @@
 //! What is to be done about an event, in the order given.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::ids::FlagName;
 use crate::domain::judge::Finding;
@@ -33,7 +34,7 @@ pub enum Effect {
 }
 
 /// A line of the durable record of every change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JournalEntry {
     /// Who changed it: `judge`, `tripwire`, `plan`, or an operator.
     pub who: String,

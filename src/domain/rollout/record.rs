@@ -1,6 +1,7 @@
 //! What is written down of a rollout, so that it outlives the process.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::rollout::state::RolloutState;
@@ -36,7 +37,7 @@ pub struct RolloutRecord {
 }
 
 /// An order to promote nothing anywhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Freeze {
     /// Who gave it.
     pub who: String,

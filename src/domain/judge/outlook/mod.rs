@@ -23,6 +23,7 @@ mod latency;
 mod proof;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::ids::GroupName;
 use crate::domain::judge::outlook::crowd::Crowd;
@@ -102,7 +103,7 @@ impl StageSpans {
 }
 
 /// What a stage will take, and what it would see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageOutlook {
     /// Requests of canary in a second.
     pub canary_per_second: f64,
@@ -118,7 +119,7 @@ pub struct StageOutlook {
 }
 
 /// What a stage waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
     /// Nothing comes in.
