@@ -22,6 +22,7 @@ use anyhow::Result;
 
 use crate::adapters::config_file::{ConfigFileError, Source};
 use crate::adapters::evidence::local::LocalEvidence;
+use crate::adapters::gate::HttpHooks;
 use crate::adapters::http_client::HttpClients;
 use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
@@ -140,14 +141,14 @@ impl App {
             saved: state.saved,
             notifiers: vec![Box::new(LogNotifier), Box::new(telling.waker())],
             metrics: Arc::new(HttpMetrics::new(HttpClients::new().plain())),
+            hooks: Arc::new(HttpHooks::default()),
             commands: orders,
             inbox: messages,
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
         })
         .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
-        let (reload, requests) = reloading::channel();
-        let (deliverer, recipients) = telling.split();
+        let ((reload, requests), (deliverer, recipients)) = (reloading::channel(), telling.split());
         let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
         let contexts = contexts(&shared, claimed.listeners, &claimed.tls);
         let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log);

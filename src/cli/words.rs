@@ -105,6 +105,10 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
         parts.push(progress(rollout));
         parts.extend(waits_for(rollout));
     }
+    if rollout.phase == "waiting_for_gate" {
+        let flag = &rollout.flag;
+        parts.push(format!("`serin rollout promote {flag}` goes on without it"));
+    }
     if rollout.phase == "waiting_for_approval" {
         let flag = &rollout.flag;
         parts.push(format!(
@@ -208,7 +212,7 @@ impl Paint {
         let color = match phase {
             "succeeded" => 32,
             "rolled_back" | "aborted" => 31,
-            "paused" | "waiting_for_approval" => 33,
+            "paused" | "waiting_for_approval" | "waiting_for_gate" => 33,
             _ => 0,
         };
         self.with(color, &format!("{phase:width$}"))

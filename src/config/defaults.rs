@@ -238,5 +238,34 @@ pub const NOTIFY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// this long is a distribution list, which is somebody else's trade.
 pub const NOTIFY_TARGETS_MAX: usize = 16;
 
+/// How long a gate's answer may take: whoever has to look something up first does so within this.
+pub const GATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest that it may be given: tests that run before they are answered. Nothing waits for it but the
+/// stage.
+pub const GATE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// How long after an answer that does not pass a gate is asked again: soon enough for people, and few
+/// enough questions for a pipeline.
+pub const GATE_EVERY: Duration = Duration::from_secs(30);
+
+/// The shortest: a tick, between two of which nothing is decided.
+pub const GATE_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// How often a gate is asked in a row where it does not answer: whoever restarts is back soon.
+pub const GATE_ATTEMPTS: u32 = 3;
+
+/// The most of them: a gate that does not answer is asked again in any case.
+pub const GATE_ATTEMPTS_MAX: u64 = 10;
+
+/// The most gates, hooks, and windows of a gate: they are asked one after the other.
+pub const GATES_MAX: usize = 32;
+
+/// The most entries that are passed on to a webhook.
+pub const METADATA_MAX: usize = 32;
+
+/// The longest of them, in bytes.
+pub const METADATA_BYTES_MAX: usize = 1_024;
+
 /// The share of requests with a line in the access log: whoever asks for a log wants all of it.
 pub const ACCESS_LOG_SAMPLE: Weight = Weight::FULL;

@@ -38,6 +38,7 @@ mod document;
 mod error;
 mod flag;
 mod further;
+mod gate;
 mod group;
 mod health;
 mod identity;
@@ -102,6 +103,7 @@ use self::backend::BackendReader;
 use self::document::Document;
 use self::flag::FlagReader;
 use self::further::FurtherReader;
+use self::gate::with_hooks;
 use self::group::{GroupReader, ReadFile};
 use self::identity::Vouching;
 use self::names::Names;
@@ -249,7 +251,6 @@ fn understand(
 
     let vouching = Vouching::of(document, root, report);
     let listeners = listener::listeners(document.listeners.as_ref(), &vouching, read_file, report);
-    let networks = document.trusted_proxies.iter().map(|network| network.value);
     let group_reader = GroupReader {
         names: &group_names,
         read_file,
@@ -274,6 +275,7 @@ fn understand(
         read_file,
         report,
     };
+    let flags = flag_reader.flags(&document.flags);
     Config {
         workers: document
             .workers
@@ -285,13 +287,13 @@ fn understand(
         shutdown: shutdown::shutdown(&document.shutdown),
         identity: identity::identity(&document.identity, &vouching, report),
         trusted: AddressMatcher {
-            networks: networks.collect(),
+            networks: document.trusted_proxies.iter().map(|it| it.value).collect(),
         },
         groups: group_reader.groups(&document.groups),
         backends: backend_reader.backends(&document.backends),
-        flags: flag_reader.flags(&document.flags),
+        notify: with_hooks(notify_reader.targets(document.notify.as_ref()), &flags),
+        flags,
         routes: route_reader.routes(document.routes.as_ref()),
-        notify: notify_reader.targets(document.notify.as_ref()),
         access_log: access_log::access_log(document.access_log.as_ref()),
     }
 }

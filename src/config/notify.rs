@@ -90,7 +90,7 @@ impl NotifyReader<'_> {
         let mut name = |document: &NotifyDocument| {
             document.name.as_ref().map_or_else(
                 || {
-                    let name = unused_name(&document.webhook.value, &taken);
+                    let name = unused_name(document.webhook.value.host(), &taken);
                     taken.push(name.clone());
                     name
                 },
@@ -112,9 +112,10 @@ impl NotifyReader<'_> {
             },
             phases: self.phases(document),
             flags: self.flags(document),
-            headers: headers(document),
+            headers: headers(&document.headers),
             timeout: self.timeout(document),
             authorities: self.authorities(document),
+            hook: None,
         }
     }
 
@@ -220,10 +221,10 @@ fn document(written: &AnyNotifyDocument) -> NotifyDocument {
     }
 }
 
-/// A name made from the host that no other target has.
-fn unused_name(url: &WebhookUrl, taken: &[TargetName]) -> TargetName {
+/// A name made from a host or another text that no other target has.
+pub(super) fn unused_name(host: &str, taken: &[TargetName]) -> TargetName {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let host = url.host().replace(|c| !is_plain(c), "-");
+    let host = host.replace(|c| !is_plain(c), "-");
     let host = host.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     // What is left is plain ASCII, so any byte is the end of a character.
     let host = &host[..host.len().min(HOST_BYTES_KEPT)];
@@ -241,8 +242,9 @@ fn unused_name(url: &WebhookUrl, taken: &[TargetName]) -> TargetName {
     unused.expect("a name is left")
 }
 
-fn headers(document: &NotifyDocument) -> HeaderMap {
-    let entries = document.headers.0.iter();
+/// Header fields to be sent.
+pub(super) fn headers(written: &Named<MessageHeader, Written<SecretValue>>) -> HeaderMap {
+    let entries = written.0.iter();
     entries
         .filter_map(|entry| {
             let value = entry.value.as_ref()?.value.0.clone();

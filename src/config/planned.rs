@@ -25,12 +25,8 @@ const PLANNED: &[(&str, &[&str])] = &[
         "FlagDocument",
         &["mirror", "independent", "failure", "latency"],
     ),
-    (
-        "RolloutDocument",
-        &["rollback_scope", "independent", "webhooks"],
-    ),
-    ("GateDocument", &["webhook", "window"]),
-    ("StageDocument", &["checks", "gates", "webhooks"]),
+    ("RolloutDocument", &["rollback_scope", "independent"]),
+    ("StageDocument", &["checks", "gates"]),
     ("RouteDocument", &["query", "public", "rate_limit"]),
     ("PathDocument", &["regex"]),
 ];
@@ -39,8 +35,6 @@ const PLANNED: &[(&str, &[&str])] = &[
 const REPLACES: &[(&str, &str, &[&str])] = &[
     ("BackendDocument", "discover", &["endpoints"]),
     ("FlagDocument", "variants", &["stable", "canary"]),
-    ("GateDocument", "webhook", &["approve"]),
-    ("GateDocument", "window", &["approve"]),
 ];
 
 /// Whether a kind of map will have this key one day.

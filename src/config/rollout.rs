@@ -6,6 +6,7 @@ use crate::domain::further::FurtherChecks;
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::{Sensitivity, Tolerances, Unit};
+use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     Mode, NoData, OnDeadline, PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage,
     StageShape, StartMode, Undecided, problems_of,
@@ -15,11 +16,11 @@ use crate::domain::weight::Weight;
 
 use crate::config::defaults;
 use crate::config::document::{
-    ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
-    OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
-    UndecidedDocument,
+    ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument, RolloutDocument,
+    SensitivityDocument, StageDocument, StartDocument, UndecidedDocument,
 };
 use crate::config::further::FurtherReader;
+use crate::config::gate::close_gates;
 use crate::config::names::Names;
 use crate::config::rating::Rating;
 use crate::config::report::{Problem, Report};
@@ -36,6 +37,8 @@ pub struct RolloutConfig {
     pub judge: JudgeSettings,
     /// What must be so besides.
     pub further: FurtherChecks,
+    /// Who is told of what becomes of it, each by a name that no other gate or hook of it has.
+    pub hooks: Vec<NotifyTarget>,
 }
 
 /// A stage, and where its weight is written.
@@ -62,9 +65,7 @@ pub(super) fn rollout(
     let final_control = document.final_control.as_ref();
     let control = final_control.map_or(defaults::FINAL_CONTROL, |weight| weight.value);
     let problems = problems_of(&stages, control);
-    for gate in &document.gates {
-        close_gate(gate, &mut stages, report);
-    }
+    let hooks = close_gates(flag, document, &mut stages, report);
     let further = further.checks(document);
     let list = document.stages.as_ref()?.place;
     for problem in &problems {
@@ -95,6 +96,7 @@ pub(super) fn rollout(
             plan,
             judge,
             further,
+            hooks,
         },
         exposed,
     ))
@@ -131,35 +133,6 @@ fn policy(document: &RolloutDocument) -> RolloutPolicy {
             Some(OnDeadlineDocument::Rollback) => OnDeadline::Rollback,
         },
         stable_min_endpoints: endpoints.unwrap_or_default(),
-    }
-}
-
-/// Has the stages of a weight wait for approval: those for everyone, or where there is none with
-/// that weight, those for groups.
-fn close_gate(gate: &Placed<GateDocument>, stages: &mut [Stage], report: &Report) {
-    let Some(before) = &gate.value.before else {
-        return;
-    };
-    let has_weight = |stage: &&mut Stage| stage.shape.weight == before.value;
-    let is_for_everyone = |stage: &Stage| stage.shape.groups.is_empty();
-    let mut meant: Vec<_> = stages.iter_mut().filter(has_weight).collect();
-    if meant.iter().any(|stage| is_for_everyone(stage)) {
-        meant.retain(|stage| is_for_everyone(stage));
-    }
-    if meant.is_empty() {
-        let problem = format!("no stage has a weight of {}", before.value);
-        let weights = stages.iter().map(|stage| stage.shape.weight.to_string());
-        let mut weights: Vec<_> = weights.collect();
-        weights.dedup();
-        let hint = format!("write one of {}", weights.join(", "));
-        report.add(before.place, Problem::new(problem).hint(hint));
-        return;
-    }
-    for stage in meant {
-        match gate.value.approve {
-            Some(ApproveDocument::Manual) => stage.needs_approval = true,
-            None => {}
-        }
     }
 }
 
@@ -275,6 +248,7 @@ impl<'a> StageReader<'a> {
             hold,
             min_requests,
             needs_approval: false,
+            gates: Vec::new(),
         };
         let place = weight.place;
         self.stages.push(PlacedStage { place, stage });

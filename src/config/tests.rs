@@ -11,7 +11,7 @@ use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::identity::{AssignedCookie, IdentitySource};
 use crate::domain::ids::{BackendIndex, GroupIndex};
 use crate::domain::notify::NotifyFormat;
-use crate::domain::rollout::{Mode, StartMode};
+use crate::domain::rollout::{Mode, Stage, StartMode};
 use crate::domain::weight::Weight;
 
 const SMALLEST: &str = include_str!("../../config/serin.yaml");
@@ -204,12 +204,9 @@ fn a_gate_stands_before_a_stage_of_the_plan() {
         "{unknown}"
     );
     let nobody = found("stages: [5%], gates: [{ before: 5% }]");
-    assert!(nobody.contains("`approve` is missing"), "{nobody}");
-    let later = found("stages: [5%], gates: [{ before: 5%, webhook: http://ci }]");
-    assert!(
-        later.contains("`webhook` is not in this version"),
-        "{later}"
-    );
+    assert!(nobody.contains("nothing opens this gate"), "{nobody}");
+    let two = found("stages: [5%], gates: [{ approve: manual, webhook: http://ci }]");
+    assert!(two.contains("opened by one of"), "{two}");
     let slip = found("stages: [5%], undecided: promot");
     assert!(slip.contains("did you mean `promote`?"), "{slip}");
     let rating = found("stages: [5%], checks: { feedback: { min: 7, min_ratings: 0 } }");
@@ -224,9 +221,100 @@ fn a_gate_stands_before_a_stage_of_the_plan() {
 }
 
 #[test]
+fn gates_and_hooks_stand_before_the_stages_they_are_written_for() {
+    let config = parse(REFERENCE, &read_file).unwrap();
+    let rollout = config.flags[0].rollout.as_ref().unwrap();
+    let names = |stage: &Stage| {
+        let names = stage.gates.iter().map(|gate| gate.name.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let gates: Vec<_> = rollout.plan.stages().iter().map(names).collect();
+    let [.., half, full] = gates.as_slice() else {
+        panic!("{gates:?}");
+    };
+    assert_eq!(half, "office acceptance");
+    assert_eq!(full, "ci acceptance");
+    let told: Vec<_> = config
+        .notify
+        .iter()
+        .filter(|target| target.hook.is_some())
+        .collect();
+    let told: Vec<_> = told.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "orders.ci.internal",
+            "orders.ci.internal-2",
+            "orders.registry"
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_gates_and_hooks_is_said_without_their_urls() {
+    let flag = |rollout: &str| {
+        with_flag(&format!(
+            "rollout: {{ revision: r, stages: [5%, 50%], {rollout} }}"
+        ))
+    };
+    for (rollout, problem) in [
+        (
+            "gates: [{ window: { days: [mon-fry] } }]",
+            "gates[0].window.days[0]: no day is called `fry`",
+        ),
+        (
+            "gates: [{ window: { from: \"9\", to: \"17:00\" } }]",
+            "gates[0].window.from: `9` is not a time of day",
+        ),
+        (
+            "gates: [{ window: { from: \"09:00\", zone: Asia/Shangai } }]",
+            "did you mean `Asia/Shanghai`?",
+        ),
+        ("gates: [{ window: {} }]", "this window is always open"),
+        (
+            "gates: [{ window: [] }]",
+            "there must be at least one window",
+        ),
+        (
+            "gates: [{ window: { from: \"09:00\", to: \"09:00\" } }]",
+            "a window that ends when it begins",
+        ),
+        (
+            "gates: [{ webhook: { url: \"http://ci/s3cret\", timeout: 1h } }]",
+            "`1h` is longer than `10m`",
+        ),
+        (
+            "gates: [{ webhook: { url: \"http://ci/s3cret\", every: 10ms } }]",
+            "that often is more than a webhook likes",
+        ),
+        (
+            "gates: [{ name: a, webhook: http://ci/s3cret }, { name: a, webhook: http://ci/s3cret }]",
+            "another gate or hook is named `a`",
+        ),
+        (
+            "gates: [{ webhook: \"ftp://ci/s3cret\" }]",
+            "this secret, which is not shown",
+        ),
+        (
+            "hooks: [{ on: rollback, webhook: { url: \"http://ci/s3cret\", every: 5s } }]",
+            "`every` is for hooks that are asked",
+        ),
+        (
+            "hooks: [{ on: rolback, webhook: http://ci }]",
+            "did you mean `rollback`?",
+        ),
+        ("hooks: [{ on: rollback }]", "`webhook` is missing"),
+    ] {
+        let found = problems(&flag(rollout)).join("\n");
+        assert!(found.contains(problem), "{rollout}: {found}");
+        assert!(!found.contains("s3cret"), "{found}");
+    }
+}
+
+#[test]
 fn the_reference_tells_a_chat_a_team_a_pager_and_a_hub() {
     let config = parse(REFERENCE, &read_file).unwrap();
-    let [chat, team, pager, hub] = config.notify.as_slice() else {
+    let [chat, team, pager, hub, ..] = config.notify.as_slice() else {
         panic!("{:?}", config.notify);
     };
     assert_eq!(
@@ -281,6 +369,8 @@ fn the_reference_states_the_defaults() {
         ("max_age", defaults::ASSIGNED_COOKIE_MAX_AGE),
         ("timeout", defaults::NOTIFY_TIMEOUT),
         ("every", defaults::CUSTOM_EVERY),
+        ("every", defaults::GATE_EVERY),
+        ("timeout", defaults::GATE_TIMEOUT),
         ("timeout", defaults::CUSTOM_TIMEOUT),
         ("max_age", defaults::CUSTOM_MAX_AGE),
     ] {
@@ -961,7 +1051,7 @@ fn targets_of_notifications_say_where_what_and_how() {
             "{ webhook: http://chat/x, on: [done] }",
             &[
                 "f:6:41: notify[0].on[0]: no phase is called `done`; expected one of `waiting`, \
-                 `progressing`, `waiting_for_approval`, `paused`, `watching`, `succeeded`, \
+                 `progressing`, `waiting_for_approval`, `waiting_for_gate`, `paused`, `watching`, `succeeded`, \
                  `rolled_back`, `aborted`",
             ],
         ),

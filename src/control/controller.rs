@@ -14,8 +14,8 @@ use crate::control::installation::{
 };
 use crate::control::perform::{Performer, Unwritten};
 use crate::control::ports::{
-    EvidenceSource, JournalQuery, MetricSource, Notifier, SavedState, StateReader, StateWriter,
-    Subject,
+    EvidenceSource, HookCaller, JournalQuery, MetricSource, Notifier, SavedState, StateReader,
+    StateWriter, Subject,
 };
 use crate::control::recording::Recordings;
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
@@ -61,6 +61,8 @@ pub struct Parts {
     pub notifiers: Vec<Box<dyn Notifier>>,
     /// Whom custom checks ask.
     pub metrics: Arc<dyn MetricSource>,
+    /// Who asks webhooks before stages.
+    pub hooks: Arc<dyn HookCaller>,
     /// Operators' commands.
     pub commands: CommandReceiver,
     /// Messages from requests.
@@ -110,6 +112,7 @@ impl Controller {
             reader: Arc::clone(&parts.reader),
             notifiers: parts.notifiers,
             metrics: parts.metrics,
+            hooks: parts.hooks,
             recordings: Recordings::default(),
             evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),
@@ -225,6 +228,7 @@ impl Controller {
             is_on: true,
             freeze: self.freeze.as_ref(),
             stable_endpoints: usize::MAX,
+            gates: None,
         };
         let target = (&mut self.performer, &mut self.records);
         self.rollouts = carry_out(configuration, admissions, running, target, &moment);
@@ -360,5 +364,6 @@ pub(super) fn moment_of<'a>(
         is_on: flag.enabled,
         freeze,
         stable_endpoints,
+        gates: None,
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::variant::{PerVariant, Variant};
 impl RunningRollout {
     /// Where it is, for people and for metrics.
     pub(crate) fn status(&self, performer: &Performer, moment: &Moment<'_>) -> RolloutStatus {
-        Known {
+        let mut status = Known {
             plan: &self.plan,
             state: &self.state,
             judge: &self.judging.judge,
@@ -31,7 +31,9 @@ impl RunningRollout {
             journal: self.journal.iter().cloned().map(Into::into).collect(),
             is_written: performer.has_written(&self.name, self.plan.release()),
         }
-        .status()
+        .status();
+        self.gatekeeper.show(&mut status);
+        status
     }
 
     /// What a tick adds to the history; nothing where nothing was counted.
@@ -130,6 +132,7 @@ impl Known<'_> {
             findings: self.verdict.findings.clone(),
             journal: self.journal,
             is_written: self.is_written,
+            gates: Vec::new(),
         }
     }
 
@@ -147,7 +150,7 @@ impl Known<'_> {
                     && state.in_stage.elapsed(moment.now) >= plan.stage(state.stage).hold
             }
             Phase::Watching => state.in_stage.elapsed(moment.now) >= plan.watch(),
-            Phase::WaitingForApproval => true,
+            Phase::WaitingForApproval | Phase::WaitingForGate { .. } => true,
             Phase::Waiting { .. }
             | Phase::Paused { .. }
             | Phase::Succeeded

@@ -9,8 +9,9 @@ use super::*;
 use crate::control::commands::CommandSender;
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::ports::{
-    Asking, EvidenceSource, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, MetricSource,
-    Notifier, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
+    Asking, Calling, EvidenceSource, HistoryPoint, HookCall, HookCaller, JournalLine, JournalQuery,
+    KnownEvidence, MetricSource, Notifier, SavedState, StateError, StateReader, StateWriter,
+    StoreHealth, Transition,
 };
 use crate::control::status::Status;
 use crate::domain::backend::{Backend, Endpoint};
@@ -18,6 +19,7 @@ use crate::domain::evidence::{
     ArmCounts, Failure, Outcome, OutcomeClass, Stratum as EvidenceStratum, TickCounts,
 };
 use crate::domain::further::{FurtherChecks, Question, Silence};
+use crate::domain::gate::HookAnswer;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::rollout::{
@@ -151,6 +153,12 @@ impl Notifier for WrittenNotes {
     }
 }
 
+impl HookCaller for Silent {
+    fn call(&self, _: HookCall) -> Calling {
+        Box::pin(async { HookAnswer::Silent("nobody is there".to_owned()) })
+    }
+}
+
 impl MetricSource for Silent {
     fn ask(&self, _: Question) -> Asking {
         Box::pin(async { Err(Silence("nobody answers".to_owned())) })
@@ -194,6 +202,7 @@ pub(super) fn stage(weight: u16) -> Stage {
         hold: Duration::from_secs(2),
         min_requests: 100,
         needs_approval: false,
+        gates: Vec::new(),
     }
 }
 
@@ -265,6 +274,7 @@ pub(super) fn stopped(
         saved: before,
         notifiers: vec![Box::new(WrittenNotes(Arc::clone(&events)))],
         metrics: Arc::new(Silent),
+        hooks: Arc::new(Silent),
         commands: orders,
         inbox: messages,
         assignments: Arc::<CallerAssignments>::default(),

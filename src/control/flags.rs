@@ -274,6 +274,7 @@ impl Controller {
                 is_on: wanted.enabled,
                 freeze: self.freeze.as_ref(),
                 stable_endpoints: usize::MAX,
+                gates: None,
             };
             follow_switch(rollout, by, &mut self.performer, &moment);
         }

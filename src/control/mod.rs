@@ -16,6 +16,7 @@ mod evidence_tests;
 #[cfg(test)]
 mod fixtures;
 pub mod flags;
+mod gatekeeping;
 pub mod installation;
 mod judging;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 mod watching;
+mod writing;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::control::ports::{
-    JournalLine, KnownEvidence, MetricSource, Notifier, OutboxDraft, StateError, StateReader,
-    StateWriter, Subject, Transition,
+    HookCaller, JournalLine, KnownEvidence, MetricSource, Notifier, OutboxDraft, StateError,
+    StateReader, StateWriter, Subject, Transition,
 };
 use crate::control::recording::Recordings;
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
@@ -48,6 +48,8 @@ pub(crate) struct Performer {
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,
     /// Whom custom checks ask.
     pub(crate) metrics: Arc<dyn MetricSource>,
+    /// Who asks webhooks before stages.
+    pub(crate) hooks: Arc<dyn HookCaller>,
     /// What the judges are told.
     pub(crate) recordings: Recordings,
     /// What was known of harm before the process, by flag.
@@ -267,6 +269,7 @@ impl Performer {
             findings: Vec::new(),
             weights: record.weights.clone(),
             at_unix_ms: now_unix_ms(),
+            passed: None,
         };
         let transition = Transition {
             lines: vec![line(&record.flag, entry)],

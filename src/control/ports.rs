@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::evidence::TickCounts;
 use crate::domain::further::{Question, Sample, Silence};
+use crate::domain::gate::{HookAnswer, HookSaid, Webhook};
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
@@ -30,6 +31,24 @@ pub trait MetricSource: Send + Sync {
     /// Asks. The answer, or why there is none, comes within the question's timeout; dropping it
     /// ends the exchange. Nothing is asked before it is awaited.
     fn ask(&self, question: Question) -> Asking;
+}
+
+/// A question to a webhook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HookCall {
+    /// Whom to ask.
+    pub hook: Webhook,
+    /// What it is told.
+    pub said: HookSaid,
+}
+
+/// The answer of a webhook on its way.
+pub type Calling = Pin<Box<dyn Future<Output = HookAnswer> + Send>>;
+
+/// Asks webhooks whether a rollout may go on.
+pub trait HookCaller: Send + Sync {
+    /// Asks once. What came of it comes within the webhook's timeout; dropping it ends the exchange.
+    fn call(&self, call: HookCall) -> Calling;
 }
 
 /// What belongs together when a rollout changes, and is written down as a whole or not at all.

@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use crate::control::commands::CommandError;
 use crate::control::describe::tick_status;
+use crate::control::gatekeeping::{Gatekeeper, Standing};
 use crate::control::installation::{PlannedRollout, tells_off};
 use crate::control::judging::{Judged, Judging};
 use crate::control::pace::Pace;
-use crate::control::perform::{NOT_IN_TIME, Performer, Saved, Unwritten, line, now_unix_ms};
-use crate::control::ports::{JournalLine, OutboxDraft, StateError, Transition};
+use crate::control::perform::{Performer, line, now_unix_ms};
+use crate::control::ports::{JournalLine, StateError, Transition};
 use crate::control::status::ArmStatus;
 use crate::domain::evidence::TickCounts;
+use crate::domain::gate::GatesNow;
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::rollout::{
-    Effect, Event, JournalEntry, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord,
-    RolloutState, StageWeights, Step, step,
+    Effect, Event, Moment, Phase, PlanBefore, RolloutPlan, RolloutRecord, RolloutState,
+    StageWeights, Step, step,
 };
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
+use crate::runtime::clock;
 
 /// Lines of the journal that a status shows.
 pub(crate) const JOURNAL_SHOWN: usize = 20;
@@ -33,14 +36,16 @@ pub(crate) struct RunningRollout {
     pub(super) plan: RolloutPlan,
     pub(super) state: RolloutState,
     pub(super) judging: Judging,
+    /// What is before its next stage.
+    pub(super) gatekeeper: Gatekeeper,
     /// At which rate requests come.
     pub(super) pace: Pace,
     /// What was seen in the last tick.
     pub(super) last_tick: PerVariant<ArmStatus>,
     /// The weights that were written down last: with no more than these it may go on unwritten.
-    written: StageWeights,
+    pub(super) written: StageWeights,
     /// What was to be written last and was not, in time or at all.
-    attempted: Option<Transition>,
+    pub(super) attempted: Option<Transition>,
     /// Why it held, as was logged last, and when.
     held: Option<(String, Timestamp)>,
     /// The last lines of the journal, newest first.
@@ -57,6 +62,7 @@ impl RunningRollout {
             written: StageWeights::default(),
             plan: planned.plan,
             judging,
+            gatekeeper: Gatekeeper::default(),
             pace: Pace::default(),
             state,
             attempted: None,
@@ -188,7 +194,24 @@ impl RunningRollout {
             verdict: self.judging.verdict.clone(),
             requests: self.judging.judge.stage_requests(),
         };
-        self.advance_or_hold(event, moment, performer);
+        let gates = self.look_at_gates(moment.now, performer);
+        let moment = Moment {
+            gates: gates.as_ref(),
+            ..*moment
+        };
+        self.advance_or_hold(event, &moment, performer);
+    }
+
+    fn look_at_gates(&mut self, now: Timestamp, performer: &Performer) -> Option<GatesNow> {
+        let Self { plan, state, .. } = self;
+        let wall = clock::wall();
+        let standing = Standing {
+            plan,
+            state,
+            now,
+            wall,
+        };
+        self.gatekeeper.look(&standing, &performer.hooks)
     }
 
     /// Asks the tripwire between ticks: every endpoint of canary refuses.
@@ -297,92 +320,4 @@ impl RunningRollout {
         }
         Ok(())
     }
-
-    fn persist(
-        &mut self,
-        record: RolloutRecord,
-        line: JournalLine,
-        messages: Vec<OutboxDraft>,
-        performer: &mut Performer,
-    ) -> Result<(), StateError> {
-        let unwritten = if record.weights.is_at_most(&self.written) {
-            Unwritten::Allowed
-        } else {
-            Unwritten::Refused
-        };
-        let (plan, state) = (&self.plan, &record.state);
-        let known = self.judging.known(Judged { plan, state });
-        performer.writer.keep_evidence(known);
-        let mut transition = Transition {
-            record: Some(record.clone()),
-            lines: vec![line.clone()],
-            messages,
-            ..Transition::default()
-        };
-        // What was not written in time may have been written since. The very same again is then
-        // known to be there; told anew it would stand in the journal twice.
-        if let Some(earlier) = self.attempted.take().filter(|t| leads_to(t, &record)) {
-            transition = earlier;
-        }
-        match performer.save(transition.clone(), unwritten) {
-            Ok(Saved::Now) => self.written = record.weights,
-            Ok(Saved::Later) => {}
-            Err(error) => {
-                self.attempted = Some(transition);
-                return Err(error);
-            }
-        }
-        self.state = record.state;
-        self.journal.push_front(line);
-        self.journal.truncate(JOURNAL_SHOWN);
-        Ok(())
-    }
-
-    /// Has it written down that it is where it is, after a command was refused that may be written
-    /// yet.
-    pub(crate) fn restore(&mut self, performer: &mut Performer) {
-        if !performer.is_in_doubt {
-            return;
-        }
-        let entry = JournalEntry {
-            who: "plan".to_owned(),
-            what: format!(
-                "{} in stage {} as before",
-                self.state.phase,
-                self.state.stage + 1
-            ),
-            why: NOT_IN_TIME.to_owned(),
-            findings: Vec::new(),
-        };
-        let line = line(&self.name, entry);
-        performer.restore(Transition {
-            record: Some(self.record()),
-            lines: vec![line.clone()],
-            ..Transition::default()
-        });
-        self.journal.push_front(line);
-        self.journal.truncate(JOURNAL_SHOWN);
-    }
-
-    /// Takes note of what was written down late.
-    pub(crate) fn note_written(&mut self, records: &[RolloutRecord]) {
-        let own = |record: &&RolloutRecord| {
-            record.flag == self.name && record.release == *self.plan.release()
-        };
-        if let Some(record) = records.iter().rfind(own) {
-            self.written = record.weights.clone();
-        }
-    }
-}
-
-/// Whether a transition is the step to where a record is, tried before, by the same plan.
-fn leads_to(transition: &Transition, record: &RolloutRecord) -> bool {
-    transition.record.as_ref().is_some_and(|tried| {
-        let place = |record: &RolloutRecord| {
-            let state = &record.state;
-            (state.phase.clone(), state.stage, state.epoch, state.attempt)
-        };
-        let is_same_plan = tried.stages == record.stages && tried.weights == record.weights;
-        tried.release == record.release && place(tried) == place(record) && is_same_plan
-    })
 }

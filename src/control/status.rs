@@ -63,6 +63,9 @@ pub struct RolloutStatus {
     /// Why it waits, is paused, rolled back or aborted, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The gates before the next stage, in the order in which they are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateStatus>,
     /// What keeps canary from getting more callers although its stage would pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
@@ -109,6 +112,23 @@ pub struct RolloutStatus {
 
 const fn yes() -> bool {
     true
+}
+
+/// A gate before the next stage.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct GateStatus {
+    /// Its name.
+    pub name: String,
+    /// What opens it: `window` or `webhook`.
+    pub kind: String,
+    /// Whether it is open. Those after one that is closed have not been asked yet.
+    pub is_open: bool,
+    /// Why it is closed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// When its window opens next, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at_unix_ms: Option<u64>,
 }
 
 /// What a plan takes at the rates of the last minutes.
@@ -158,6 +178,9 @@ pub struct StageStatus {
     pub min_requests: u64,
     /// Whether somebody has to approve it before it begins.
     pub needs_approval: bool,
+    /// The gates that have to be open before it begins, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
 }
 
 impl From<&Stage> for StageStatus {
@@ -168,6 +191,11 @@ impl From<&Stage> for StageStatus {
             hold_seconds: stage.hold.as_secs_f64(),
             min_requests: stage.min_requests,
             needs_approval: stage.needs_approval,
+            gates: stage
+                .gates
+                .iter()
+                .map(|gate| gate.name.to_string())
+                .collect(),
         }
     }
 }

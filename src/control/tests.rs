@@ -198,6 +198,7 @@ async fn who_tells_others_is_woken_once_what_is_told_is_written() {
         headers: HeaderMap::new(),
         timeout: Duration::from_secs(1),
         authorities: Vec::new(),
+        hook: None,
     });
     let world = started(configuration, &Arc::default(), &Arc::default()).unwrap();
     let woken = || {

@@ -18,6 +18,7 @@ pub mod described;
 pub mod evidence;
 pub mod flag;
 pub mod further;
+pub mod gate;
 pub mod group;
 pub mod hashing;
 pub mod identity;

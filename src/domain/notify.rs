@@ -4,6 +4,7 @@
 //! secrets (whoever has one can write to the chat), so neither is ever shown: of a URL, scheme and
 //! host are, and header values are marked as sensitive, which `http` does not show either.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +34,60 @@ pub struct NotifyTarget {
     pub timeout: Duration,
     /// Certificates (DER) of authorities that are believed beside the system's.
     pub authorities: Vec<Arc<[u8]>>,
+    /// What it is told of, if it is a hook of a rollout, instead of changes of phase.
+    pub hook: Option<HookTold>,
 }
 
 impl NotifyTarget {
     /// Whether it is to be told of this.
     pub fn wants(&self, notice: &Notice) -> bool {
+        if let Some(hook) = &self.hook {
+            return hook.on.is_of(notice) && self.flags.contains(&notice.flag);
+        }
         let is_phase = self.phases.is_empty() || self.phases.contains(&notice.phase.as_str());
         let is_flag = self.flags.is_empty() || self.flags.contains(&notice.flag);
         is_phase && is_flag
+    }
+}
+
+/// A hook of a rollout that is told of something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookTold {
+    /// What the configuration calls it.
+    pub name: TargetName,
+    /// Of what it is told.
+    pub on: Occasion,
+    /// Passed on in the body.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What a hook is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// A stage has passed.
+    AfterStage,
+    /// Canary was taken back.
+    Rollback,
+    /// The rollout has succeeded.
+    Success,
+}
+
+impl Occasion {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AfterStage => "after_stage",
+            Self::Rollback => "rollback",
+            Self::Success => "success",
+        }
+    }
+
+    fn is_of(self, notice: &Notice) -> bool {
+        match self {
+            Self::AfterStage => notice.passed.is_some(),
+            Self::Rollback => notice.phase == "rolled_back",
+            Self::Success => notice.phase == "succeeded",
+        }
     }
 }
 
@@ -141,6 +188,7 @@ mod tests {
             headers: [(http::header::AUTHORIZATION, token)].into_iter().collect(),
             timeout: Duration::from_secs(5),
             authorities: Vec::new(),
+            hook: None,
         }
     }
 
@@ -157,6 +205,7 @@ mod tests {
             findings: Vec::new(),
             weights: StageWeights::default(),
             at_unix_ms: 0,
+            passed: None,
         }
     }
 
@@ -172,6 +221,36 @@ mod tests {
         assert!(some.wants(&notice("orders", "rolled_back")));
         assert!(!some.wants(&notice("orders", "progressing")));
         assert!(!some.wants(&notice("search", "rolled_back")));
+    }
+
+    #[test]
+    fn a_hook_hears_of_its_flag_and_its_occasion_only() {
+        let hook = |on| NotifyTarget {
+            flags: vec!["orders".parse().unwrap()],
+            hook: Some(HookTold {
+                name: "ci".parse().unwrap(),
+                on,
+                metadata: BTreeMap::new(),
+            }),
+            ..target()
+        };
+        let passed = Notice {
+            passed: Some(1),
+            ..notice("orders", "progressing")
+        };
+        let begun = notice("orders", "progressing");
+        let back = notice("orders", "rolled_back");
+        let succeeded = notice("orders", "succeeded");
+        for (on, heard) in [
+            (Occasion::AfterStage, [true, false, false, false]),
+            (Occasion::Rollback, [false, false, true, false]),
+            (Occasion::Success, [false, false, false, true]),
+        ] {
+            let hook = hook(on);
+            let found = [&passed, &begun, &back, &succeeded].map(|notice| hook.wants(notice));
+            assert_eq!(found, heard, "{on:?}");
+            assert!(!hook.wants(&notice("search", "rolled_back")));
+        }
     }
 
     #[test]

@@ -149,6 +149,7 @@ mod tests {
             hold: Duration::from_secs(20),
             min_requests: 50,
             needs_approval,
+            gates: Vec::new(),
         };
         let draft = PlanDraft {
             flag: name("orders"),

@@ -54,6 +54,7 @@ fn stage(groups: &[&str], weight: u16) -> Stage {
         hold: Duration::from_secs(60),
         min_requests: 100,
         needs_approval: false,
+        gates: Vec::new(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::judge::{
 };
 use crate::domain::rollout::{
     Author, Command, Effect, Event, Moment, Phase, RolloutPlan, RolloutState, StageWeights, Step,
-    start, step,
+    Wait, start, step,
 };
 use crate::domain::timestamp::Timestamp;
 use crate::simulator::scene::{Look, Scene, Tally};
@@ -244,11 +244,13 @@ impl<'a> Rollout<'a> {
         self.take(next);
     }
 
-    /// Gives the approvals that the plan wants of people.
+    /// Gives the approvals that the plan wants of people, and opens its gates.
     fn agree(&mut self) {
         let command = match self.state.phase {
+            Phase::Waiting { wait: Wait::Gate }
+            | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. } => Command::Promote { full: false },
             Phase::Waiting { .. } => Command::Start,
-            Phase::WaitingForApproval => Command::Promote { full: false },
             _ => return,
         };
         let by = Author {
@@ -295,6 +297,7 @@ impl<'a> Rollout<'a> {
             Phase::Waiting { .. }
             | Phase::Progressing
             | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. }
             | Phase::Watching => None,
         }
     }

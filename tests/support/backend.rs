@@ -179,7 +179,7 @@ impl TestBackend {
     }
 }
 
-fn bound(port: u16) -> Socket {
+pub(crate) fn bound(port: u16) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -19,9 +19,6 @@ use crate::runtime::clock;
 /// millisecond or so.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// The most characters of an answer that are quoted.
-const QUOTED_CHARS_MAX: usize = 200;
-
 /// Asks over HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpMetrics {
@@ -65,20 +62,6 @@ impl HttpMetrics {
         let answer = self.client.send(request, limits).await;
         answer.map_err(|error| Silence(error.to_string()))
     }
-}
-
-/// What another system says, cut to a few words and to one line.
-fn quoted(text: &str) -> String {
-    let mut chars = text.split_whitespace().flat_map(|word| {
-        let word = word.chars().filter(|c| !c.is_control());
-        word.chain([' '])
-    });
-    let mut quoted: String = chars.by_ref().take(QUOTED_CHARS_MAX).collect();
-    quoted.truncate(quoted.trim_end().len());
-    if chars.next().is_some() {
-        quoted.push('…');
-    }
-    quoted
 }
 
 #[cfg(test)]

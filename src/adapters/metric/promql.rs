@@ -10,8 +10,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::quoted;
 use crate::adapters::http_client::Answer;
+use crate::adapters::quoted::quoted;
 use crate::domain::further::{Sample, Silence, SourceUrl};
 
 /// How far the server's clock may be ahead of ours before its samples are of no use: machines that

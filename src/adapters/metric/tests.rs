@@ -197,11 +197,3 @@ async fn a_source_that_is_silent_endless_or_gone_is_told_without_its_url() {
         }
     }
 }
-
-#[test]
-fn what_others_say_is_cut_to_one_short_line() {
-    assert_eq!(quoted(" a\n\tb\u{7}c "), "a bc");
-    let long = quoted(&"é".repeat(1000));
-    assert_eq!(long.chars().count(), QUOTED_CHARS_MAX + 1);
-    assert!(long.ends_with('…'));
-}

@@ -59,6 +59,7 @@ pub(super) fn message(text: &str) -> OutboxDraft {
             findings: Vec::new(),
             weights: StageWeights::default(),
             at_unix_ms: 1,
+            passed: None,
         },
     }
 }

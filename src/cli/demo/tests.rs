@@ -25,6 +25,7 @@ fn stage(percent: f64) -> StageStatus {
         hold_seconds: 5.0,
         min_requests: 200,
         needs_approval: false,
+        gates: Vec::new(),
     }
 }
 
@@ -91,6 +92,7 @@ fn rollout() -> RolloutStatus {
         phase: "progressing".to_owned(),
         reason: None,
         blocked: None,
+        gates: Vec::new(),
         mode: Mode::Act,
         stage: 2,
         stages: 3,

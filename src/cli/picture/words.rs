@@ -57,6 +57,7 @@ pub(crate) fn phase(rollout: &RolloutStatus) -> Line {
             Tone::Doubtful,
             format!("{place} has passed: waits for approval"),
         ),
+        "waiting_for_gate" => Line::of(Tone::Doubtful, format!("{place} has passed: {reason}")),
         "paused" => Line::of(Tone::Doubtful, format!("paused in {place}: {reason}")),
         "watching" => Line::of(Tone::Canary, "all stages passed: still being watched"),
         "succeeded" => Line::of(Tone::Good, "PROMOTED: everyone has canary"),

@@ -100,12 +100,16 @@ fn print_stages(rollout: &RolloutStatus) {
         } else {
             ""
         };
+        let gates = match stage.gates.as_slice() {
+            [] => String::new(),
+            gates => format!(", through {}", gates.join(", ")),
+        };
         vec![
             format!("{}{}", if is_current { ">" } else { " " }, n + 1),
             percent(stage.percent),
             groups.join(", "),
             format!(
-                "for at least {} and {} requests{approval}",
+                "for at least {} and {} requests{approval}{gates}",
                 span(stage.hold_seconds),
                 stage.min_requests
             ),

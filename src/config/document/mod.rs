@@ -6,6 +6,7 @@
 
 mod backend;
 mod further;
+mod gate;
 mod listening;
 mod operating;
 mod rollout;
@@ -31,6 +32,10 @@ pub(in crate::config) use backend::{
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,
 };
+pub(in crate::config) use gate::{
+    AnyWebhookDocument, AnyWindowDocument, ApproveDocument, GateDocument, HookDocument,
+    OccasionDocument, WebhookDocument, WindowDocument,
+};
 pub(in crate::config) use listening::{
     CertificateDocument, DemandDocument, LimitsDocument, ListenerDocument, ProxyProtocolDocument,
     TlsDocument,
@@ -41,9 +46,8 @@ pub(in crate::config) use operating::{
     TokenDocument,
 };
 pub(in crate::config) use rollout::{
-    ApproveDocument, ChecksDocument, GateDocument, ModeDocument, NoDataDocument,
-    OnDeadlineDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
-    UndecidedDocument,
+    ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument, RolloutDocument,
+    SensitivityDocument, StageDocument, StartDocument, UndecidedDocument,
 };
 
 /// The keys that a map must have, though its type can do without.
@@ -55,7 +59,6 @@ pub(in crate::config) fn required(kind: &str) -> &'static [&'static str] {
         "Document" => &["listeners", "routes"],
         "FlagDocument" => &["stable", "canary"],
         "RolloutDocument" => &["revision", "stages"],
-        "GateDocument" => &["before", "approve"],
         _ => &[],
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::weight::Weight;
 
 use crate::config::defaults::{ENDPOINTS_MAX, PATIENCE_MAX};
 use crate::config::document::further::CustomCheckDocument;
+use crate::config::document::gate::{GateDocument, HookDocument};
 use crate::config::rating::Rating;
 use crate::config::text::{Increase, NonEmpty, Span};
 use crate::config::written::{Count, Placed, ShortOr, Written};
@@ -58,6 +59,9 @@ pub(in crate::config) struct RolloutDocument {
     /// What has to be open before a stage begins.
     #[serde(default)]
     pub(in crate::config) gates: Vec<Placed<GateDocument>>,
+    /// Webhooks that are asked before stages, or told of what becomes of them.
+    #[serde(default)]
+    pub(in crate::config) hooks: Vec<Placed<HookDocument>>,
 }
 
 /// How easily the judge takes alarm.
@@ -120,27 +124,6 @@ pub(in crate::config) enum OnDeadlineDocument {
     Hold,
     /// Canary is taken back.
     Rollback,
-}
-
-/// What has to be open before a stage begins.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a gate such as `{ before: 25%, approve: manual }`"
-)]
-pub(in crate::config) struct GateDocument {
-    /// The weight of a stage: everyone's, else a group's.
-    pub(in crate::config) before: Option<Written<Weight>>,
-    /// Who opens it.
-    pub(in crate::config) approve: Option<ApproveDocument>,
-}
-
-/// Who opens a gate.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum ApproveDocument {
-    /// An operator.
-    Manual,
 }
 
 /// A stage for everyone, or one that says more.

@@ -117,10 +117,16 @@ impl Rollout<'_> {
 
     /// The phase in which a stage goes on.
     fn phase_in(&self, stage: usize, is_same_stage: bool) -> Phase {
-        let next = self.plan.stages().get(stage + 1);
-        let is_passed = is_same_stage && next.is_some_and(|next| next.needs_approval);
+        let next = self.plan.stages().get(stage + 1).filter(|_| is_same_stage);
+        let is_passed = next.is_some_and(|next| next.needs_approval);
+        let is_gated = !is_passed && next.is_some_and(|next| !next.gates.is_empty());
         match &self.state.phase {
-            Phase::WaitingForApproval if is_passed => Phase::WaitingForApproval,
+            Phase::WaitingForApproval | Phase::WaitingForGate { .. } if is_passed => {
+                Phase::WaitingForApproval
+            }
+            Phase::WaitingForGate { awaits } if is_gated => {
+                Phase::WaitingForGate { awaits: *awaits }
+            }
             Phase::Paused {
                 from,
                 cause,
@@ -128,9 +134,11 @@ impl Rollout<'_> {
             } => Phase::Paused {
                 from: match from {
                     Resumption::Approval if is_passed => Resumption::Approval,
-                    Resumption::Stage | Resumption::Approval | Resumption::Watch => {
-                        Resumption::Stage
-                    }
+                    Resumption::Gate { awaits } if is_gated => Resumption::Gate { awaits: *awaits },
+                    Resumption::Stage
+                    | Resumption::Approval
+                    | Resumption::Gate { .. }
+                    | Resumption::Watch => Resumption::Stage,
                 },
                 cause: *cause,
                 reason: reason.clone(),
@@ -138,6 +146,7 @@ impl Rollout<'_> {
             Phase::Waiting { .. }
             | Phase::Progressing
             | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. }
             | Phase::Watching
             | Phase::Succeeded
             | Phase::RolledBack { .. }

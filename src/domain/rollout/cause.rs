@@ -11,6 +11,8 @@ pub(super) struct Cause {
     pub(super) who: String,
     pub(super) why: String,
     pub(super) findings: Vec<Finding>,
+    /// The stage that has passed by it, counted from 1, if one has.
+    pub(super) passed: Option<usize>,
 }
 
 impl Cause {
@@ -19,6 +21,15 @@ impl Cause {
             who: who.to_owned(),
             why,
             findings,
+            passed: None,
+        }
+    }
+
+    /// The same where a stage, counted from 0, has passed by it.
+    pub(super) fn passing(self, stage: usize) -> Self {
+        Self {
+            passed: Some(stage + 1),
+            ..self
         }
     }
 
@@ -64,6 +75,7 @@ impl Cause {
             findings: self.findings.clone(),
             weights: plan.weights_at(state),
             at_unix_ms: 0,
+            passed: self.passed,
         };
         let entry = JournalEntry {
             who: self.who,

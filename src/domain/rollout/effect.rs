@@ -80,4 +80,7 @@ pub struct Notice {
     /// written down.
     #[serde(default)]
     pub at_unix_ms: u64,
+    /// The stage that has passed, counted from 1, if one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<usize>,
 }

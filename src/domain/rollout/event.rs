@@ -1,5 +1,6 @@
 //! What can happen to a rollout.
 
+use crate::domain::gate::GatesNow;
 use crate::domain::judge::{Finding, Verdict};
 use crate::domain::rollout::record::Freeze;
 use crate::domain::stage_weights::{StageShape, StageWeights};
@@ -68,7 +69,7 @@ pub enum Command {
     /// Go on after a pause.
     Resume,
     /// Go on without waiting: to the next stage, from the last one to the watch, from the watch
-    /// to the end. Approves a stage that waits for it.
+    /// to the end. Approves a stage that waits for it, and goes through gates that are closed.
     Promote {
         /// Skip all stages that are left, and go straight to the watch.
         full: bool,
@@ -128,6 +129,8 @@ pub struct Moment<'a> {
     pub freeze: Option<&'a Freeze>,
     /// Endpoints of stable that take connections, as far as is known.
     pub stable_endpoints: usize,
+    /// What the gates before the next stage amount to; none where nobody has looked at them.
+    pub gates: Option<&'a GatesNow>,
 }
 
 impl Moment<'_> {
@@ -138,6 +141,7 @@ impl Moment<'_> {
             is_on: true,
             freeze: None,
             stable_endpoints: usize::MAX,
+            gates: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::gate::{Awaits, Days, Gate, GateKind, TimeOfDay, Window};
 use crate::domain::judge::{Action, Assessment, CheckName, Finding, Verdict};
 use crate::domain::stopwatch::Stopwatch;
 use crate::domain::timestamp::Timestamp;
@@ -26,6 +27,7 @@ pub(super) fn stage(groups: &[&str], weight: &str) -> Stage {
         hold: HOLD,
         min_requests: 100,
         needs_approval: false,
+        gates: Vec::new(),
     }
 }
 
@@ -61,6 +63,24 @@ pub(super) fn plan_with(policy: RolloutPolicy) -> RolloutPlan {
 
 pub(super) fn plan() -> RolloutPlan {
     plan_with(POLICY)
+}
+
+/// Everyone to 5 %, 25 % and 100 %, with a gate before each stage.
+pub(super) fn gated_plan() -> RolloutPlan {
+    let gate = Gate {
+        name: "office".parse().unwrap(),
+        kind: GateKind::Window(vec![Window {
+            days: Days::ALL,
+            from: TimeOfDay::START,
+            to: TimeOfDay::END,
+            zone: jiff::tz::TimeZone::UTC,
+        }]),
+    };
+    let stages = ["5%", "25%", "100%"].map(|weight| Stage {
+        gates: vec![gate.clone()],
+        ..stage(&[], weight)
+    });
+    plan_of(stages.to_vec(), POLICY)
 }
 
 pub(super) fn finding(assessment: Assessment, evidence: f64) -> Finding {
@@ -146,9 +166,22 @@ pub(super) fn phases() -> Vec<(&'static str, Phase)> {
         ("off", waiting(Wait::FlagOff)),
         ("frozen", waiting(Wait::Freeze)),
         ("unwritten", waiting(Wait::State)),
+        ("gated", waiting(Wait::Gate)),
         ("higher", waiting(Wait::PlanBeginsHigher)),
         ("progressing", Phase::Progressing),
         ("approval", Phase::WaitingForApproval),
+        (
+            "window",
+            Phase::WaitingForGate {
+                awaits: Awaits::Window,
+            },
+        ),
+        (
+            "gate",
+            Phase::WaitingForGate {
+                awaits: Awaits::Webhook,
+            },
+        ),
         ("paused", paused(Resumption::Stage, PauseCause::Operator)),
         (
             "paused-late",
@@ -158,6 +191,15 @@ pub(super) fn phases() -> Vec<(&'static str, Phase)> {
         (
             "paused-approval",
             paused(Resumption::Approval, PauseCause::Operator),
+        ),
+        (
+            "paused-gate",
+            paused(
+                Resumption::Gate {
+                    awaits: Awaits::Webhook,
+                },
+                PauseCause::Operator,
+            ),
         ),
         (
             "paused-watch",

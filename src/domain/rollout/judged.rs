@@ -2,9 +2,10 @@
 //!
 //! | phase | tick | tripped |
 //! | --- | --- | --- |
-//! | waiting | stay | stay |
-//! | progressing | roll back, go on, wait for approval, pause at the deadline, or stay | roll back |
+//! | waiting | begin once nothing is in the way, or stay | stay |
+//! | progressing | roll back, go on, wait for approval or a gate, pause at the deadline, or stay | roll back |
 //! | waiting for approval | roll back, or tell that the deadline has passed | roll back |
+//! | waiting for a gate | roll back, go on once all are open, or tell why one is closed | roll back |
 //! | paused | roll back or stay | roll back |
 //! | watching | roll back, succeed or stay | roll back |
 //! | succeeded, rolled back, aborted | stay | stay |
@@ -21,7 +22,7 @@ use crate::domain::judge::{Action, Assessment, Finding, Verdict};
 use crate::domain::rollout::cause::Cause;
 use crate::domain::rollout::plan::Stage;
 use crate::domain::rollout::policy::{Mode, NoData, OnDeadline, Undecided};
-use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState, Wait};
+use crate::domain::rollout::state::{PauseCause, Phase, Resumption, RolloutState};
 use crate::domain::rollout::transition::{Rollout, Step, Target, humanly};
 
 /// There is something to judge by once canary has had this part of the requests that are enough.
@@ -29,12 +30,8 @@ const SOMETHING_PARTS: u64 = 10;
 
 impl Rollout<'_> {
     pub(super) fn tick(self, verdict: Verdict, canary_requests: u64) -> Step {
-        if let Phase::Waiting {
-            wait: Wait::Freeze | Wait::State,
-        } = self.state.phase
-            && self.obstacle().is_none()
-        {
-            return self.begin(Cause::of_plan("what was in the way is gone"));
+        if let Phase::Waiting { wait } = self.state.phase {
+            return self.tick_waiting(wait);
         }
         if !self.state.phase.is_judged() {
             return self.stay();
@@ -47,7 +44,10 @@ impl Rollout<'_> {
         match self.state.phase {
             Phase::Progressing if is_late => self.miss_deadline(),
             Phase::Progressing => self.judge_stage(verdict, canary_requests),
-            Phase::WaitingForApproval if is_late => self.tell_deadline(),
+            Phase::WaitingForApproval | Phase::WaitingForGate { .. } if is_late => {
+                self.tell_deadline()
+            }
+            Phase::WaitingForGate { awaits } => self.tick_at_gate(awaits),
             Phase::Watching if self.elapsed() >= self.plan.watch() && self.obstacle().is_none() => {
                 let why = "nothing was found wrong until the end of the watch".to_owned();
                 self.succeed(Cause::by("plan", why, verdict.findings))
@@ -121,10 +121,13 @@ impl Rollout<'_> {
             return self.stay();
         }
         self.act_or_tell(Action::Promote, cause, |rollout, cause| {
+            let cause = cause.passing(rollout.state.stage);
             let next = rollout.state.stage + 1;
             let needs_approval = |stage: &Stage| stage.needs_approval;
             if rollout.plan.stages().get(next).is_some_and(needs_approval) {
                 rollout.wait_for_approval(cause)
+            } else if let Some(closed) = rollout.closed_before(next) {
+                rollout.wait_for_gate(&closed, cause)
             } else {
                 rollout.advance_to(next, cause)
             }

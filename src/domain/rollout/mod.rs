@@ -10,6 +10,7 @@ mod adopt;
 mod cause;
 mod effect;
 mod event;
+mod gated;
 mod judged;
 mod plan;
 mod policy;
@@ -36,6 +37,8 @@ pub use transition::{Step, obstacle};
 mod adopt_tests;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod gated_tests;
 #[cfg(test)]
 mod history_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::domain::gate::Gate;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::StageContext;
 use crate::domain::rollout::policy::{Mode, RolloutPolicy};
@@ -28,6 +29,8 @@ pub struct Stage {
     pub min_requests: u64,
     /// Whether somebody has to approve it before it begins.
     pub needs_approval: bool,
+    /// What else has to be open before it begins, asked in this order.
+    pub gates: Vec<Gate>,
 }
 
 impl Stage {
@@ -136,8 +139,9 @@ impl RolloutPlan {
         match &state.phase {
             Phase::Progressing
             | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. }
             | Phase::Paused {
-                from: Resumption::Stage | Resumption::Approval,
+                from: Resumption::Stage | Resumption::Approval | Resumption::Gate { .. },
                 ..
             } => self.weights_of_stage(state.stage),
             Phase::Watching

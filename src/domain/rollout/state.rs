@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::gate::Awaits;
 use crate::domain::judge::Action;
 use crate::domain::stopwatch::Stopwatch;
 use crate::domain::timestamp::Timestamp;
@@ -39,6 +40,9 @@ pub struct RolloutState {
     /// What the judge would have done, as told last; only where it just observes.
     #[serde(skip)]
     pub observed: Option<Action>,
+    /// Why a gate was closed, as told last.
+    #[serde(skip)]
+    pub gate_told: Option<String>,
 }
 
 const fn first_attempt() -> u32 {
@@ -70,6 +74,7 @@ impl RolloutState {
             under_way: Stopwatch::default(),
             is_overdue: false,
             observed: None,
+            gate_told: None,
         }
     }
 
@@ -81,7 +86,15 @@ impl RolloutState {
         };
         let runs = matches!(self.phase, Phase::Progressing | Phase::Watching);
         self.in_stage = set(self.in_stage, runs);
-        let counts = matches!(self.phase, Phase::Progressing | Phase::WaitingForApproval);
+        // The time until a window opens is nobody's delay.
+        let counts = matches!(
+            self.phase,
+            Phase::Progressing
+                | Phase::WaitingForApproval
+                | Phase::WaitingForGate {
+                    awaits: Awaits::Webhook
+                }
+        );
         self.under_way = set(self.under_way, counts);
         self
     }
@@ -100,6 +113,11 @@ pub enum Phase {
     Progressing,
     /// A stage has passed, and somebody has to approve the next one.
     WaitingForApproval,
+    /// A stage has passed, and a gate before the next one has to open, for which nobody is waited for.
+    WaitingForGate {
+        /// What opens it.
+        awaits: Awaits,
+    },
     /// Canary keeps its callers and is judged, but gets no more of them.
     Paused {
         /// Where it goes on.
@@ -139,6 +157,8 @@ pub enum Wait {
     Freeze,
     /// Where it is cannot be written down; it begins by itself when it can.
     State,
+    /// A gate before the first stage is closed; it begins by itself when all are open.
+    Gate,
 }
 
 /// Where a paused rollout goes on.
@@ -149,6 +169,11 @@ pub enum Resumption {
     Stage,
     /// With waiting for an approval.
     Approval,
+    /// With waiting for a gate.
+    Gate {
+        /// What opens it.
+        awaits: Awaits,
+    },
     /// With the watch.
     Watch,
 }
@@ -172,6 +197,7 @@ impl Phase {
             Self::Waiting { .. } => "waiting",
             Self::Progressing => "progressing",
             Self::WaitingForApproval => "waiting_for_approval",
+            Self::WaitingForGate { .. } => "waiting_for_gate",
             Self::Paused { .. } => "paused",
             Self::Watching => "watching",
             Self::Succeeded => "succeeded",
@@ -181,10 +207,11 @@ impl Phase {
     }
 
     /// The words of all phases, in the order a rollout may meet them.
-    pub const WORDS: [&str; 8] = [
+    pub const WORDS: [&str; 9] = [
         "waiting",
         "progressing",
         "waiting_for_approval",
+        "waiting_for_gate",
         "paused",
         "watching",
         "succeeded",
@@ -195,9 +222,11 @@ impl Phase {
     /// Whether canary is under judgement, so that a breach takes it back.
     pub const fn is_judged(&self) -> bool {
         match self {
-            Self::Progressing | Self::WaitingForApproval | Self::Paused { .. } | Self::Watching => {
-                true
-            }
+            Self::Progressing
+            | Self::WaitingForApproval
+            | Self::WaitingForGate { .. }
+            | Self::Paused { .. }
+            | Self::Watching => true,
             Self::Waiting { .. }
             | Self::Succeeded
             | Self::RolledBack { .. }
@@ -242,7 +271,11 @@ impl Phase {
             Self::Paused { reason, .. }
             | Self::RolledBack { reason }
             | Self::Aborted { reason } => Some(reason.clone()),
-            Self::Progressing | Self::WaitingForApproval | Self::Watching | Self::Succeeded => None,
+            Self::Progressing
+            | Self::WaitingForApproval
+            | Self::WaitingForGate { .. }
+            | Self::Watching
+            | Self::Succeeded => None,
         }
     }
 }
@@ -263,6 +296,7 @@ impl fmt::Display for Wait {
             }
             Self::Freeze => "promotions are frozen",
             Self::State => "the state cannot be written down",
+            Self::Gate => "for a gate before the first stage to open",
         })
     }
 }

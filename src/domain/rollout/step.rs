@@ -21,6 +21,7 @@ pub fn start(plan: &RolloutPlan, epoch_before: u64, is_on: bool, moment: &Moment
         StartMode::Manual => Some(Wait::Start),
         StartMode::Auto if plan.stage(0).needs_approval => Some(Wait::Start),
         StartMode::Auto if moment.freeze.is_some() => Some(Wait::Freeze),
+        StartMode::Auto if !plan.stage(0).gates.is_empty() => Some(Wait::Gate),
         StartMode::Auto => None,
     };
     let state = RolloutState::waiting(wait.unwrap_or(Wait::Start), epoch_before);

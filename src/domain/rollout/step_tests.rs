@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fixtures::*;
 use super::history_tests::check_promises;
 use super::*;
+use crate::domain::gate::Awaits;
 use crate::domain::judge::{Action, Assessment};
 
 /// What each event makes of each phase, a minute after it began, in stage 1 of 4 (counted from 0),
@@ -17,13 +18,17 @@ waiting         | =          | =    | =             | =             | =      | p
 off             | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | progressing 0
 frozen          | progressing 0 | progressing 0 | progressing 0 | = | = | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
 unwritten       | progressing 0 | progressing 0 | progressing 0 | = | = | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
+gated           | progressing 0 | progressing 0 | progressing 0 | = | = | !             | !                 | !             | progressing 0 | progressing 0 | rolled_back 1 | aborted 1 | !          | =               | =
 higher          | =          | =    | =             | =             | =      | progressing 0 | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
 progressing     | approval 1 | =    | rolled_back 1 | rolled_back 1 | =      | !             | paused 1          | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
 approval        | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | paused-approval 1 | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
+window          | progressing 2 | progressing 2 | rolled_back 1 | rolled_back 1 | = | !         | paused-gate 1     | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
+gate            | progressing 2 | progressing 2 | rolled_back 1 | rolled_back 1 | = | !         | paused-gate 1     | !             | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | paused-off 1    | =
 paused          | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | progressing 1 | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
 paused-late     | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | progressing 1 | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
 paused-off      | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | progressing 1
 paused-approval | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | approval 1    | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
+paused-gate     | =          | =    | rolled_back 1 | rolled_back 1 | =      | !             | !                 | gate 1        | progressing 2 | watching 3 | rolled_back 1 | aborted 1 | !             | =               | =
 paused-watch    | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | !                 | watching 3    | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | =               | =
 watching        | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | paused-watch 3    | !             | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | paused-off 3    | =
 succeeded       | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 3 | !         | !             | =               | =
@@ -66,9 +71,14 @@ fn name_of(phase: &Phase) -> String {
         Phase::Paused { from, .. } => match from {
             Resumption::Stage => "paused".to_owned(),
             Resumption::Approval => "paused-approval".to_owned(),
+            Resumption::Gate { .. } => "paused-gate".to_owned(),
             Resumption::Watch => "paused-watch".to_owned(),
         },
         Phase::WaitingForApproval => "approval".to_owned(),
+        Phase::WaitingForGate {
+            awaits: Awaits::Window,
+        } => "window".to_owned(),
+        Phase::WaitingForGate { .. } => "gate".to_owned(),
         other => other.as_str().to_owned(),
     }
 }

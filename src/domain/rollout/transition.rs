@@ -165,6 +165,7 @@ impl Rollout<'_> {
             phase: target.phase,
             stage: target.stage,
             observed: None,
+            gate_told: None,
             ..self.state
         }
         .timed(self.moment.now);

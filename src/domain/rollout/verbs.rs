@@ -2,14 +2,16 @@
 //!
 //! | phase | start | pause | resume | promote | rollback | abort | retry |
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
-//! | waiting | begin | refuse | refuse | refuse | roll back | abort | refuse |
+//! | waiting | begin | refuse | refuse | refuse, begin before a gate | roll back | abort | refuse |
 //! | progressing | refuse | pause | refuse | next stage or watch | roll back | abort | refuse |
-//! | waiting for approval | refuse | pause | refuse | next stage | roll back | abort | refuse |
+//! | waiting for approval, a gate | refuse | pause | refuse | next stage | roll back | abort | refuse |
 //! | paused | refuse | refuse | go on | next stage, watch or end | roll back | abort | refuse |
 //! | watching | refuse | pause | refuse | succeed | roll back | abort | refuse |
 //! | succeeded | refuse | refuse | refuse | refuse | roll back | refuse | refuse |
 //! | rolled back | refuse | refuse | refuse | refuse | refuse | refuse | begin again |
 //! | aborted | refuse | refuse | refuse | refuse | roll back | refuse | begin again |
+//!
+//! To begin waits for the gates before the first stage; `promote` goes through closed ones.
 //!
 //! What raises a weight is refused while promotions are frozen, while stable has too few
 //! endpoints, and while the flag is off. What lowers it never is.
@@ -43,7 +45,7 @@ impl Rollout<'_> {
             } => self.refuse(Refusal::FlagOff),
             Phase::Waiting {
                 wait: Wait::Start | Wait::PlanBeginsHigher | Wait::Freeze | Wait::State,
-            } => self.unless_blocked(|rollout| rollout.begin(cause)),
+            } => self.unless_blocked(|rollout| rollout.begin_gated(cause)),
             other => {
                 let refusal = refusal_of_ended(other, "start").unwrap_or(Refusal::AlreadyStarted);
                 self.refuse(refusal)
@@ -80,6 +82,9 @@ impl Rollout<'_> {
     fn promote_by(self, cause: Cause, full: bool) -> Step {
         let is_watch = self.state.phase.is_watch();
         match &self.state.phase {
+            Phase::Waiting { wait: Wait::Gate } => {
+                self.unless_blocked(|rollout| rollout.begin(cause))
+            }
             Phase::Waiting { .. } => self.refuse(Refusal::NotStarted),
             Phase::Paused {
                 cause: PauseCause::FlagOff,
@@ -90,11 +95,21 @@ impl Rollout<'_> {
             }
             Phase::Progressing
             | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. }
             | Phase::Paused { .. }
             | Phase::Watching => self.unless_blocked(|rollout| {
                 let beyond_last = rollout.plan.stages().len();
                 let next = rollout.state.stage + 1;
                 let next = if full { beyond_last } else { next };
+                let cause = match rollout.state.phase {
+                    // Before an approval or a gate it was told already.
+                    Phase::Progressing
+                    | Phase::Paused {
+                        from: Resumption::Stage,
+                        ..
+                    } => cause.passing(rollout.state.stage),
+                    _ => cause,
+                };
                 rollout.with_deadline_met().advance_to(next, cause)
             }),
             Phase::Succeeded => self.refuse(Refusal::AlreadySucceeded { verb: "promote" }),
@@ -136,12 +151,13 @@ impl Rollout<'_> {
             Phase::RolledBack { .. } | Phase::Aborted { .. } => {
                 self.unless_blocked(|mut rollout| {
                     rollout.state.attempt = rollout.state.attempt.saturating_add(1);
-                    rollout.with_deadline_met().begin(cause)
+                    rollout.with_deadline_met().begin_gated(cause)
                 })
             }
             Phase::Waiting { .. }
             | Phase::Progressing
             | Phase::WaitingForApproval
+            | Phase::WaitingForGate { .. }
             | Phase::Paused { .. }
             | Phase::Watching
             | Phase::Succeeded => self.refuse(Refusal::NothingToRetry),
@@ -170,12 +186,16 @@ impl Rollout<'_> {
                 let from = *from;
                 self.resume_anew(from, cause)
             }
-            (Phase::Progressing | Phase::WaitingForApproval | Phase::Watching, false) => {
-                match resumption_of(&self.state.phase) {
-                    Ok(from) => self.pause(from, PauseCause::FlagOff, cause),
-                    Err(_) => self.stay(),
-                }
-            }
+            (
+                Phase::Progressing
+                | Phase::WaitingForApproval
+                | Phase::WaitingForGate { .. }
+                | Phase::Watching,
+                false,
+            ) => match resumption_of(&self.state.phase) {
+                Ok(from) => self.pause(from, PauseCause::FlagOff, cause),
+                Err(_) => self.stay(),
+            },
             _ => self.stay(),
         }
     }
@@ -196,7 +216,7 @@ impl Rollout<'_> {
             };
             self.change(target, cause)
         } else {
-            self.begin(cause)
+            self.begin_gated(cause)
         }
     }
 
@@ -216,6 +236,7 @@ impl Rollout<'_> {
             phase: match from {
                 Resumption::Stage => Phase::Progressing,
                 Resumption::Approval => Phase::WaitingForApproval,
+                Resumption::Gate { awaits } => Phase::WaitingForGate { awaits },
                 Resumption::Watch => Phase::Watching,
             },
             stage,
@@ -248,6 +269,7 @@ fn resumption_of(phase: &Phase) -> Result<Resumption, Refusal> {
     match phase {
         Phase::Progressing => Ok(Resumption::Stage),
         Phase::WaitingForApproval => Ok(Resumption::Approval),
+        Phase::WaitingForGate { awaits } => Ok(Resumption::Gate { awaits: *awaits }),
         Phase::Watching => Ok(Resumption::Watch),
         Phase::Waiting { .. } => Err(Refusal::NotStarted),
         Phase::Paused { .. } => Err(Refusal::AlreadyPaused),
@@ -266,6 +288,7 @@ fn refusal_of_ended(phase: &Phase, verb: &'static str) -> Option<Refusal> {
         Phase::Waiting { .. }
         | Phase::Progressing
         | Phase::WaitingForApproval
+        | Phase::WaitingForGate { .. }
         | Phase::Paused { .. }
         | Phase::Watching => None,
     }

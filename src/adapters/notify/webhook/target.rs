@@ -89,7 +89,7 @@ impl Webhook {
     }
 
     fn request(&self, message: &OutboxMessage) -> Request<Bytes> {
-        let body = shape::body(self.target.format, message);
+        let body = shape::body(&self.target, message);
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.url.secret().clone();

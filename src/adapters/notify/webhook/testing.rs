@@ -25,6 +25,7 @@ pub(crate) fn message(id: u64, target: &str) -> OutboxMessage {
                 findings: Vec::new(),
                 weights: StageWeights::default(),
                 at_unix_ms: 1_764_000_000_000,
+                passed: None,
             },
         },
     }

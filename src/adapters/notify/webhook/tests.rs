@@ -29,6 +29,7 @@ fn target(name: &str, url: &str) -> NotifyTarget {
         headers: HeaderMap::new(),
         timeout: Duration::from_secs(30),
         authorities: Vec::new(),
+        hook: None,
     }
 }
 

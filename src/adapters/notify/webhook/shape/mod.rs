@@ -3,6 +3,7 @@
 //! Texts come from configurations, operators and measurements, so each shape makes them harmless
 //! in its own way and cuts them to a length that its reader takes.
 
+mod hook;
 mod json;
 mod slack;
 mod teams;
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 use crate::control::ports::OutboxMessage;
 use crate::domain::judge::Finding;
-use crate::domain::notify::NotifyFormat;
+use crate::domain::notify::{NotifyFormat, NotifyTarget};
 use crate::domain::rollout::{Notice, StageWeights};
 
 /// The most characters of a reason: a few findings in words; what is longer nobody reads in a chat.
@@ -35,12 +36,13 @@ const SHOWN_FINDINGS_MAX: usize = 5;
 /// The last millisecond of the year 9999, after which RFC 3339 has no more digits.
 const LAST_UNIX_MS: u64 = 253_402_300_799_999;
 
-/// The body of a message, as JSON.
-pub(super) fn body(format: NotifyFormat, message: &OutboxMessage) -> Bytes {
-    let value = match format {
-        NotifyFormat::Json => json::message(message),
-        NotifyFormat::Slack => slack::message(message),
-        NotifyFormat::Teams => teams::message(message),
+/// The body of a message to a target, as JSON.
+pub(super) fn body(target: &NotifyTarget, message: &OutboxMessage) -> Bytes {
+    let value = match (&target.hook, target.format) {
+        (Some(hook), _) => hook::message(hook, message),
+        (None, NotifyFormat::Json) => json::message(message),
+        (None, NotifyFormat::Slack) => slack::message(message),
+        (None, NotifyFormat::Teams) => teams::message(message),
     };
     Bytes::from(Value::to_string(&value))
 }

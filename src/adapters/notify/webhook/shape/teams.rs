@@ -54,7 +54,7 @@ pub(super) fn message(message: &OutboxMessage) -> Value {
 fn colour(notice: &Notice) -> &'static str {
     match notice.phase.as_str() {
         "rolled_back" | "aborted" => "attention",
-        "waiting_for_approval" | "paused" => "warning",
+        "waiting_for_approval" | "waiting_for_gate" | "paused" => "warning",
         "succeeded" => "good",
         _ => "default",
     }

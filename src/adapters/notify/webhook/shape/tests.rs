@@ -1,10 +1,12 @@
 //! What is sent, to the letter, for plain and for hostile texts.
 
+use http::{HeaderMap, Uri};
 use serde_json::json;
 
 use super::*;
 use crate::control::ports::OutboxDraft;
 use crate::domain::judge::{Assessment, CheckName};
+use crate::domain::notify::{HookTold, Occasion};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 
@@ -57,13 +59,33 @@ fn message() -> OutboxMessage {
                     default: weight(550),
                 },
                 at_unix_ms: 1_764_000_000_123,
+                passed: None,
             },
         },
     }
 }
 
+/// Somebody who wants messages of a shape.
+fn target(format: NotifyFormat) -> NotifyTarget {
+    NotifyTarget {
+        name: "chat".parse().unwrap(),
+        url: "http://chat/hook"
+            .parse::<Uri>()
+            .unwrap()
+            .try_into()
+            .unwrap(),
+        format,
+        phases: Vec::new(),
+        flags: Vec::new(),
+        headers: HeaderMap::new(),
+        timeout: Duration::from_secs(5),
+        authorities: Vec::new(),
+        hook: None,
+    }
+}
+
 fn shaped(format: NotifyFormat, message: &OutboxMessage) -> Value {
-    serde_json::from_slice(&body(format, message)).unwrap()
+    serde_json::from_slice(&body(&target(format), message)).unwrap()
 }
 
 #[test]
@@ -223,7 +245,7 @@ fn endless_texts_are_cut_to_what_is_taken() {
             (NotifyFormat::Slack, 3_000, 40_000),
             (NotifyFormat::Teams, 3_000, 28 * 1024),
         ] {
-            let body = body(format, &message);
+            let body = body(&target(format), &message);
             assert!(body.len() <= bytes_max, "{format:?}: {} bytes", body.len());
             let value = shaped(format, &message);
             let longest = texts(&value).iter().map(|text| text.chars().count()).max();
@@ -265,4 +287,29 @@ fn a_text_is_cut_between_characters() {
     assert_eq!(shortened("größe", 5), "größe");
     assert_eq!(shortened("größe", 4), "grö…");
     assert_eq!(paragraph("a\r\nb\tc\u{1b}[0m"), "a\nb c [0m");
+}
+
+#[test]
+fn a_hook_is_told_what_it_is_called_for() {
+    let hook = NotifyTarget {
+        hook: Some(HookTold {
+            name: "registry".parse().unwrap(),
+            on: Occasion::Rollback,
+            metadata: [("team".to_owned(), "shop".to_owned())].into(),
+        }),
+        ..target(NotifyFormat::Json)
+    };
+    let told: Value = serde_json::from_slice(&body(&hook, &message())).unwrap();
+    for (key, expected) in [
+        ("name", "orders"),
+        ("hook", "registry"),
+        ("on", "rollback"),
+        ("phase", "rolled_back"),
+        ("revision", "2.4.0"),
+    ] {
+        assert_eq!(told[key], expected);
+    }
+    assert_eq!((&told["stage"], &told["stages"]), (&2.into(), &5.into()));
+    assert_eq!(told["weight"], 100.0);
+    assert_eq!(told["metadata"]["team"], "shop");
 }
