@@ -1,5 +1,5 @@
 //! What stands before stages, over HTTP alone: approvals, webhooks that are slow, failing and gone, windows
-//! of time, hooks that are told. None of them ever delays a rollback.
+//! of time, hooks that are told. None of them ever delays a rollback, which has forms of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,14 +9,16 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use serin::runtime::clock;
-use support::proxy::backends;
+use support::proxy::{SERIN, backends};
 use support::{
     Answer, Behaviour, Hook, Load, Manners, SOON, TestBackend, TestProxy, wait_for, wait_until,
 };
+use tempfile::TempDir;
 
 /// How soon nobody may get a canary any more that does only harm.
 const ROLLBACK_MAX: Duration = Duration::from_secs(2);
@@ -317,5 +319,175 @@ fn a_window_holds_a_stage_until_it_opens() {
     let opened: Vec<_> = opened.collect();
     assert_eq!(opened[0]["who"], "gate");
     assert_eq!(opened[0]["why"], "gate `window` has come to its time");
+    drop(load);
+}
+
+#[test]
+fn a_stepped_rollback_goes_down_stage_by_stage_and_survives_a_kill() {
+    let rollout = "stages: [5%, 25%, 50%], hold: 1h, rollback: { stepped: 2s }";
+    let folder = TempDir::new().unwrap();
+    let (stable, canary) = (TestBackend::start("stable"), TestBackend::start("canary"));
+    let text = format!(
+        "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
+         state: {{ path: state }}\n{}",
+        config(&stable, &canary, rollout)
+    );
+    std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
+    let start = || TestProxy::in_folder(folder.path(), Command::new(SERIN));
+    let mut release = Release {
+        proxy: start(),
+        canary,
+        stable,
+    };
+    release.command("promote");
+    assert_eq!(
+        release.command("promote").json()["weights"]["default_percent"],
+        50.0
+    );
+    let status = release.command("rollback").json();
+    assert_eq!(
+        (&status["phase"], &status["stage"]),
+        (&"rolling_back".into(), &2.into())
+    );
+    assert_eq!(status["weights"]["default_percent"], 25.0);
+    let refused = release
+        .proxy
+        .command("POST", "/api/v1/rollouts/orders/promote", "");
+    assert_eq!(refused.status, 409, "{}", refused.text());
+
+    release.proxy.kill();
+    release.proxy = start();
+    let status = release.status();
+    assert_eq!(
+        (&status["phase"], &status["reason"]),
+        (&"rolling_back".into(), &"told so".into())
+    );
+    let mut weights = vec![25.0];
+    wait_until("nobody has canary", STAGE_MAX, || {
+        let status = release.status();
+        let weight = status["weights"]["default_percent"].as_f64().unwrap();
+        if weights.last() != Some(&weight) {
+            weights.push(weight);
+        }
+        status["phase"] == "rolled_back"
+    });
+    assert_eq!(weights, [25.0, 5.0, 0.0]);
+
+    // Said once more, it is meant at once.
+    release.command("retry");
+    release.command("promote");
+    release.command("promote");
+    assert_eq!(release.command("rollback").json()["phase"], "rolling_back");
+    let status = release.command("rollback").json();
+    assert_eq!(
+        (&status["phase"], &status["weights"]["default_percent"]),
+        (&"rolled_back".into(), &0.0.into())
+    );
+}
+
+/// Two flags with rollouts, one of them stepped, one that waits, and one with weights set by hand.
+fn many_flags() -> (TestProxy, [TestBackend; 2]) {
+    let (stable, canary) = (TestBackend::start("stable"), TestBackend::start("canary"));
+    let rollout =
+        |more: &str| format!("{{ revision: \"1\", stages: [5%, 50%], hold: 1h, {more} }}");
+    let config = format!(
+        "{}groups: {{ beta: {{ callers: [ann] }} }}\nflags:\n\
+         \x20 orders: {{ stable: v1, canary: v2, rollout: {} }}\n\
+         \x20 search: {{ stable: v1, canary: v2, rollout: {} }}\n\
+         \x20 later: {{ stable: v1, canary: v2, rollout: {} }}\n\
+         \x20 checkout: {{ stable: v1, canary: v2, groups: {{ beta: 100% }}, default: 20% }}\n\
+         \x20 plain: {{ stable: v1, canary: v2 }}\n\
+         routes: [{{ flag: orders }}]\n",
+        backends(&[("v1", &stable), ("v2", &canary)]),
+        rollout("rollback: stepped"),
+        rollout(""),
+        rollout("start: manual"),
+    );
+    (TestProxy::start(&config), [stable, canary])
+}
+
+#[test]
+fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
+    let (proxy, _backends) = many_flags();
+    let promoted = proxy.command("POST", "/api/v1/rollouts/orders/promote", "");
+    assert_eq!(promoted.status, 200);
+    let serin = |arguments: &[&str]| {
+        let mut command = Command::new(SERIN);
+        let admin = format!("http://{}", proxy.admin());
+        command
+            .args(arguments)
+            .args(["--admin", &admin])
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    };
+    let output = serin(&[
+        "rollout",
+        "rollback",
+        "--all",
+        "-m",
+        "checkout is down",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let flags = answer["flags"].as_array().unwrap();
+    let names: Vec<_> = flags
+        .iter()
+        .map(|flag| flag["flag"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["orders", "search", "checkout"]);
+    assert!(
+        flags.iter().all(|flag| flag["is_written"] == true),
+        "{flags:#?}"
+    );
+    for flag in ["orders", "search"] {
+        let status = proxy.rollout(flag);
+        assert_eq!(status["phase"], "rolled_back", "{status:#}");
+        assert_eq!(status["journal"][0]["why"], "checkout is down");
+    }
+    assert_eq!(proxy.rollout("later")["phase"], "waiting");
+    let weights = proxy.metrics().sum("serin_flag_weight_ratio", &[]);
+    assert!(weights.abs() < 1e-9, "{weights}");
+    let journal = proxy
+        .command("GET", "/api/v1/journal?flag=checkout", "")
+        .json();
+    let line = &journal["lines"][0];
+    assert_eq!(line["what"], "default 20% -> 0%, group beta 100% -> 0%");
+
+    // Once more there is nothing to do; a flag beside `--all` is a contradiction.
+    let output = serin(&["rollout", "rollback", "--all"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "canary has callers in no flag\n"
+    );
+    assert_eq!(
+        serin(&["rollout", "rollback", "orders", "--all"])
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_stage_says_about_how_much_data_it_waits_for() {
+    let release = Release::by("stages: [50%, 100%], hold: 1s, min_requests: 100000");
+    let load = Load::start(release.proxy.address());
+    let waiting = wait_for("the rate is known", SOON, || {
+        let waiting = release.status()["waiting_for"].clone();
+        waiting["seconds"].is_f64().then_some(waiting)
+    });
+    let requests = waiting["requests"].as_u64().unwrap();
+    assert!((90_000..=100_000).contains(&requests), "{waiting}");
+    let said = waiting["says"].as_str().unwrap();
+    let begins = format!("waiting for data: about {requests} more requests");
+    assert!(said.starts_with(&begins), "{said}");
+    let mut command = Command::new(SERIN);
+    let admin = format!("http://{}", release.proxy.admin());
+    let output = command
+        .args(["status", "--admin", &admin])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("waiting for data: about "), "{shown}");
     drop(load);
 }

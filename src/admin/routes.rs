@@ -20,6 +20,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(openapi::document))
         .routes(routes!(status::show))
         .routes(routes!(status::freeze, status::unfreeze))
+        .routes(routes!(status::rollback))
         .routes(routes!(status::reload))
         .routes(routes!(flags::list))
         .routes(routes!(flags::show, flags::change))

@@ -104,6 +104,8 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
     } else if matches!(rollout.phase.as_str(), "progressing" | "watching") {
         parts.push(progress(rollout));
         parts.extend(waits_for(rollout));
+        let waiting = rollout.waiting_for.as_ref();
+        parts.extend(waiting.map(|waiting| waiting.says.clone()));
     }
     if rollout.phase == "waiting_for_gate" {
         let flag = &rollout.flag;
@@ -211,7 +213,7 @@ impl Paint {
     pub(crate) fn phase(self, phase: &str, width: usize) -> String {
         let color = match phase {
             "succeeded" => 32,
-            "rolled_back" | "aborted" => 31,
+            "rolling_back" | "rolled_back" | "aborted" => 31,
             "paused" | "waiting_for_approval" | "waiting_for_gate" => 33,
             _ => 0,
         };

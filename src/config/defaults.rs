@@ -238,6 +238,10 @@ pub const NOTIFY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// this long is a distribution list, which is somebody else's trade.
 pub const NOTIFY_TARGETS_MAX: usize = 16;
 
+/// How long each stage lasts on the way back where that is stepped: enough for servers to be added and
+/// caches to fill, and no more of the harm than must be.
+pub const ROLLBACK_STEP: Duration = Duration::from_secs(30);
+
 /// How long a gate's answer may take: whoever has to look something up first does so within this.
 pub const GATE_TIMEOUT: Duration = Duration::from_secs(10);
 

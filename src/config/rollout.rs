@@ -16,8 +16,9 @@ use crate::domain::weight::Weight;
 
 use crate::config::defaults;
 use crate::config::document::{
-    ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument, RolloutDocument,
-    SensitivityDocument, StageDocument, StartDocument, UndecidedDocument,
+    AnyRollbackDocument, ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument,
+    RollbackDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
+    UndecidedDocument,
 };
 use crate::config::further::FurtherReader;
 use crate::config::gate::close_gates;
@@ -133,6 +134,16 @@ fn policy(document: &RolloutDocument) -> RolloutPolicy {
             Some(OnDeadlineDocument::Rollback) => OnDeadline::Rollback,
         },
         stable_min_endpoints: endpoints.unwrap_or_default(),
+        rollback_step: document.rollback.as_ref().and_then(rollback_step),
+    }
+}
+
+/// How long each stage lasts on the way back; none where it goes at once.
+fn rollback_step(written: &AnyRollbackDocument) -> Option<Duration> {
+    match written {
+        ShortOr::Short(RollbackDocument::Immediate) => None,
+        ShortOr::Short(RollbackDocument::Stepped) => Some(defaults::ROLLBACK_STEP),
+        ShortOr::Long(document) => Some(document.stepped.value.0),
     }
 }
 

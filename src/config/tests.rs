@@ -1052,7 +1052,7 @@ fn targets_of_notifications_say_where_what_and_how() {
             &[
                 "f:6:41: notify[0].on[0]: no phase is called `done`; expected one of `waiting`, \
                  `progressing`, `waiting_for_approval`, `waiting_for_gate`, `paused`, `watching`, `succeeded`, \
-                 `rolled_back`, `aborted`",
+                 `rolling_back`, `rolled_back`, `aborted`",
             ],
         ),
         (

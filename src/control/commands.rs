@@ -7,7 +7,7 @@ use crate::control::assignments::{AssignmentError, AssignmentOrder};
 use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
-use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
+use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus, TakenBack};
 use crate::domain::rollout::{Author, Command, Refusal};
 
 /// Commands that may wait; operators are few.
@@ -57,6 +57,11 @@ pub(crate) enum PendingCommand {
     Outlook {
         flag: String,
         reply: Reply<LookAhead>,
+    },
+    /// Take canary back in all flags.
+    TakeBackAll {
+        by: Author,
+        reply: oneshot::Sender<TakenBack>,
     },
     /// Promote nothing, or promote again.
     Freeze {
@@ -168,6 +173,15 @@ impl CommandSender {
         self.ask(pending)
             .await
             .unwrap_or(Err(InstallError::Stopping))
+    }
+
+    /// Takes canary back in every flag in which it has callers; returns what became of each.
+    ///
+    /// # Errors
+    /// When Serin is stopping.
+    pub async fn take_back_all(&self, by: Author) -> Result<TakenBack, CommandError> {
+        let pending = |reply| PendingCommand::TakeBackAll { by, reply };
+        self.ask(pending).await.ok_or(CommandError::Stopping)
     }
 
     /// Changes what is set of a flag, if it has the expected version; returns how it stands then.

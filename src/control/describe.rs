@@ -10,6 +10,7 @@ use crate::control::running::RunningRollout;
 use crate::control::status::{
     ArmStatus, GroupStatus, JournalStatus, RolloutStatus, WeightsStatus, hold,
 };
+use crate::control::waiting::waiting_for;
 use crate::domain::evidence::TickCounts;
 use crate::domain::judge::{Action, Judge, Verdict};
 use crate::domain::rollout::{Moment, Phase, RolloutPlan, RolloutState, obstacle};
@@ -133,6 +134,7 @@ impl Known<'_> {
             journal: self.journal,
             is_written: self.is_written,
             gates: Vec::new(),
+            waiting_for: waiting_for((plan, state), self.judge, self.verdict, now),
         }
     }
 
@@ -154,6 +156,7 @@ impl Known<'_> {
             Phase::Waiting { .. }
             | Phase::Paused { .. }
             | Phase::Succeeded
+            | Phase::RollingBack { .. }
             | Phase::RolledBack { .. }
             | Phase::Aborted { .. } => false,
         };

@@ -63,6 +63,7 @@ impl Standing<'_> {
             | Phase::Paused { .. }
             | Phase::Watching
             | Phase::Succeeded
+            | Phase::RollingBack { .. }
             | Phase::RolledBack { .. }
             | Phase::Aborted { .. } => return None,
         };

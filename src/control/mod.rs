@@ -10,6 +10,7 @@ mod assignments_tests;
 pub mod commands;
 mod controller;
 pub mod describe;
+mod emergency;
 mod endpoints;
 #[cfg(test)]
 mod evidence_tests;
@@ -34,6 +35,7 @@ mod settings;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watching;
 mod writing;
 

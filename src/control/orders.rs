@@ -31,6 +31,11 @@ impl Controller {
                 let ahead = found.map(|rollout| rollout.look_ahead(now));
                 let _ = reply.send(ahead.ok_or(CommandError::NoRollout(flag)));
             }
+            PendingCommand::TakeBackAll { by, reply } => {
+                let answer = self.take_back_all(&by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
             PendingCommand::Freeze { on, by, reply } => {
                 let answer = self.set_freeze(on, by);
                 self.publish_status();
@@ -70,7 +75,7 @@ impl Controller {
         }
     }
 
-    fn command(
+    pub(super) fn command(
         &mut self,
         flag: String,
         command: Command,

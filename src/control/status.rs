@@ -15,7 +15,7 @@ use crate::domain::group::GroupTable;
 use crate::domain::ids::{BackendName, FlagName, GroupName, VariantName};
 use crate::domain::judge::outlook::StageOutlook;
 use crate::domain::judge::{Action, Finding};
-use crate::domain::rollout::{Freeze, JournalEntry, Mode, RolloutPlan, RolloutState, Stage};
+use crate::domain::rollout::{Freeze, JournalEntry, Mode, Phase, RolloutPlan, RolloutState, Stage};
 use crate::domain::share::Share;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
@@ -66,6 +66,9 @@ pub struct RolloutStatus {
     /// The gates before the next stage, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,
+    /// What the stage has to see yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
     /// What keeps canary from getting more callers although its stage would pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
@@ -112,6 +115,38 @@ pub struct RolloutStatus {
 
 const fn yes() -> bool {
     true
+}
+
+/// What a stage has to see yet.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WaitingFor {
+    /// About how many requests of canary more; 0 where there were enough.
+    pub requests: u64,
+    /// About how many callers of canary more; 0 where there were enough.
+    pub callers: u64,
+    /// About how many seconds that takes at the rate of this stage; none where that cannot be told.
+    pub seconds: Option<f64>,
+    /// All of it in words.
+    pub says: String,
+}
+
+/// What became of taking canary back everywhere.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TakenBack {
+    /// The flags in which canary had callers, in the file's order.
+    pub flags: Vec<FlagTakenBack>,
+}
+
+/// What became of it in one flag.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FlagTakenBack {
+    /// The flag.
+    pub flag: FlagName,
+    /// Whether a restart would find it so.
+    pub is_written: bool,
+    /// Why canary has callers as before, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A gate before the next stage.
@@ -376,6 +411,7 @@ impl From<JournalLine> for JournalStatus {
 pub(crate) fn hold(plan: &RolloutPlan, state: &RolloutState) -> Duration {
     match state.phase {
         _ if state.is_in_watch() => plan.watch(),
+        Phase::RollingBack { .. } => plan.policy().rollback_step.unwrap_or_default(),
         _ if state.phase.is_judged() => plan.stage(state.stage).hold,
         _ => Duration::ZERO,
     }

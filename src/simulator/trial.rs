@@ -298,7 +298,8 @@ impl<'a> Rollout<'a> {
             | Phase::Progressing
             | Phase::WaitingForApproval
             | Phase::WaitingForGate { .. }
-            | Phase::Watching => None,
+            | Phase::Watching
+            | Phase::RollingBack { .. } => None,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::Overview;
 use crate::control::reload::ReloadStatus;
-use crate::control::status::FreezeStatus;
+use crate::control::status::{FlagTakenBack, FreezeStatus, TakenBack};
 
 /// Everything at one look.
 #[utoipa::path(
@@ -89,6 +89,28 @@ async fn set_freeze(
     let Wish { reason } = wish::read(body, EXAMPLE)?;
     let freeze = state.commands.freeze(on, visitor.because(reason)?).await?;
     Ok((written(freeze.is_written), Json(freeze)))
+}
+
+/// Takes canary back in all flags.
+#[utoipa::path(
+    post, path = "/api/v1/rollback", tag = "rollouts",
+    request_body = Option<Wish>,
+    responses(
+        (status = 200, description = "what became of it in each flag", body = TakenBack),
+        (status = 202, description = "the same, and not all of it is written yet", body = TakenBack),
+    ),
+)]
+pub(crate) async fn rollback(
+    State(state): State<AdminState>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<TakenBack>), ApiError> {
+    let Wish { reason } = wish::read(&body, EXAMPLE)?;
+    let by = visitor.because(reason)?;
+    let taken = state.commands.take_back_all(by).await?;
+    let is_written = |flag: &FlagTakenBack| flag.is_written || flag.problem.is_some();
+    let code = written(taken.flags.iter().all(is_written));
+    Ok((code, Json(taken)))
 }
 
 /// Reads the configuration again.

@@ -92,6 +92,7 @@ fn rollout() -> RolloutStatus {
         phase: "progressing".to_owned(),
         reason: None,
         blocked: None,
+        waiting_for: None,
         gates: Vec::new(),
         mode: Mode::Act,
         stage: 2,

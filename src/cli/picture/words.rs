@@ -61,6 +61,7 @@ pub(crate) fn phase(rollout: &RolloutStatus) -> Line {
         "paused" => Line::of(Tone::Doubtful, format!("paused in {place}: {reason}")),
         "watching" => Line::of(Tone::Canary, "all stages passed: still being watched"),
         "succeeded" => Line::of(Tone::Good, "PROMOTED: everyone has canary"),
+        "rolling_back" => Line::of(Tone::Bad, format!("going back, {place}: {reason}")),
         "rolled_back" => Line::of(Tone::Bad, "ROLLED BACK: nobody has canary"),
         "aborted" => Line::of(Tone::Bad, format!("given up: {reason}")),
         other => Line::of(Tone::Plain, other),

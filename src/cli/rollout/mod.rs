@@ -25,8 +25,8 @@ pub(crate) enum Rollout {
     Resume(verbs::Verb),
     /// Go on to the next stage without waiting, or approve the one that waits for it.
     Promote(verbs::Promote),
-    /// Take canary away from everyone, for it does harm.
-    Rollback(verbs::Verb),
+    /// Take canary away from everyone, for it does harm; with `--all` in every flag.
+    Rollback(verbs::Rollback),
     /// Take canary away from everyone and give the rollout up.
     Abort(verbs::Abort),
     /// Begin again after a rollback or an abort.
@@ -48,7 +48,7 @@ impl Rollout {
             Self::Pause(verb) => verb.run("pause"),
             Self::Resume(verb) => verb.run("resume"),
             Self::Promote(promote) => promote.run(),
-            Self::Rollback(verb) => verb.run("rollback"),
+            Self::Rollback(rollback) => rollback.run(),
             Self::Abort(abort) => abort.run(),
             Self::Retry(verb) => verb.run("retry"),
             Self::Plan(plan) => plan.run(),

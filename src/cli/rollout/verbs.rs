@@ -9,7 +9,7 @@ use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint};
-use crate::control::status::RolloutStatus;
+use crate::control::status::{FlagTakenBack, RolloutStatus, TakenBack};
 use crate::domain::ids::FlagName;
 
 #[derive(Args)]
@@ -40,6 +40,62 @@ pub(crate) struct Promote {
     full: bool,
     #[command(flatten)]
     confirmation: Confirmation,
+}
+
+/// Which rollout canary is taken back in, or all.
+#[derive(Args)]
+pub(crate) struct Rollback {
+    /// The flag whose rollout it is.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    flag: Option<FlagName>,
+    /// Take canary back at once in every flag in which it has callers, by a rollout or by hand.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    /// Why, for the journal and whoever is told.
+    #[arg(short = 'm', long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    call: CallArguments,
+}
+
+impl Rollback {
+    pub(crate) fn run(self) -> Done {
+        if let Some(flag) = self.flag {
+            let verb = Verb {
+                flag,
+                reason: self.reason,
+                call: self.call,
+            };
+            return verb.run("rollback");
+        }
+        let what = "take canary back in every flag, by a rollout or by hand";
+        self.confirmation.offer(what)?;
+        let remote = self.call.open()?;
+        let said = json!({ "reason": self.reason });
+        let answer = remote.command(Method::POST, "/api/v1/rollback", &said)?;
+        let TakenBack { flags } = remote.read(answer.clone())?;
+        if remote.unless_json(answer).is_some() {
+            print_taken_back(&flags);
+        }
+        let is_whole = flags.iter().all(|flag| flag.problem.is_none());
+        Ok(if is_whole { Exit::Done } else { Exit::Refused })
+    }
+}
+
+fn print_taken_back(flags: &[FlagTakenBack]) {
+    if flags.is_empty() {
+        println!("canary has callers in no flag");
+    }
+    for flag in flags {
+        match &flag.problem {
+            None => println!("{}: nobody has canary", flag.flag),
+            Some(problem) => println!("{}: NOT TAKEN BACK: {problem}", flag.flag),
+        }
+    }
+    let is_written = |flag: &FlagTakenBack| flag.is_written || flag.problem.is_some();
+    words::warn_unwritten(flags.iter().all(is_written));
 }
 
 impl Verb {

@@ -46,8 +46,9 @@ pub(in crate::config) use operating::{
     TokenDocument,
 };
 pub(in crate::config) use rollout::{
-    ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument, RolloutDocument,
-    SensitivityDocument, StageDocument, StartDocument, UndecidedDocument,
+    AnyRollbackDocument, ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument,
+    RollbackDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
+    UndecidedDocument,
 };
 
 /// The keys that a map must have, though its type can do without.

@@ -53,6 +53,8 @@ pub(in crate::config) struct RolloutDocument {
     pub(in crate::config) deadline: Option<Written<Duration>>,
     /// What is done when they take longer.
     pub(in crate::config) on_deadline: Option<OnDeadlineDocument>,
+    /// How canary is taken back: at once, or `stepped`, or a map that says how long a stage lasts then.
+    pub(in crate::config) rollback: Option<AnyRollbackDocument>,
     /// Endpoints of stable that must take connections before canary gets more callers. Without it,
     /// nobody asks.
     pub(in crate::config) stable_min_endpoints: Option<Count<{ ENDPOINTS_MAX }>>,
@@ -74,6 +76,30 @@ pub(in crate::config) enum SensitivityDocument {
     Normal,
     /// Twice the usual harm is tolerated; 0.2 % of harmless rollouts may be rolled back.
     Bold,
+}
+
+/// How canary is taken back, in a word or with the time.
+pub(in crate::config) type AnyRollbackDocument = ShortOr<RollbackDocument, SteppedDocument>;
+
+/// How canary is taken back.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum RollbackDocument {
+    /// To nothing at once.
+    Immediate,
+    /// Stage by stage, but at once where canary is dead.
+    Stepped,
+}
+
+/// A rollback stage by stage.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "`immediate`, `stepped`, or a map such as `{ stepped: 30s }`"
+)]
+pub(in crate::config) struct SteppedDocument {
+    /// How long each stage lasts.
+    pub(in crate::config) stepped: Written<Span>,
 }
 
 /// Whether a rollout begins by itself.

@@ -28,6 +28,7 @@ impl Rollout<'_> {
         }
         let what = match (&phase, is_same_place) {
             (Phase::Waiting { wait }, _) => format!("waiting {wait}"),
+            (Phase::RolledBack { .. }, _) => "the plan changed, rolled back".to_owned(),
             (_, true) => format!("the plan changed, stage {} goes on", stage + 1),
             (_, false) => {
                 let stages = self.plan.stages().len();
@@ -59,6 +60,7 @@ impl Rollout<'_> {
         }
         let what = match &phase {
             Phase::Waiting { wait } => format!("waiting {wait}"),
+            Phase::RolledBack { .. } => "rolled back after a restart".to_owned(),
             _ => format!("resumed in stage {} after a restart", stage + 1),
         };
         let cause = Cause::of_plan("the process has started; hold and evidence begin again");
@@ -108,6 +110,10 @@ impl Rollout<'_> {
             return (state.phase.clone(), plan.last_stage());
         }
         let Some(stage) = self.stage_in_plan(before) else {
+            if let Phase::RollingBack { reason, .. } = &state.phase {
+                let reason = reason.clone();
+                return (Phase::RolledBack { reason }, 0);
+            }
             let wait = Wait::PlanBeginsHigher;
             return (Phase::Waiting { wait }, 0);
         };
@@ -143,6 +149,7 @@ impl Rollout<'_> {
                 cause: *cause,
                 reason: reason.clone(),
             },
+            Phase::RollingBack { .. } => self.state.phase.clone(),
             Phase::Waiting { .. }
             | Phase::Progressing
             | Phase::WaitingForApproval

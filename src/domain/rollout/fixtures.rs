@@ -156,12 +156,12 @@ pub(super) fn before(plan: &RolloutPlan, state: &RolloutState) -> PlanBefore {
 pub(super) fn phases() -> Vec<(&'static str, Phase)> {
     let reason = || "before".to_owned();
     let waiting = |wait| Phase::Waiting { wait };
-    let paused = |from, cause| Phase::Paused {
-        from,
-        cause,
+    let gate = |awaits| Phase::WaitingForGate { awaits };
+    let rolling_back = Phase::RollingBack {
         reason: reason(),
+        known: vec!["error_rate".to_owned()],
     };
-    vec![
+    let mut phases = vec![
         ("waiting", waiting(Wait::Start)),
         ("off", waiting(Wait::FlagOff)),
         ("frozen", waiting(Wait::Freeze)),
@@ -170,45 +170,38 @@ pub(super) fn phases() -> Vec<(&'static str, Phase)> {
         ("higher", waiting(Wait::PlanBeginsHigher)),
         ("progressing", Phase::Progressing),
         ("approval", Phase::WaitingForApproval),
-        (
-            "window",
-            Phase::WaitingForGate {
-                awaits: Awaits::Window,
-            },
-        ),
-        (
-            "gate",
-            Phase::WaitingForGate {
-                awaits: Awaits::Webhook,
-            },
-        ),
-        ("paused", paused(Resumption::Stage, PauseCause::Operator)),
+        ("window", gate(Awaits::Window)),
+        ("gate", gate(Awaits::Webhook)),
+    ];
+    phases.extend(paused_phases());
+    phases.extend([
+        ("watching", Phase::Watching),
+        ("succeeded", Phase::Succeeded),
+        ("rolling_back", rolling_back),
+        ("rolled_back", Phase::RolledBack { reason: reason() }),
+        ("aborted", Phase::Aborted { reason: reason() }),
+    ]);
+    phases
+}
+
+fn paused_phases() -> [(&'static str, Phase); 6] {
+    let paused = |from, cause| Phase::Paused {
+        from,
+        cause,
+        reason: "before".to_owned(),
+    };
+    let by_operator = |from| paused(from, PauseCause::Operator);
+    let awaits = Awaits::Webhook;
+    [
+        ("paused", by_operator(Resumption::Stage)),
         (
             "paused-late",
             paused(Resumption::Stage, PauseCause::Deadline),
         ),
         ("paused-off", paused(Resumption::Stage, PauseCause::FlagOff)),
-        (
-            "paused-approval",
-            paused(Resumption::Approval, PauseCause::Operator),
-        ),
-        (
-            "paused-gate",
-            paused(
-                Resumption::Gate {
-                    awaits: Awaits::Webhook,
-                },
-                PauseCause::Operator,
-            ),
-        ),
-        (
-            "paused-watch",
-            paused(Resumption::Watch, PauseCause::Operator),
-        ),
-        ("watching", Phase::Watching),
-        ("succeeded", Phase::Succeeded),
-        ("rolled_back", Phase::RolledBack { reason: reason() }),
-        ("aborted", Phase::Aborted { reason: reason() }),
+        ("paused-approval", by_operator(Resumption::Approval)),
+        ("paused-gate", by_operator(Resumption::Gate { awaits })),
+        ("paused-watch", by_operator(Resumption::Watch)),
     ]
 }
 

@@ -8,7 +8,10 @@
 //! | waiting for a gate | roll back, go on once all are open, or tell why one is closed | roll back |
 //! | paused | roll back or stay | roll back |
 //! | watching | roll back, succeed or stay | roll back |
+//! | rolling back | a stage down, all the way down, or stay | all the way down |
 //! | succeeded, rolled back, aborted | stay | stay |
+//!
+//! To roll back is to take canary to nothing at once, or stage by stage where the plan says so (`descent`).
 //!
 //! A breach outranks everything. A stage goes on when its hold has passed, canary had enough
 //! requests and the verdict is to promote, all three; or, if the plan says so, when it has seen
@@ -36,9 +39,12 @@ impl Rollout<'_> {
         if !self.state.phase.is_judged() {
             return self.stay();
         }
+        if matches!(self.state.phase, Phase::RollingBack { .. }) {
+            return self.descend(verdict);
+        }
         if verdict.action == Action::Rollback {
             let cause = Cause::of_breach(verdict);
-            return self.act_or_tell(Action::Rollback, cause, Self::roll_back);
+            return self.act_or_tell(Action::Rollback, cause, Self::take_back);
         }
         let is_late = self.under_way() >= self.plan.policy().deadline && !self.state.is_overdue;
         match self.state.phase {
@@ -105,7 +111,7 @@ impl Rollout<'_> {
                 stage.min_requests, policy.patience
             );
             let cause = Cause::by("judge", why, verdict.findings);
-            return self.act_or_tell(Action::Rollback, cause, Self::roll_back);
+            return self.act_or_tell(Action::Rollback, cause, Self::take_back);
         }
         if self.plan.policy().mode == Mode::Observe && verdict.action == Action::Hold {
             // What was said before holds no longer; the next time it is said again.
@@ -178,7 +184,7 @@ impl Rollout<'_> {
         let mode = self.plan.policy().mode;
         match self.plan.policy().on_deadline {
             OnDeadline::Rollback if mode == Mode::Act => {
-                self.roll_back(Cause::by("deadline", why, Vec::new()))
+                self.take_back(Cause::by("deadline", why, Vec::new()))
             }
             OnDeadline::Rollback => self.tell_deadline(),
             OnDeadline::Hold => self.pause(

@@ -8,6 +8,7 @@
 mod admit;
 mod adopt;
 mod cause;
+mod descent;
 mod effect;
 mod event;
 mod gated;
@@ -35,6 +36,8 @@ pub use transition::{Step, obstacle};
 
 #[cfg(test)]
 mod adopt_tests;
+#[cfg(test)]
+mod descent_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

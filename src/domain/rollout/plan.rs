@@ -140,6 +140,7 @@ impl RolloutPlan {
             Phase::Progressing
             | Phase::WaitingForApproval
             | Phase::WaitingForGate { .. }
+            | Phase::RollingBack { .. }
             | Phase::Paused {
                 from: Resumption::Stage | Resumption::Approval | Resumption::Gate { .. },
                 ..

@@ -25,6 +25,8 @@ pub struct RolloutPolicy {
     /// Endpoints of stable that must take connections before canary gets more callers, so that
     /// stable can take them all back. 0 asks for none.
     pub stable_min_endpoints: usize,
+    /// How long each stage lasts on the way back; none for a rollback to nothing at once.
+    pub rollback_step: Option<Duration>,
 }
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ impl RolloutPolicy {
         deadline: Duration::from_secs(3_600),
         on_deadline: OnDeadline::Hold,
         stable_min_endpoints: 0,
+        rollback_step: None,
     };
 }
 

@@ -23,6 +23,11 @@ pub enum Refusal {
         /// What was asked for.
         verb: &'static str,
     },
+    /// It goes down and does not turn round.
+    #[error(
+        "the rollout is being rolled back, stage by stage; `rollback` once more ends it at once"
+    )]
+    RollingBack,
     /// No command but a retry makes anything of a rollback.
     #[error("the rollout is rolled back; `retry` begins it again")]
     RolledBack,

@@ -84,7 +84,10 @@ impl RolloutState {
             true => watch.resumed(now),
             false => watch.stopped(now),
         };
-        let runs = matches!(self.phase, Phase::Progressing | Phase::Watching);
+        let runs = matches!(
+            self.phase,
+            Phase::Progressing | Phase::Watching | Phase::RollingBack { .. }
+        );
         self.in_stage = set(self.in_stage, runs);
         // The time until a window opens is nobody's delay.
         let counts = matches!(
@@ -131,6 +134,13 @@ pub enum Phase {
     Watching,
     /// The new version has everything the plan gives it.
     Succeeded,
+    /// Canary is taken back stage by stage, down to nothing.
+    RollingBack {
+        /// Why.
+        reason: String,
+        /// The kinds of harm that were known when it began.
+        known: Vec<String>,
+    },
     /// Nobody gets canary any more: it did harm, or somebody took it back.
     RolledBack {
         /// Why.
@@ -201,13 +211,14 @@ impl Phase {
             Self::Paused { .. } => "paused",
             Self::Watching => "watching",
             Self::Succeeded => "succeeded",
+            Self::RollingBack { .. } => "rolling_back",
             Self::RolledBack { .. } => "rolled_back",
             Self::Aborted { .. } => "aborted",
         }
     }
 
     /// The words of all phases, in the order a rollout may meet them.
-    pub const WORDS: [&str; 9] = [
+    pub const WORDS: [&str; 10] = [
         "waiting",
         "progressing",
         "waiting_for_approval",
@@ -215,6 +226,7 @@ impl Phase {
         "paused",
         "watching",
         "succeeded",
+        "rolling_back",
         "rolled_back",
         "aborted",
     ];
@@ -226,7 +238,8 @@ impl Phase {
             | Self::WaitingForApproval
             | Self::WaitingForGate { .. }
             | Self::Paused { .. }
-            | Self::Watching => true,
+            | Self::Watching
+            | Self::RollingBack { .. } => true,
             Self::Waiting { .. }
             | Self::Succeeded
             | Self::RolledBack { .. }
@@ -269,6 +282,7 @@ impl Phase {
         match self {
             Self::Waiting { wait } => Some(wait.to_string()),
             Self::Paused { reason, .. }
+            | Self::RollingBack { reason, .. }
             | Self::RolledBack { reason }
             | Self::Aborted { reason } => Some(reason.clone()),
             Self::Progressing

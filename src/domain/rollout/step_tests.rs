@@ -32,6 +32,7 @@ paused-gate     | =          | =    | rolled_back 1 | rolled_back 1 | =      | !
 paused-watch    | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | !                 | watching 3    | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | =               | =
 watching        | =          | =    | rolled_back 3 | rolled_back 3 | =      | !             | paused-watch 3    | !             | succeeded 3   | succeeded 3 | rolled_back 3 | aborted 3 | !            | paused-off 3    | =
 succeeded       | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 3 | !         | !             | =               | =
+rolling_back    | rolled_back 1 | rolled_back 1 | rolled_back 1 | rolled_back 1 | = | !        | !                 | !             | !             | !          | rolled_back 1 | aborted 1 | !             | =               | =
 rolled_back     | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | !             | !         | progressing 0 | =               | =
 aborted         | =          | =    | =             | =             | =      | !             | !                 | !             | !             | !          | rolled_back 1 | !         | progressing 0 | =               | =
 ";

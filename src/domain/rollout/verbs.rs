@@ -8,6 +8,7 @@
 //! | paused | refuse | refuse | go on | next stage, watch or end | roll back | abort | refuse |
 //! | watching | refuse | pause | refuse | succeed | roll back | abort | refuse |
 //! | succeeded | refuse | refuse | refuse | refuse | roll back | refuse | refuse |
+//! | rolling back | refuse | refuse | refuse | refuse | roll back at once | abort | refuse |
 //! | rolled back | refuse | refuse | refuse | refuse | refuse | refuse | begin again |
 //! | aborted | refuse | refuse | refuse | refuse | roll back | refuse | begin again |
 //!
@@ -46,6 +47,7 @@ impl Rollout<'_> {
             Phase::Waiting {
                 wait: Wait::Start | Wait::PlanBeginsHigher | Wait::Freeze | Wait::State,
             } => self.unless_blocked(|rollout| rollout.begin_gated(cause)),
+            Phase::RollingBack { .. } => self.refuse(Refusal::RollingBack),
             other => {
                 let refusal = refusal_of_ended(other, "start").unwrap_or(Refusal::AlreadyStarted);
                 self.refuse(refusal)
@@ -72,6 +74,7 @@ impl Rollout<'_> {
                 self.resume(from, cause)
             }
             Phase::Waiting { .. } => self.refuse(Refusal::NotStarted),
+            Phase::RollingBack { .. } => self.refuse(Refusal::RollingBack),
             other => {
                 let refusal = refusal_of_ended(other, "resume").unwrap_or(Refusal::NotPaused);
                 self.refuse(refusal)
@@ -113,16 +116,18 @@ impl Rollout<'_> {
                 rollout.with_deadline_met().advance_to(next, cause)
             }),
             Phase::Succeeded => self.refuse(Refusal::AlreadySucceeded { verb: "promote" }),
+            Phase::RollingBack { .. } => self.refuse(Refusal::RollingBack),
             Phase::RolledBack { .. } => self.refuse(Refusal::RolledBack),
             Phase::Aborted { .. } => self.refuse(Refusal::Aborted),
         }
     }
 
     fn roll_back_by(self, cause: Cause) -> Step {
-        if matches!(self.state.phase, Phase::RolledBack { .. }) {
-            self.refuse(Refusal::RolledBack)
-        } else {
-            self.roll_back(cause)
+        match self.state.phase {
+            Phase::RolledBack { .. } => self.refuse(Refusal::RolledBack),
+            // Said once more, it is meant at once.
+            Phase::RollingBack { .. } => self.roll_back(cause),
+            _ => self.take_back(cause),
         }
     }
 
@@ -161,6 +166,7 @@ impl Rollout<'_> {
             | Phase::Paused { .. }
             | Phase::Watching
             | Phase::Succeeded => self.refuse(Refusal::NothingToRetry),
+            Phase::RollingBack { .. } => self.refuse(Refusal::RollingBack),
         }
     }
 
@@ -274,6 +280,7 @@ fn resumption_of(phase: &Phase) -> Result<Resumption, Refusal> {
         Phase::Waiting { .. } => Err(Refusal::NotStarted),
         Phase::Paused { .. } => Err(Refusal::AlreadyPaused),
         Phase::Succeeded => Err(Refusal::AlreadySucceeded { verb: "pause" }),
+        Phase::RollingBack { .. } => Err(Refusal::RollingBack),
         Phase::RolledBack { .. } => Err(Refusal::RolledBack),
         Phase::Aborted { .. } => Err(Refusal::Aborted),
     }
@@ -290,6 +297,7 @@ fn refusal_of_ended(phase: &Phase, verb: &'static str) -> Option<Refusal> {
         | Phase::WaitingForApproval
         | Phase::WaitingForGate { .. }
         | Phase::Paused { .. }
-        | Phase::Watching => None,
+        | Phase::Watching
+        | Phase::RollingBack { .. } => None,
     }
 }

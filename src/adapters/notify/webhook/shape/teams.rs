@@ -53,7 +53,7 @@ pub(super) fn message(message: &OutboxMessage) -> Value {
 
 fn colour(notice: &Notice) -> &'static str {
     match notice.phase.as_str() {
-        "rolled_back" | "aborted" => "attention",
+        "rolling_back" | "rolled_back" | "aborted" => "attention",
         "waiting_for_approval" | "waiting_for_gate" | "paused" => "warning",
         "succeeded" => "good",
         _ => "default",
