@@ -1,7 +1,7 @@
 //! Time as the decisions see it: a value that is passed in.
 //!
 //! Monotonic, so that a wall clock set back or forward changes no hold time and no deadline.
-//! Wall time is only ever shown.
+//! Wall time is shown, and opens windows of time; nothing else goes by it.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;

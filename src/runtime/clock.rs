@@ -31,7 +31,8 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// The wall clock as the time since 1970, to be shown and never to be decided by.
+/// The wall clock as the time since 1970, to be shown. Nothing is decided by it but whether a window of time
+/// is open.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn wall() -> Duration {
     SystemTime::now()
