@@ -7,10 +7,13 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::process::Command;
+
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use support::proxy::backends;
+use support::proxy::{SERIN, backends};
 use support::{Answer, Request, TestBackend, TestProxy};
 
 const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
@@ -23,15 +26,18 @@ const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
     drawn: { stable: v1, canary: v2, stickiness: request, default: 50% }\n  \
     unleash: { stable: v1, canary: v2, hash: unleash, salt: Feature.flexibleRollout.10, default: 10% }\n  \
     growthbook: { stable: v1, canary: v2, hash: growthbook, salt: seed, groups: { third: 50% }, default: 10% }\n  \
+    needy: { stable: v1, canary: v2, requires: [shop, { flag: mode, variant: on }], default: 80% }\n  \
+    mode: { variants: { on: true, off: false }, off: off, hash: unleash, default: 60%, groups: { beta: 90% } }\n  \
     growthbook_v1: { stable: v1, canary: v2, hash: growthbook_v1, groups: { beta: 70% }, default: 30% }\n\
     routes: [{ flag: shop }, { path: /office, flag: office }, { path: /unleash, flag: unleash },\n  \
-    { path: /growthbook, flag: growthbook }, { path: /growthbook_v1, flag: growthbook_v1 }]\n";
+    { path: /growthbook, flag: growthbook }, { path: /needy, flag: needy }, { path: /growthbook_v1, flag: growthbook_v1 }]\n";
 
 /// A flag and the path that it routes.
-const ROUTED: [(&str, &str); 4] = [
+const ROUTED: [(&str, &str); 5] = [
     ("shop", "/"),
     ("unleash", "/unleash"),
     ("growthbook", "/growthbook"),
+    ("needy", "/needy"),
     ("growthbook_v1", "/growthbook_v1"),
 ];
 
@@ -90,7 +96,12 @@ fn the_answer_is_the_decision_of_the_proxy() {
             (&told["variant"], &told["key"]),
             (&told["value"], &json!(flag))
         );
-        assert_eq!(told["reason"], "SPLIT");
+        let is_kept_out = told["metadata"]["rule"] == "prerequisite";
+        let reason = if is_kept_out { "DEFAULT" } else { "SPLIT" };
+        assert_eq!(told["reason"], reason);
+        assert!(!is_kept_out || flag == "needy" && served == "stable");
+        let met = ["shop", "mode"].map(|flag| edge.one(flag, &context)["variant"].clone());
+        assert!(flag != "needy" || is_kept_out == (met != ["canary", "on"]));
         seen[turn % ROUTED.len()][usize::from(served == "canary")] += 1;
     }
     assert!(seen.as_flattened().iter().all(|seen| *seen > 5), "{seen:?}");
@@ -116,6 +127,29 @@ fn the_answer_is_the_decision_of_the_proxy() {
         (&told["value"], &told["reason"]),
         (&json!("stable"), &json!("DISABLED"))
     );
+}
+
+#[test]
+fn what_is_explained_is_what_is_done() {
+    let edge = start("");
+    let config = edge.proxy.config_path();
+    let mut rules = BTreeSet::new();
+    for turn in 0..30 {
+        let (flag, path) = ROUTED[turn % ROUTED.len()];
+        let caller = format!("caller-{turn}");
+        let request = Request::get(path).field("x-user-id", &caller);
+        let served = edge.proxy.ask(&request).text().to_owned();
+        let mut serin = Command::new(SERIN);
+        let serin = serin.args(["explain", "--json", "--config"]).arg(&config);
+        let output = serin
+            .args(["-H", &format!("x-user-id: {caller}"), path])
+            .output();
+        let told: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        assert_eq!(told["flag"]["variant"], served, "{flag} {caller}: {told}");
+        rules.insert(told["flag"]["reason"].to_string());
+    }
+    let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+    assert_eq!(rules, [r#""default""#, r#""group""#, r#""prerequisite""#]);
 }
 
 #[test]
@@ -182,6 +216,8 @@ fn what_cannot_be_evaluated_is_told_in_the_words_of_the_protocol() {
         );
         assert!(told["errorDetails"].is_string());
     }
+    let told = edge.ask("/needy", "{}", &[]).json();
+    assert_eq!(told["errorCode"], "TARGETING_KEY_MISSING");
     // Where chance plays no part, nobody need be named; nor where it does for everybody.
     for flag in ["office", "dark", "drawn"] {
         assert_eq!(edge.ask(&format!("/{flag}"), "{}", &[]).status, 200);
@@ -200,7 +236,7 @@ fn all_come_at_once_and_only_if_they_have_changed() {
         .iter()
         .map(|flag| flag["key"].as_str().unwrap())
         .collect();
-    let others = ["unleash", "growthbook", "growthbook_v1"];
+    let others = ["unleash", "growthbook", "needy", "mode", "growthbook_v1"];
     assert_eq!(keys[..4], ["shop", "office", "dark", "drawn"]);
     assert_eq!(keys[4..], others);
     assert_eq!(

@@ -18,8 +18,9 @@ use crate::admin::error::InOwnWords;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
-use crate::domain::flag::{Flag, Stickiness};
+use crate::domain::flag::Flag;
 use crate::domain::ids::{FlagIndex, GroupIndex};
+use crate::domain::prerequisite::Decisions;
 use crate::domain::routing::RoutingSnapshot;
 
 /// The attribute that says who the caller is.
@@ -129,7 +130,13 @@ pub(crate) async fn one(
         };
         return failure.into_response();
     };
-    match evaluate(&state, &published.routing, flag, &request) {
+    let assigned = assigned(&state, &published.routing, &request);
+    let facts = request.facts(&assigned, rand::rng().random());
+    match evaluate(
+        &published.routing,
+        flag,
+        &mut published.routing.decisions(facts),
+    ) {
         Evaluation::Failure(failure) => failure.into_response(),
         success @ Evaluation::Success { .. } => Json(success).into_response(),
     }
@@ -165,9 +172,11 @@ pub(crate) async fn all(
     };
     let published = state.published.load();
     let routing = &published.routing;
+    let assigned = assigned(&state, routing, &request);
+    let mut decisions = routing.decisions(request.facts(&assigned, rand::rng().random()));
     let flags = (0..routing.flags.len()).map(FlagIndex);
     let flags: Vec<_> = flags
-        .map(|flag| evaluate(&state, routing, flag, &request))
+        .map(|flag| evaluate(routing, flag, &mut decisions))
         .collect();
     let body = serde_json::json!({ "flags": flags }).to_string();
     let mut hasher = DefaultHasher::new();
@@ -194,18 +203,14 @@ fn is_same(seen: &str, tag: &str) -> bool {
 }
 
 fn evaluate(
-    state: &AdminState,
     routing: &RoutingSnapshot,
     index: FlagIndex,
-    request: &DescribedRequest,
+    decisions: &mut Decisions<'_>,
 ) -> Evaluation {
-    let assigned = assigned(state, routing, request);
-    let draw = rand::rng().random();
-    let decision = routing.decide(index, &request.facts(&assigned, draw));
+    let decision = decisions.of(index);
     let flag = routing.flag(index);
     let key = flag.name.to_string();
-    let is_drawn = flag.is_drawn(decision);
-    if flag.stickiness == Stickiness::Caller && is_drawn && !decision.is_keyed {
+    if decisions.misses_key(index) {
         return Evaluation::Failure(Failure {
             key: Some(key),
             error_code: ErrorCode::TargetingKeyMissing,
@@ -219,7 +224,7 @@ fn evaluate(
         key,
         value: chosen.value.clone(),
         variant: chosen.name.to_string(),
-        reason: decision.reason.openfeature(is_drawn),
+        reason: decision.reason.openfeature(flag.is_drawn(decision)),
         metadata: metadata(routing, flag, decision),
     }
 }
@@ -241,6 +246,7 @@ fn metadata(routing: &RoutingSnapshot, flag: &Flag, decision: Decision) -> Map<S
             say("group", routing.groups.name(group).to_string());
             say("weight", share());
         }
+        Reason::Prerequisite { flag } => say("requires", routing.flag(flag).name.to_string()),
         Reason::Forced { group } => say("group", routing.groups.name(group).to_string()),
         Reason::Default { .. } => say("weight", share()),
         Reason::Disabled | Reason::RolledBack => {}

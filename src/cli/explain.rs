@@ -172,6 +172,10 @@ impl Story<'_> {
         match decision.reason {
             Reason::Disabled => "the flag is off: stable for everyone".to_owned(),
             Reason::RolledBack => "rolled back: stable for everyone".to_owned(),
+            Reason::Prerequisite { flag } => {
+                let flag = &self.routing.flag(flag).name;
+                format!("flag `{flag}` gives it something else than this one needs")
+            }
             Reason::Forced { group } => {
                 format!(
                     "asked for by the request, which group `{}` may",

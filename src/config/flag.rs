@@ -32,6 +32,8 @@ pub struct FlagConfig {
 pub(super) struct FlagReader<'a> {
     pub(super) backends: &'a Names<'a>,
     pub(super) groups: &'a Names<'a>,
+    /// The flags' names, and what is written of them.
+    pub(super) flags: (&'a Names<'a>, &'a Named<FlagName, FlagDocument>),
     /// Whether any identity source is named.
     pub(super) knows_callers: bool,
     pub(super) further: FurtherReader<'a>,
@@ -44,6 +46,7 @@ impl FlagReader<'_> {
         let flag = |entry: &NamedEntry<FlagName, FlagDocument>| {
             self.flag(&entry.name.value, entry.value.as_ref()?)
         };
+        self.refuse_circles();
         section.0.iter().filter_map(flag).collect()
     }
 
@@ -73,6 +76,7 @@ impl FlagReader<'_> {
             rollout.judge.unit = self.unit(stickiness);
             rollout
         });
+        let requires = self.requires(document);
         let choice = choice?;
         let salt = document
             .salt
@@ -84,6 +88,7 @@ impl FlagReader<'_> {
             hash: document.hash.map_or_else(HashScheme::default, scheme),
             enabled: document.enabled.is_none_or(|enabled| enabled.0),
             stickiness,
+            requires,
             force,
             shield: document
                 .shield

@@ -53,6 +53,7 @@ mod planned;
 mod rating;
 mod reader;
 mod report;
+mod requires;
 mod retries;
 mod rollout;
 mod route;
@@ -228,6 +229,14 @@ fn not_yaml(error: &serde_yaml::Error, text: &str) -> ConfigErrors {
     ConfigErrors::of_whole(at, &format!("not valid YAML: {message}"), hint)
 }
 
+/// Whose word is taken for who the client is.
+fn trusted(document: &Document) -> AddressMatcher {
+    let networks = document.trusted_proxies.iter();
+    AddressMatcher {
+        networks: networks.map(|network| network.value).collect(),
+    }
+}
+
 /// Goes through the sections in an order in which each finds what it refers to.
 fn understand(
     document: &Document,
@@ -260,6 +269,7 @@ fn understand(
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
+        flags: (&flag_names, &document.flags),
         knows_callers: !document.identity.is_empty(),
         further: FurtherReader::of(&document.metrics, root.get("metrics"), report),
         report,
@@ -286,9 +296,7 @@ fn understand(
         state: state::state(&document.state),
         shutdown: shutdown::shutdown(&document.shutdown),
         identity: identity::identity(&document.identity, &vouching, report),
-        trusted: AddressMatcher {
-            networks: document.trusted_proxies.iter().map(|it| it.value).collect(),
-        },
+        trusted: trusted(document),
         groups: group_reader.groups(&document.groups),
         backends: backend_reader.backends(&document.backends),
         notify: with_hooks(notify_reader.targets(document.notify.as_ref()), &flags),

@@ -11,6 +11,7 @@ use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::identity::{AssignedCookie, IdentitySource};
 use crate::domain::ids::{BackendIndex, GroupIndex};
 use crate::domain::notify::NotifyFormat;
+use crate::domain::prerequisite::NeededVariant;
 use crate::domain::rollout::{Mode, Stage, StartMode};
 use crate::domain::weight::Weight;
 
@@ -1672,4 +1673,79 @@ fn variants_that_cannot_be_are_refused() {
         ["f:5:18: routes[0].flag: flag `f` has no backends; \
           name one with `stable` and `canary`, or a `backend`"]
     );
+}
+
+/// A file with these flags, which begin in its fourth line.
+fn with_flags(flags: &str) -> String {
+    format!(
+        "listeners: [{LISTENER}]\nbackends: {{ a: http://a, b: http://b }}\nflags:\n{flags}\
+         routes: [{{ backend: a }}]\n"
+    )
+}
+
+/// A flag that needs others.
+fn needing(name: &str, requires: &str) -> String {
+    format!("  {name}: {{ stable: a, canary: b, requires: [{requires}] }}\n")
+}
+
+#[test]
+fn what_flags_need_of_each_other_ends_somewhere() {
+    let sound = needing("f", "g, { flag: v, variant: off }")
+        + &needing("g", "{ flag: v, variant: on }")
+        + "  v: { variants: { on: true, off: false }, off: off }\n";
+    let config = parse(&with_flags(&sound), &read_file).unwrap();
+    let needed = |place: usize| {
+        let requires = config.flags[place].flag.requires.iter();
+        requires
+            .map(|it| (it.flag.0, it.variant))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        needed(0),
+        [(1, NeededVariant::NotOff), (2, NeededVariant::At(1))]
+    );
+    assert_eq!(needed(1), [(2, NeededVariant::At(0))]);
+
+    for (flags, expected) in [
+        (
+            needing("f", "h"),
+            "f:4:41: flags.f.requires[0]: no flag is named `h`; expected `f`",
+        ),
+        (
+            needing("f", "{ flag: g, variant: on }") + &needing("g", ""),
+            "f:4:61: flags.f.requires[0].variant: the flag has no variant `on`; \
+             expected one of `stable`, `canary`",
+        ),
+        (
+            needing("f", "f"),
+            "f:4:41: flags.f.requires[0]: flags need each other in a circle: f -> f; remove one of them",
+        ),
+        (
+            needing("f", "g") + &needing("g", "h") + &needing("h", "{ flag: g }"),
+            "f:6:49: flags.h.requires[0].flag: flags need each other in a circle: g -> h -> g; \
+             remove one of them",
+        ),
+    ] {
+        assert_eq!(problems(&with_flags(&flags)), [expected], "{flags}");
+    }
+}
+
+#[test]
+fn chains_of_flags_are_only_so_long() {
+    let chain = |count: usize, is_backwards: bool| {
+        let mut flags: Vec<_> = (1..count)
+            .map(|n| needing(&format!("f{n}"), &format!("f{}", n + 1)))
+            .collect();
+        flags.push(needing(&format!("f{count}"), ""));
+        if is_backwards {
+            flags.reverse();
+        }
+        with_flags(&flags.concat())
+    };
+    for is_backwards in [false, true] {
+        assert!(parse(&chain(16, is_backwards), &read_file).is_ok());
+        let found = problems(&chain(17, is_backwards));
+        let is_told = found[0].contains("a chain of more than 16 flags that need each other");
+        assert!(found.len() == 1 && is_told, "{found:?}");
+    }
 }

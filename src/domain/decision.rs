@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::bucket::Bucket;
-use crate::domain::ids::GroupIndex;
+use crate::domain::ids::{FlagIndex, GroupIndex};
 use crate::domain::variant::Variant;
 use crate::domain::weight::Weight;
 
@@ -14,6 +14,11 @@ pub enum Reason {
     Disabled,
     /// The rollout was rolled back: everyone gets stable.
     RolledBack,
+    /// Another flag gives the caller something else than this one needs: the caller gets stable, or off.
+    Prerequisite {
+        /// The other.
+        flag: FlagIndex,
+    },
     /// The request asked for this variant and its caller may.
     Forced {
         /// The group that allows it.
@@ -42,7 +47,7 @@ impl Reason {
             Self::Disabled => "DISABLED",
             Self::RolledBack => "STATIC",
             Self::Forced { .. } | Self::Group { .. } => "TARGETING_MATCH",
-            Self::Default { .. } => "DEFAULT",
+            Self::Default { .. } | Self::Prerequisite { .. } => "DEFAULT",
         }
     }
 
@@ -51,6 +56,7 @@ impl Reason {
         match self {
             Self::Disabled => "disabled",
             Self::RolledBack => "rolled_back",
+            Self::Prerequisite { .. } => "prerequisite",
             Self::Forced { .. } => "forced",
             Self::Group { .. } => "group",
             Self::Default { .. } => "default",
@@ -67,7 +73,7 @@ impl fmt::Display for Reason {
 /// Where the counts of a request belong, as a place among one flag's strata.
 ///
 /// Groups come first, in the flag's order; then everyone else; then, apart from all others, those
-/// who chose their variant.
+/// who chose their variant or could get but one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StratumIndex(pub usize);
 
@@ -92,8 +98,12 @@ impl Decision {
         Bucket::of_hash(self.hash)
     }
 
-    /// Whether the caller chose the variant, so that what happens to it says nothing about the arms.
-    pub const fn is_forced(self) -> bool {
-        matches!(self.reason, Reason::Forced { .. })
+    /// Whether the caller was not drawn into its arm, so that what happens to it says nothing about the arms:
+    /// it chose the variant, or was kept out by another flag.
+    pub const fn is_apart(self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Forced { .. } | Reason::Prerequisite { .. }
+        )
     }
 }

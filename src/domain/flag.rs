@@ -1,6 +1,6 @@
 //! Decides which variant serves a caller.
 //!
-//! In this order: the kill switch, a variant that the request asks for and may, the weight of the
+//! In this order: the kill switch, what other flags have to give the caller, a variant that the request asks for and may, the weight of the
 //! first group the caller is in, the weight for everyone else. A rollback outranks all but the
 //! kill switch, whatever the weights say, so that no stickiness outlives it.
 
@@ -11,7 +11,8 @@ use crate::domain::caller::RequestFacts;
 use crate::domain::decision::{Decision, Reason, StratumIndex};
 use crate::domain::group::GroupTable;
 use crate::domain::hashing::HashScheme;
-use crate::domain::ids::{BackendIndex, FlagName, GroupIndex};
+use crate::domain::ids::{BackendIndex, FlagIndex, FlagName, GroupIndex};
+use crate::domain::prerequisite::Prerequisite;
 use crate::domain::share::Share;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::domain::variants::{Ends, InvalidShare, Variants};
@@ -59,14 +60,14 @@ pub struct FlagWeights {
     pub ends: Vec<Box<[Weight]>>,
 }
 
-/// One of a flag's strata: callers who share a weight, or who chose for themselves.
+/// One of a flag's strata: callers who share a weight, or who were not drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stratum {
     /// Callers in a group that the flag names.
     Group(GroupWeight),
     /// Callers in none of them.
     Default(Weight),
-    /// Callers who chose their variant. They were not drawn into their arm, so what happens to
+    /// Callers who chose their variant, or could get but one for what another flag gives them. They were not drawn into their arm, so what happens to
     /// them says nothing about the arms and is kept apart.
     Forced,
 }
@@ -119,7 +120,7 @@ impl FlagWeights {
         StratumIndex(self.groups.len())
     }
 
-    fn forced_stratum(&self) -> StratumIndex {
+    fn apart_stratum(&self) -> StratumIndex {
         StratumIndex(self.groups.len() + 1)
     }
 }
@@ -137,6 +138,8 @@ pub struct Flag {
     pub enabled: bool,
     /// What a variant sticks to.
     pub stickiness: Stickiness,
+    /// What other flags have to give a caller; all of them.
+    pub requires: Box<[Prerequisite]>,
     /// Who may choose.
     pub force: Option<Force>,
     /// Whether stable answers a safe request that canary has failed.
@@ -155,8 +158,18 @@ pub struct Flag {
 }
 
 impl Flag {
-    /// Decides which variant serves a request.
+    /// Decides which variant serves a request, where nothing is needed of other flags or all of it is so.
     pub fn decide(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> Decision {
+        self.decide_given(None, facts, groups)
+    }
+
+    /// The same where another flag may not give the caller what is needed.
+    pub(super) fn decide_given(
+        &self,
+        unmet: Option<FlagIndex>,
+        facts: &RequestFacts<'_>,
+        groups: &GroupTable,
+    ) -> Decision {
         let (hash, is_keyed) = self.number(facts);
         let stable = |reason, stratum| Decision {
             variant: Variant::Stable,
@@ -168,8 +181,12 @@ impl Flag {
         if !self.enabled {
             return stable(Reason::Disabled, self.weights.default_stratum());
         }
+        if let Some(flag) = unmet {
+            let reason = Reason::Prerequisite { flag };
+            return stable(reason, self.weights.apart_stratum());
+        }
         if let Some((variant, group)) = self.forced(facts, groups) {
-            let stratum = self.weights.forced_stratum();
+            let stratum = self.weights.apart_stratum();
             return Decision {
                 variant,
                 reason: Reason::Forced { group },
@@ -214,7 +231,10 @@ impl Flag {
     pub fn is_drawn(&self, decision: Decision) -> bool {
         let weight = match decision.reason {
             Reason::Group { weight, .. } | Reason::Default { weight } => weight,
-            Reason::Disabled | Reason::RolledBack | Reason::Forced { .. } => return false,
+            Reason::Disabled
+            | Reason::RolledBack
+            | Reason::Prerequisite { .. }
+            | Reason::Forced { .. } => return false,
         };
         let ends = self.weights.ends.get(decision.stratum.0);
         let is_parted = ends.is_some_and(|ends| {

@@ -27,6 +27,7 @@ pub mod judge;
 pub mod matcher;
 pub mod notify;
 pub mod outlier;
+pub mod prerequisite;
 pub mod rating;
 pub mod retries;
 pub mod rollout;

@@ -14,6 +14,7 @@ use crate::domain::group::GroupTable;
 use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{BackendIndex, FlagIndex};
 use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::prerequisite::Decisions;
 use crate::domain::route::RouteTable;
 
 /// Routes, flags, groups and backends as they stand at one moment.
@@ -55,7 +56,16 @@ impl RoutingSnapshot {
     }
 
     /// Decides which variant of a flag serves a request.
-    pub fn decide(&self, flag: FlagIndex, facts: &RequestFacts<'_>) -> Decision {
-        self.flag(flag).decide(facts, &self.groups)
+    pub fn decide(&self, index: FlagIndex, facts: &RequestFacts<'_>) -> Decision {
+        let flag = self.flag(index);
+        if flag.requires.is_empty() {
+            return flag.decide(facts, &self.groups);
+        }
+        self.decisions(*facts).of(index)
+    }
+
+    /// Takes several decisions about one request.
+    pub fn decisions<'a>(&'a self, facts: RequestFacts<'a>) -> Decisions<'a> {
+        Decisions::new(self, facts)
     }
 }

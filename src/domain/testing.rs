@@ -58,6 +58,7 @@ pub(crate) fn flag(title: &str) -> Flag {
         hash: HashScheme::default(),
         enabled: true,
         stickiness: Stickiness::Caller,
+        requires: Box::default(),
         force: None,
         shield: false,
         backends: Some(PerVariant {

@@ -67,7 +67,7 @@ impl RolloutWatch {
         let Watched {
             decision, epoch, ..
         } = request;
-        if decision.is_forced() {
+        if decision.is_apart() {
             return;
         }
         let Some(now) = self.sight.now(*epoch) else {

@@ -229,6 +229,10 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) hash: Option<HashDocument>,
     /// What a variant sticks to.
     pub(in crate::config) stickiness: Option<StickinessDocument>,
+    /// What other flags have to give a caller before this one gives anything: the name of one that gives it
+    /// anything but stable or off, or a map that names the variant.
+    #[serde(default)]
+    pub(in crate::config) requires: Vec<ShortOr<Written<String>, RequirementDocument>>,
     /// Lets some callers choose their variant. Without it, nobody.
     pub(in crate::config) force: Option<ForceDocument>,
     /// Whether stable answers a safe request without a body that canary has failed, by a status of 5xx, a
@@ -241,6 +245,19 @@ pub(in crate::config) struct FlagDocument {
     pub(in crate::config) default: Option<Placed<ShareDocument>>,
     /// Lets Serin move the weights through stages, and back if canary does worse.
     pub(in crate::config) rollout: Option<RolloutDocument>,
+}
+
+/// What another flag has to give a caller.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "the name of a flag, or a map such as `{ flag: checkout, variant: canary }`"
+)]
+pub(in crate::config) struct RequirementDocument {
+    /// The flag.
+    pub(in crate::config) flag: Written<String>,
+    /// The variant. Without it, any but stable or off.
+    pub(in crate::config) variant: Option<Written<VariantName>>,
 }
 
 /// A weight, or a map of variants and their weights.

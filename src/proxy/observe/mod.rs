@@ -325,7 +325,7 @@ impl Observation {
     fn watch(&self) -> Option<&RolloutWatch> {
         let (flag, decision) = self.flag?;
         let watch = self.view.meters().watch(flag)?;
-        (!decision.is_forced()).then_some(watch)
+        (!decision.is_apart()).then_some(watch)
     }
 
     fn count(&mut self, class: OutcomeClass) {
