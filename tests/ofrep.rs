@@ -14,7 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use support::proxy::{SERIN, backends};
-use support::{Answer, Request, TestBackend, TestProxy};
+use support::{Answer, EventStream, Request, TestBackend, TestProxy};
 
 const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
     trusted_proxies: [127.0.0.1]\n\
@@ -271,6 +271,58 @@ fn all_come_at_once_and_only_if_they_have_changed() {
 }
 
 #[test]
+fn applications_are_told_when_to_ask_again() {
+    let mut edge = start("");
+    let body = r#"{"context": {"targetingKey": "ann"}}"#;
+    let told = edge.ask("", body, &[]).json();
+    let stream = &told["eventStreams"][0];
+    assert_eq!(stream["type"], "sse");
+    assert_eq!(stream["inactivityDelaySec"], 120);
+    let path = stream["endpoint"]["requestUri"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let admin = edge.proxy.admin();
+    let mut events = EventStream::open(admin, &path, "");
+    let first = events.next().unwrap();
+    assert_eq!(first.name, "message");
+    assert_eq!(first.data["type"], "refetchEvaluation");
+    assert!(first.data["lastModified"].is_u64());
+    let id = first.id.unwrap();
+    assert_eq!(first.data["etag"], format!("\"{id}\""));
+    let mut ids = vec![id];
+    // Weights, and who is in which group: both decide.
+    for (method, path, said) in [
+        ("PATCH", "/api/v1/flags/shop", r#"{"default": "20%"}"#),
+        ("PUT", "/api/v1/groups/beta/callers/ann", ""),
+        ("DELETE", "/api/v1/groups/beta/callers/ann", ""),
+    ] {
+        let status = edge.proxy.command(method, path, said).status;
+        assert!((200..300).contains(&status), "{path}: {status}");
+        let event = events.find("message", |data| data["type"] == "refetchEvaluation");
+        let id = event.id.unwrap();
+        assert!(!ids.contains(&id), "{path}");
+        ids.push(id);
+    }
+    // Who comes back and has missed nothing is told of the next change only.
+    let seen = format!("last-event-id: {}\r\n", ids[3]);
+    let mut back = EventStream::open(admin, &path, &seen);
+    let off = r#"{"enabled": false}"#;
+    assert_eq!(
+        edge.proxy
+            .command("PATCH", "/api/v1/flags/shop", off)
+            .status,
+        200
+    );
+    let (one, other) = (events.next().unwrap().id, back.next().unwrap().id);
+    assert_eq!(one, other);
+    assert!(!ids.contains(&one.unwrap()));
+    edge.proxy.terminate();
+    assert_eq!((events.next(), back.next()), (None, None));
+    assert!(edge.proxy.wait().success());
+}
+
+#[test]
 fn whoever_may_look_may_evaluate() {
     let token = "a-token-of-more-than-thirty-two-characters";
     let edge = start(&format!(
@@ -278,6 +330,22 @@ fn whoever_may_look_may_evaluate() {
     ));
     let body = r#"{"context": {"targetingKey": "ann"}}"#;
     assert_eq!(edge.ask("/shop", body, &[]).status, 401);
+    let answer = edge.ask("/shop", body, &[("x-api-key", token)]);
+    assert_eq!(answer.status, 200);
+    for fields in [
+        &[("x-api-key", "another-one")][..],
+        &[("x-api-key", token), ("x-api-key", token)],
+        &[
+            ("authorization", "Bearer another-one"),
+            ("x-api-key", token),
+        ],
+    ] {
+        assert_eq!(edge.ask("/shop", body, fields).status, 401, "{fields:?}");
+    }
+    // It is for evaluating, and opens nothing else.
+    let status = Request::get("/api/v1/status").host(&edge.proxy.admin().to_string());
+    let status = status.field("x-api-key", token).send_to(edge.proxy.admin());
+    assert_eq!(status.status, 401);
     let bearer = format!("Bearer {token}");
     assert_eq!(
         edge.ask("/shop", body, &[("authorization", &bearer)])

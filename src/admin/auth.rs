@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -25,6 +25,9 @@ use crate::runtime::snapshot::SnapshotReader;
 
 /// Below this nothing is changed, whatever the method.
 const EVALUATION: &str = "/ofrep/";
+
+/// By which applications may bring their token when they evaluate flags (OFREP, `ApiKeyAuth`).
+const API_KEY_HEADER: &str = "x-api-key";
 
 /// Where anybody may look: load balancers have no tokens.
 pub(super) const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
@@ -262,6 +265,22 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
     }
 }
 
+/// Has a token count that comes as OFREP's API key, where none comes otherwise.
+fn take_api_key(headers: &mut HeaderMap) {
+    let mut keys = headers.get_all(API_KEY_HEADER).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return;
+    };
+    if headers.contains_key(header::AUTHORIZATION) {
+        return;
+    }
+    let bearer = [b"Bearer ", key.as_bytes()].concat();
+    if let Ok(mut bearer) = HeaderValue::try_from(bearer) {
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
+}
+
 /// Who somebody says to be.
 fn user(headers: &HeaderMap) -> Result<Option<TokenName>, Refused> {
     let Some(value) = headers.get(USER_HEADER) else {
@@ -290,7 +309,11 @@ pub(crate) async fn admit(
     } else {
         request.method()
     };
-    match state.gate.admit(method, request.headers()) {
+    let method = method.clone();
+    if looks {
+        take_api_key(request.headers_mut());
+    }
+    match state.gate.admit(&method, request.headers()) {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
             next.run(request).await
@@ -307,7 +330,7 @@ pub(crate) async fn admit(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue, StatusCode};
+    use axum::http::{HeaderName, StatusCode};
 
     use super::*;
     use crate::domain::secret::Secret;

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::admin::AdminState;
 use crate::admin::error::InOwnWords;
+use crate::admin::ofrep_events;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
@@ -41,6 +42,9 @@ struct EvaluationRequest {
 #[allow(dead_code, reason = "it stands for a body")]
 struct Evaluations {
     flags: Vec<Evaluation>,
+    /// Where it is told that flags may have changed.
+    #[schema(rename = "eventStreams", value_type = Vec<Object>)]
+    event_streams: Vec<Value>,
 }
 
 /// How a flag was evaluated.
@@ -178,7 +182,8 @@ pub(crate) async fn all(
     let flags: Vec<_> = flags
         .map(|flag| evaluate(routing, flag, &mut decisions))
         .collect();
-    let body = serde_json::json!({ "flags": flags }).to_string();
+    let streams = ofrep_events::streams();
+    let body = serde_json::json!({ "flags": flags, "eventStreams": streams }).to_string();
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());

@@ -71,14 +71,25 @@ pub(super) async fn document(Extension(document): Extension<Document>) -> impl I
 /// The name of the scheme by which a token is brought.
 const BEARER: &str = "bearer";
 
+/// The same for applications.
+const API_KEY: &str = "api_key";
+
 fn complete(document: &mut Value) {
     // Where there are no tokens, nobody needs one.
     document["security"] = json!([{ BEARER: [] }, {}]);
-    document["components"]["securitySchemes"] = json!({ BEARER: {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A token of `admin.tokens`; needed where there are some. A `viewer` looks, an `operator` commands.",
-    } });
+    document["components"]["securitySchemes"] = json!({
+        BEARER: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of `admin.tokens`; needed where there are some. A `viewer` looks, an `operator` commands.",
+        },
+        API_KEY: {
+            "type": "apiKey",
+            "in": "header",
+            "name": "x-api-key",
+            "description": "The same token, as clients of OFREP bring it; below `/ofrep/` only.",
+        },
+    });
     let Some(paths) = document["paths"].as_object_mut() else {
         return;
     };
@@ -103,6 +114,9 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         operation.contains_key("parameters") || operation.contains_key("requestBody");
     if is_open {
         operation.insert("security".to_owned(), json!([]));
+    } else if path.starts_with("/ofrep/") {
+        let schemes = json!([{ BEARER: [] }, { API_KEY: [] }, {}]);
+        operation.insert("security".to_owned(), schemes);
     }
     let always = [
         ("400", "it makes no sense", says_something),

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::admin::api::{backends, events, flags, groups, journal, requests, rollouts, status};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::openapi::{self, Document};
-use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep};
+use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep, ofrep_events};
 
 fn routes() -> OpenApiRouter<AdminState> {
     openapi::begin()
@@ -39,6 +39,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(groups::show))
         .routes(routes!(groups::callers))
         .routes(routes!(groups::assign, groups::remove))
+        .routes(routes!(ofrep_events::events))
         .routes(routes!(ofrep::all))
         .routes(routes!(ofrep::one))
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use smallvec::SmallVec;
+use tokio::sync::watch;
 
 use crate::domain::ids::GroupName;
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +44,8 @@ pub struct CallerAssignments {
     by_key: DashMap<Box<str>, SmallVec<[Assignment; 1]>>,
     /// How many keys there are, so that a request need not touch a shard while there are none.
     len: AtomicUsize,
+    /// Counts changes, and wakes whoever waits for one.
+    changes: watch::Sender<u64>,
 }
 
 impl CallerAssignments {
@@ -66,6 +69,7 @@ impl CallerAssignments {
                 vacant.insert(SmallVec::from_elem(assignment, 1));
             }
         }
+        self.has_changed();
         Ok(())
     }
 
@@ -82,6 +86,9 @@ impl CallerAssignments {
         if known.get().is_empty() {
             known.remove();
             self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        if removed {
+            self.has_changed();
         }
         removed
     }
@@ -106,6 +113,9 @@ impl CallerAssignments {
             }
             keep
         });
+        if !ended.is_empty() {
+            self.has_changed();
+        }
         ended
     }
 
@@ -126,6 +136,16 @@ impl CallerAssignments {
         let assignments = self.by_key.get(key)?;
         let mut holding = assignments.iter().filter(|known| known.holds(now));
         holding.find(|known| known.group == *group).cloned()
+    }
+
+    fn has_changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Says how many changes there were, and wakes whoever waits for the next one.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Calls `each` with every group that a caller is assigned to now.
