@@ -23,7 +23,8 @@ const FLAGS: &str = "identity: [{ header: x-user-id }]\n\
     layout: { variants: { a: { columns: 1 }, b: { columns: 2 } }, off: a, default: 100% }\n  \
     dead: { variants: { on: true, off: false }, off: off, default: 100%, enabled: false }\n  \
     shop: { stable: v1, canary: v2, values: { stable: 1, canary: 2 }, groups: { beta: 100% } }\n\
-    routes: [{ flag: shop }]\n";
+    routes: [{ flag: shop }, { path: /told, flag: shop, send: [theme, dark-mode] },\n  \
+    { path: /plain, backend: v1, send: [dark-mode] }, { path: /silent, backend: v1 }]\n";
 
 fn start() -> (TestProxy, [TestBackend; 2]) {
     let started = ["stable", "canary"].map(TestBackend::start);
@@ -208,4 +209,46 @@ fn the_command_line_sets_shares_too() {
         row.contains("off") && row.contains("on") && row.contains("beta 100%"),
         "{row}"
     );
+}
+
+#[test]
+fn backends_are_told_what_routes_send() {
+    let (proxy, [stable, canary]) = start();
+    for (path, is_beta, backend, said) in [
+        ("/", true, &canary, Some("shop=canary")),
+        (
+            "/told",
+            true,
+            &canary,
+            Some("shop=canary, theme=red, dark-mode=on"),
+        ),
+        (
+            "/told",
+            false,
+            &stable,
+            Some("shop=stable, theme=red, dark-mode=off"),
+        ),
+        ("/plain", true, &stable, Some("dark-mode=on")),
+        ("/plain", false, &stable, Some("dark-mode=off")),
+        ("/silent", true, &stable, None),
+    ] {
+        let context = if is_beta {
+            json!({ "targetingKey": "ann", "x-beta": 1 })
+        } else {
+            json!({ "targetingKey": "ann" })
+        };
+        let theme = told(&proxy, "theme", &context)["variant"].clone();
+        let request = Request::get(path).field("x-user-id", "ann");
+        let request = request.field("serin-flags", "dark-mode=forged");
+        let request = if is_beta {
+            request.field("x-beta", "1")
+        } else {
+            request
+        };
+        assert_eq!(proxy.ask(&request).status, 200);
+        let said = said
+            .map(|said| said.replace("theme=red", &format!("theme={}", theme.as_str().unwrap())));
+        let seen = backend.last_head();
+        assert_eq!(seen.field("serin-flags"), said.as_deref(), "{path}");
+    }
 }

@@ -118,11 +118,26 @@ impl RouteReader<'_> {
             methods,
             headers: conditions.into_iter().collect::<Option<_>>()?,
             target: target?,
+            send: self.send(&document.value),
         };
         if name.is_none() {
             route.label = label(&route).into();
         }
         Some(route)
+    }
+
+    /// The flags that a route's backend is told of besides the one that decides.
+    fn send(&self, document: &RouteDocument) -> Box<[FlagIndex]> {
+        let own = document.flag.as_ref().map(|flag| flag.value.as_str());
+        let mut sent = document.send.iter();
+        if let Some(name) = sent.find(|name| own == Some(name.value.as_str())) {
+            let problem = format!("flag `{}` decides here, so it is sent anyway", name.value);
+            let hint = "remove it";
+            self.report
+                .add(name.place, Problem::new(problem).hint(hint));
+        }
+        let flags = self.flags.0.resolve_each(&document.send, self.report);
+        flags.into_iter().map(FlagIndex).collect()
     }
 
     fn target(&self, document: &Placed<RouteDocument>) -> Option<RouteTarget> {

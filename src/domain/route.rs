@@ -105,6 +105,8 @@ pub struct Route {
     pub headers: Vec<HeaderMatcher>,
     /// What serves it.
     pub target: RouteTarget,
+    /// Further flags whose decisions the backend is told.
+    pub send: Box<[FlagIndex]>,
 }
 
 impl Route {
@@ -213,6 +215,7 @@ mod tests {
             methods: vec![],
             headers: vec![],
             target,
+            send: Box::default(),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 
 use crate::domain::backend::Protocol;
 use crate::domain::evidence::OutcomeClass;
@@ -18,7 +18,7 @@ use crate::proxy::discard::discard;
 use crate::proxy::endpoints::Tried;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand, Unanswered, forward, is_safe};
-use crate::proxy::headers::SERIN_FLAGS;
+use crate::proxy::headers::{SERIN_FLAGS, append};
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::Destination;
 use crate::proxy::retry::{copy, insist};
@@ -54,9 +54,9 @@ pub(crate) async fn dispatch(
         mut request,
         mut errand,
     } = parcel;
-    if let Some((flag, decision)) = destination.flag {
-        tell_decision(view, flag, decision.variant, request.headers_mut());
-    }
+    let decided = destination.flag;
+    let decided = decided.map(|(flag, decision)| view.flag_header(flag, decision.variant));
+    tell(decided, destination, request.headers_mut());
     let spare = if is_shielded(view.routing(), destination) && is_safe(request.method()) {
         copy(&request, &errand)
     } else {
@@ -86,7 +86,7 @@ pub(crate) async fn dispatch(
         (Some((flag, decision)), Some(request)) if decision.variant == Variant::Canary => {
             Box::pin(rescue(
                 view,
-                (flag, destination.stand_in),
+                (flag, destination),
                 (failed, request),
                 &mut errand,
                 observation,
@@ -103,13 +103,15 @@ pub(crate) async fn dispatch(
 /// all.
 async fn rescue(
     view: &View,
-    (flag, stable): (FlagIndex, BackendIndex),
+    (flag, destination): (FlagIndex, &Destination),
     (failed, mut request): (Result<Answer, ProxyError>, Box<Request<Upload>>),
     errand: &mut Errand,
     observation: &mut Observation,
 ) -> Result<Answer, ProxyError> {
     let routing = view.routing();
-    tell_decision(view, flag, Variant::Stable, request.headers_mut());
+    let decided = Some(view.flag_header(flag, Variant::Stable));
+    tell(decided, destination, request.headers_mut());
+    let stable = destination.stand_in;
     if routing.backend(stable).protocol == Protocol::Http2 {
         errand.give_up_switch(&mut request);
     }
@@ -183,6 +185,13 @@ fn tell_refused(worker: &Worker, routing: &RoutingSnapshot, destination: &Destin
     }
 }
 
-fn tell_decision(view: &View, flag: FlagIndex, variant: Variant, headers: &mut HeaderMap) {
-    headers.insert(SERIN_FLAGS, view.flag_header(flag, variant).clone());
+/// Tells the backend what was decided: of the flag that led there, and of further ones.
+fn tell(decided: Option<&HeaderValue>, destination: &Destination, headers: &mut HeaderMap) {
+    let said = match (decided, &destination.further) {
+        (Some(decided), None) => decided.clone(),
+        (Some(decided), Some(further)) => append(decided, further),
+        (None, Some(further)) => further.clone(),
+        (None, None) => return,
+    };
+    headers.insert(SERIN_FLAGS, said);
 }

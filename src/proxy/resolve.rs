@@ -11,6 +11,7 @@ use crate::domain::caller::{Caller, RequestFacts};
 use crate::domain::decision::Decision;
 use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
+use crate::domain::prerequisite::Decisions;
 use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
@@ -45,6 +46,8 @@ pub(crate) struct Destination {
     pub(crate) stand_in: BackendIndex,
     /// The flag that decided, if one did.
     pub(crate) flag: Option<(FlagIndex, Decision)>,
+    /// What the backend is told of further flags.
+    pub(crate) further: Option<HeaderValue>,
     /// A cookie for a caller that was not known.
     pub(crate) set_cookie: Option<HeaderValue>,
 }
@@ -163,17 +166,16 @@ pub(crate) fn decide<B>(
     located: &Located,
     surroundings: &impl Surroundings,
 ) -> Destination {
-    let (flag, backends) = match routing.routes.get(located.route).target {
-        RouteTarget::Backend(backend) => {
-            return Destination {
-                backend,
-                stand_in: backend,
-                flag: None,
-                set_cookie: None,
-            };
-        }
-        RouteTarget::Flag { flag, backends } => (flag, backends),
-    };
+    let route = routing.routes.get(located.route);
+    if let (RouteTarget::Backend(backend), true) = (route.target, route.send.is_empty()) {
+        return Destination {
+            backend,
+            stand_in: backend,
+            flag: None,
+            further: None,
+            set_cookie: None,
+        };
+    }
     let (client_ip, identity) = identity(routing, peer, request, surroundings);
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
@@ -181,11 +183,52 @@ pub(crate) fn decide<B>(
         draw: surroundings.draw(),
         ..facts(request, located, client_ip, caller, &assigned)
     };
-    let decision = routing.decide(flag, &facts);
+    let (decided, further) = if route.send.is_empty() {
+        (
+            decided(route.target, |flag| routing.decide(flag, &facts)),
+            None,
+        )
+    } else {
+        let mut decisions = routing.decisions(facts);
+        let decided = decided(route.target, |flag| decisions.of(flag));
+        (decided, further(routing, &route.send, &mut decisions))
+    };
+    let (backend, stand_in, flag) = decided;
     Destination {
-        backend: *backends.get(decision.variant),
-        stand_in: backends.stable,
-        flag: Some((flag, decision)),
+        backend,
+        stand_in,
+        flag,
+        further,
         set_cookie: identity.set_cookie,
     }
+}
+
+/// Which backend serves, which may stand in for it, and the flag's decision, where one decides.
+fn decided(
+    target: RouteTarget,
+    decide: impl FnOnce(FlagIndex) -> Decision,
+) -> (BackendIndex, BackendIndex, Option<(FlagIndex, Decision)>) {
+    match target {
+        RouteTarget::Backend(backend) => (backend, backend, None),
+        RouteTarget::Flag { flag, backends } => {
+            let decision = decide(flag);
+            let backend = *backends.get(decision.variant);
+            (backend, backends.stable, Some((flag, decision)))
+        }
+    }
+}
+
+/// Says what flags give the caller: `dark-mode=on, banner=sale`.
+fn further(
+    routing: &RoutingSnapshot,
+    flags: &[FlagIndex],
+    decisions: &mut Decisions<'_>,
+) -> Option<HeaderValue> {
+    let said = flags.iter().map(|index| {
+        let flag = routing.flag(*index);
+        let chosen = flag.variants.get(flag.chosen(decisions.of(*index)));
+        format!("{}={}", flag.name, chosen.name)
+    });
+    // Names are plain ASCII, which is always a header value.
+    HeaderValue::try_from(said.collect::<Vec<_>>().join(", ")).ok()
 }

@@ -430,6 +430,7 @@ mod tests {
                     canary: BackendIndex(0),
                 },
             },
+            send: Box::default(),
         };
         RoutingSnapshot {
             routes: Arc::new(RouteTable::new(vec![route])),

@@ -333,6 +333,9 @@ pub(in crate::config) struct RouteDocument {
     pub(in crate::config) flag: Option<Written<String>>,
     /// The backend that gets all of it. A route needs this or `flag`.
     pub(in crate::config) backend: Option<Written<String>>,
+    /// Further flags whose variants the backend is told, in `serin-flags`.
+    #[serde(default)]
+    pub(in crate::config) send: Vec<Written<String>>,
 }
 
 /// How a path is compared.
