@@ -28,6 +28,8 @@ const EVALUATION: &str = "/ofrep/";
 
 /// By which applications may bring their token when they evaluate flags (OFREP, `ApiKeyAuth`).
 const API_KEY_HEADER: &str = "x-api-key";
+/// Here neither.
+const EXPLANATION: &str = "/api/v1/explain";
 
 /// Where anybody may look: load balancers have no tokens.
 pub(super) const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
@@ -303,7 +305,8 @@ pub(crate) async fn admit(
         return next.run(request).await;
     }
     // To evaluate a flag is to look, though it is asked for by POST.
-    let looks = request.uri().path().starts_with(EVALUATION);
+    let path = request.uri().path();
+    let looks = path.starts_with(EVALUATION) || path == EXPLANATION;
     let method = if looks {
         &Method::GET
     } else {

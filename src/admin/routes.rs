@@ -7,7 +7,9 @@ use axum::{Extension, Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::api::{backends, events, flags, groups, journal, requests, rollouts, status};
+use crate::admin::api::{
+    backends, events, explain, flags, groups, journal, requests, rollouts, status,
+};
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::openapi::{self, Document};
 use crate::admin::{AdminState, auth, guard, health, limits, metrics, ofrep, ofrep_events};
@@ -22,6 +24,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(status::freeze, status::unfreeze))
         .routes(routes!(status::rollback))
         .routes(routes!(status::reload))
+        .routes(routes!(explain::explain))
         .routes(routes!(flags::list))
         .routes(routes!(flags::show, flags::change))
         .routes(routes!(flags::reset))

@@ -1,22 +1,23 @@
 //! `serin explain`: where would a request go, and why?
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::adapters::config_file;
 use crate::app;
 use crate::cli::exit::{Exit, Unusable};
+use crate::cli::remote::RemoteArguments;
 use crate::cli::{ConfigArgument, Done};
-use crate::domain::decision::{Decision, Reason};
-use crate::domain::flag::Flag;
-use crate::domain::hashing::HashScheme;
 use crate::domain::rollout::RolloutPlan;
-use crate::domain::routing::RoutingSnapshot;
-use crate::domain::weight::Weight;
-use crate::proxy::explain::{Explanation, explain};
+use crate::proxy::explain::explain;
+use crate::proxy::story::Story;
+
+/// How long the running one may take.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(crate) struct Explain {
@@ -34,14 +35,20 @@ pub(crate) struct Explain {
     /// The address that the request comes from.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     from: IpAddr,
-    /// Print JSON.
+    /// Ask the running Serin, which goes by what was set since and who was put into groups; the file is
+    /// not read.
     #[arg(long)]
-    json: bool,
+    live: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 impl Explain {
     pub(crate) fn run(self) -> Done {
         let request = self.request()?;
+        if self.live {
+            return self.ask(&request);
+        }
         let config = config_file::read(&self.config.config)?.config;
         let plans: Vec<Option<RolloutPlan>> = config
             .flags
@@ -64,12 +71,48 @@ impl Explain {
             explanation: &explanation,
             plan,
         };
-        if self.json {
+        if self.remote.json {
             println!("{:#}", story.to_json());
         } else {
-            story.print();
+            println!("{}", story.to_text());
         }
         Ok(Exit::Done)
+    }
+
+    /// Asks the running one.
+    fn ask(&self, request: &Request<()>) -> Done {
+        let mut headers = Map::new();
+        for (name, value) in request.headers() {
+            let value = value
+                .to_str()
+                .map_err(|_| Unusable(format!("`{name}`: only ASCII can be asked for")))?;
+            let values = headers.entry(name.as_str()).or_insert_with(|| json!([]));
+            if let Some(values) = values.as_array_mut() {
+                values.push(json!(value));
+            }
+        }
+        let target = request.uri();
+        let mut asked = json!({
+            "method": request.method().as_str(),
+            "path": target.path(),
+            "query": target.query(),
+            "headers": headers,
+            "ip": self.from,
+        });
+        if let Some(authority) = target.authority() {
+            asked["host"] = json!(authority.as_str());
+        }
+        let remote = self.remote.open_within(ANSWER_MAX)?;
+        let answer = remote.command(Method::POST, "/api/v1/explain", &asked)?;
+        if self.remote.json {
+            println!("{answer:#}");
+        } else {
+            println!("{}", answer["text"].as_str().unwrap_or_default());
+        }
+        Ok(match &answer["refused"] {
+            Value::Null => Exit::Done,
+            _ => Exit::Refused,
+        })
     }
 
     fn request(&self) -> anyhow::Result<Request<()>> {
@@ -93,193 +136,5 @@ impl Explain {
             request.headers_mut().entry(header::HOST).or_insert(host);
         }
         Ok(request)
-    }
-}
-
-/// An explanation with the names that its places stand for.
-struct Story<'a> {
-    routing: &'a RoutingSnapshot,
-    explanation: &'a Explanation,
-    /// The plan that moves the flag's weights, if one does.
-    plan: Option<&'a RolloutPlan>,
-}
-
-impl Story<'_> {
-    fn print(&self) {
-        let Self {
-            routing,
-            explanation,
-            ..
-        } = self;
-        let line = |title: &str, text: String| println!("{title:<9}{text}");
-        line(
-            "route",
-            routing.routes.get(explanation.route).label.to_string(),
-        );
-        line("client", explanation.client_ip.to_string());
-        let caller = explanation.caller.as_deref().unwrap_or("not known");
-        line("caller", format!("{caller}{}", self.memberships()));
-        if let Some((flag, decision)) = explanation.flag {
-            let flag = routing.flag(flag);
-            line("flag", flag.name.to_string());
-            if explanation.is_random(routing) {
-                line("bucket", "drawn anew for each request".to_owned());
-            } else {
-                let bucket = decision.bucket();
-                line(
-                    "bucket",
-                    format!("{bucket} of 0..9999, salt `{}`{}", flag.salt, scheme(flag)),
-                );
-            }
-            line("rule", self.rule(decision));
-            line("variant", self.variant(decision));
-            if let Some(outlook) = self.outlook(decision) {
-                line("rollout", outlook);
-            }
-        }
-        line("backend", self.backend());
-    }
-
-    fn backend(&self) -> String {
-        let name = |backend| &self.routing.backend(backend).name;
-        match self.explanation.backends {
-            Some(backends) if self.explanation.is_random(self.routing) => {
-                let (canary, stable) = (name(backends.canary), name(backends.stable));
-                format!("{canary} for canary, {stable} for stable")
-            }
-            _ => name(self.explanation.backend).to_string(),
-        }
-    }
-
-    fn memberships(&self) -> String {
-        let names = self.group_names();
-        if names.is_empty() {
-            ", in no group".to_owned()
-        } else {
-            format!(", in {}", names.join(", "))
-        }
-    }
-
-    fn group_names(&self) -> Vec<&str> {
-        let groups = self.explanation.groups.iter();
-        groups
-            .map(|group| self.routing.groups.name(*group).as_str())
-            .collect()
-    }
-
-    fn rule(&self, decision: Decision) -> String {
-        let name = |group| self.routing.groups.name(group);
-        match decision.reason {
-            Reason::Disabled => "the flag is off: stable for everyone".to_owned(),
-            Reason::RolledBack => "rolled back: stable for everyone".to_owned(),
-            Reason::Prerequisite { flag } => {
-                let flag = &self.routing.flag(flag).name;
-                format!("flag `{flag}` gives it something else than this one needs")
-            }
-            Reason::Forced { group } => {
-                format!(
-                    "asked for by the request, which group `{}` may",
-                    name(group)
-                )
-            }
-            Reason::Group { group, weight } => format!("group `{}` has {weight}", name(group)),
-            Reason::Default { weight } => format!("everyone else has {weight}"),
-        }
-    }
-
-    fn variant(&self, decision: Decision) -> String {
-        let variant = decision.variant;
-        let (Reason::Group { weight, .. } | Reason::Default { weight }) = decision.reason else {
-            return variant.to_string();
-        };
-        if self.explanation.is_random(self.routing) {
-            return format!("canary for {weight} of such requests, else stable");
-        }
-        let (bucket, limit) = (decision.bucket(), weight.basis_points());
-        let relation = if bucket.is_within(weight) {
-            "below"
-        } else {
-            "not below"
-        };
-        format!("{variant}, for {bucket} is {relation} {limit} ({weight})")
-    }
-
-    /// What the flag's rollout will make of such a request, where weights decide.
-    fn outlook(&self, decision: Decision) -> Option<String> {
-        let is_weighed = matches!(
-            decision.reason,
-            Reason::Group { .. } | Reason::Default { .. }
-        );
-        let plan = self.plan.filter(|_| is_weighed)?;
-        Some(self.rollout(plan, decision))
-    }
-
-    /// From which stage on such a request gets the canary.
-    fn rollout(&self, plan: &RolloutPlan, decision: Decision) -> String {
-        let group = match decision.reason {
-            Reason::Group { group, .. } => Some(self.routing.groups.name(group)),
-            _ => None,
-        };
-        let stages = plan.stages().len();
-        let weight = |stage| plan.weights_of_stage(stage).of(group);
-        if self.explanation.is_random(self.routing) {
-            let weights: Vec<_> = (0..stages).map(|stage| weight(stage).to_string()).collect();
-            return format!("canary for {} as it goes on", weights.join(", "));
-        }
-        let gets_canary = |stage: &usize| decision.bucket().is_within(weight(*stage));
-        let at_the_end = plan.weights_of_success().of(group);
-        let is_added_at_the_end = decision.bucket().is_within(at_the_end);
-        match (0..stages).find(gets_canary) {
-            Some(stage) => {
-                let weight: Weight = weight(stage);
-                format!(
-                    "starts at 0%; canary from stage {} of {stages} on ({weight})",
-                    stage + 1
-                )
-            }
-            None if is_added_at_the_end => {
-                "starts at 0%; stable until the rollout has succeeded".to_owned()
-            }
-            None => "starts at 0%; stable even after the rollout has succeeded".to_owned(),
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let Self {
-            routing,
-            explanation,
-            ..
-        } = self;
-        let is_random = explanation.is_random(routing);
-        let backend = &routing.backend(explanation.backend).name;
-        let flag = explanation.flag.map(|(flag, decision)| {
-            let flag: &Flag = routing.flag(flag);
-            json!({
-                "name": flag.name,
-                "variant": if is_random { Value::Null } else { json!(decision.variant) },
-                "reason": decision.reason.as_str(),
-                "rule": self.rule(decision),
-                "salt": flag.salt,
-                "hash": flag.hash.as_str(),
-                "bucket": if is_random { Value::Null } else { json!(decision.bucket()) },
-                "rollout": self.outlook(decision),
-            })
-        });
-        json!({
-            "route": routing.routes.get(explanation.route).label,
-            "client_ip": explanation.client_ip,
-            "caller": explanation.caller,
-            "groups": self.group_names(),
-            "flag": flag,
-            "backend": if is_random { Value::Null } else { json!(backend) },
-        })
-    }
-}
-
-/// How keys are hashed, where it is not as usual.
-fn scheme(flag: &Flag) -> String {
-    match flag.hash {
-        HashScheme::Murmur3 => String::new(),
-        other => format!(", hash `{}`", other.as_str()),
     }
 }

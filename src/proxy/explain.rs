@@ -13,9 +13,11 @@ use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 use crate::proxy::identity::Peer;
 use crate::proxy::resolve::{self, Surroundings};
+use crate::runtime::assignments::CallerAssignments;
 
 /// Where a request would go, and why.
 #[derive(Clone, Debug)]
@@ -53,8 +55,29 @@ pub struct NotRouted {
 pub fn explain<B>(
     routing: &RoutingSnapshot,
     peer: IpAddr,
-    mut request: Request<B>,
+    request: Request<B>,
 ) -> Result<Explanation, NotRouted> {
+    explain_among(
+        routing,
+        peer,
+        request,
+        &CallerAssignments::default(),
+        Timestamp::default(),
+    )
+}
+
+/// The same where callers may have been put into groups.
+///
+/// # Errors
+/// When no route fits or the request names no host.
+pub fn explain_among<B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    mut request: Request<B>,
+    assignments: &CallerAssignments,
+    now: Timestamp,
+) -> Result<Explanation, NotRouted> {
+    let surroundings = Described { assignments, now };
     name_host(&mut request);
     let located = resolve::locate(routing, peer, &mut request).map_err(|error| NotRouted {
         reason: error.to_string(),
@@ -64,14 +87,15 @@ pub fn explain<B>(
         ip: peer,
         certificate: None,
     };
-    let (client_ip, identity) = resolve::identity(routing, peer, &request, &Alone);
+    let (client_ip, identity) = resolve::identity(routing, peer, &request, &surroundings);
     let caller = identity.caller();
-    let facts = resolve::facts(&request, &located, client_ip, caller, &[]);
+    let assigned = surroundings.assigned_groups(routing, caller);
+    let facts = resolve::facts(&request, &located, client_ip, caller, &assigned);
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
         .collect();
-    let destination = resolve::decide(routing, peer, &request, &located, &Alone);
+    let destination = resolve::decide(routing, peer, &request, &located, &surroundings);
     Ok(Explanation {
         route: located.route,
         // A key that was made up just now makes nobody known.
@@ -111,10 +135,13 @@ impl Explanation {
     }
 }
 
-/// No process around: nobody is assigned, nothing is drawn.
-struct Alone;
+/// Nothing is drawn for a request that nobody sends.
+struct Described<'a> {
+    assignments: &'a CallerAssignments,
+    now: Timestamp,
+}
 
-impl Surroundings for Alone {
+impl Surroundings for Described<'_> {
     fn draw(&self) -> u32 {
         0
     }
@@ -123,7 +150,17 @@ impl Surroundings for Alone {
         0
     }
 
-    fn assigned_groups(&self, _: &RoutingSnapshot, _: Caller<'_>) -> SmallVec<[GroupIndex; 4]> {
-        SmallVec::new()
+    fn assigned_groups(
+        &self,
+        routing: &RoutingSnapshot,
+        caller: Caller<'_>,
+    ) -> SmallVec<[GroupIndex; 4]> {
+        let mut groups = SmallVec::new();
+        if let Some(key) = caller.key() {
+            self.assignments.groups_of(key, self.now, |name| {
+                groups.extend(routing.groups.index_of(name.as_str()));
+            });
+        }
+        groups
     }
 }

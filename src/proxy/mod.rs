@@ -36,6 +36,7 @@ mod respond;
 mod retry;
 mod service;
 mod shortage;
+pub mod story;
 mod stream;
 mod tail;
 mod target;

@@ -2,6 +2,7 @@
 
 pub(crate) mod backends;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod journal;
