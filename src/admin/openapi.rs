@@ -27,6 +27,7 @@ use crate::admin::error::Problem;
     ),
     tags(
         (name = "status", description = "Everything at one look, and what concerns everything"),
+        (name = "config", description = "What is configured"),
         (name = "flags", description = "What is set of flags at run time"),
         (name = "rollouts", description = "Where rollouts are, and the verbs"),
         (name = "groups", description = "Callers put into groups at run time"),

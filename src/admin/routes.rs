@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::api::{
-    backends, events, explain, flags, groups, journal, requests, rollouts, status,
+    backends, config, events, explain, flags, groups, journal, requests, rollouts, status,
 };
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::openapi::{self, Document};
@@ -24,6 +24,7 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(status::freeze, status::unfreeze))
         .routes(routes!(status::rollback))
         .routes(routes!(status::reload))
+        .routes(routes!(config::show))
         .routes(routes!(explain::explain))
         .routes(routes!(flags::list))
         .routes(routes!(flags::show, flags::change))

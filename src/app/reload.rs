@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::adapters::config_file::{self, ConfigWatch, Pace, Source};
@@ -123,6 +125,10 @@ impl Reloader {
         requests: ReloadReceiver,
         replaceable: Replaceable,
     ) -> Self {
+        let status = ReloadStatus {
+            running: shown(&source),
+            ..ReloadStatus::of_start(clock::wall())
+        };
         Self {
             watch: watch(&source),
             source,
@@ -130,7 +136,7 @@ impl Reloader {
             commands: commands.clone(),
             requests,
             replaceable,
-            status: SnapshotWriter::new(ReloadStatus::of_start(clock::wall())),
+            status: SnapshotWriter::new(status),
         }
     }
 
@@ -174,10 +180,12 @@ impl Reloader {
             problems: Vec::new(),
             taken: before.taken,
             refused: before.refused,
+            running: before.running.clone(),
         };
         match &result {
             Ok(changes) => {
                 status.taken += 1;
+                status.running = shown(&self.source);
                 status.changes.clone_from(changes);
                 tracing::info!(
                     by = by.who,
@@ -248,6 +256,11 @@ impl Reloader {
             Err(InstallError::Stopping) => Err(ReloadError::Stopping),
         }
     }
+}
+
+/// A configuration as it is written, without secrets.
+fn shown(source: &Source) -> Option<Arc<Value>> {
+    Some(Arc::new(config::dump(&source.text)))
 }
 
 /// Watches the files of a configuration. Without a watch a signal or the API does as well.

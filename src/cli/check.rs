@@ -19,6 +19,9 @@ pub(crate) struct Check {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Print the configuration as JSON, secrets as `***`, and nothing else.
+    #[arg(long)]
+    print: bool,
 }
 
 impl Check {
@@ -36,6 +39,10 @@ impl Check {
             }
             Err(error) => return Err(error.into()),
         };
+        if self.print {
+            println!("{:#}", config::dump(&source.text));
+            return Ok(Exit::Done);
+        }
         let notes = notes(&config, &source, &path);
         if self.json {
             println!("{:#}", summary(&config, &path, &notes));

@@ -89,7 +89,7 @@ use crate::domain::secret::HIDDEN;
 
 pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
-pub use self::diff::{Change, Diff, diff};
+pub use self::diff::{Change, Diff, diff, dump};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::limits::ListenerLimits;

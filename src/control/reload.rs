@@ -1,8 +1,10 @@
 //! Requests to read the configuration again, on their way to whoever reads it, and the replies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
@@ -28,6 +30,9 @@ pub struct ReloadStatus {
     pub taken: u64,
     /// How often one was refused since the start.
     pub refused: u64,
+    /// What is running, as it is written, without secrets.
+    #[serde(skip)]
+    pub running: Option<Arc<Value>>,
 }
 
 impl ReloadStatus {

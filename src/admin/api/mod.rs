@@ -1,6 +1,7 @@
 //! The resources of the API, one file each.
 
 pub(crate) mod backends;
+pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod flags;

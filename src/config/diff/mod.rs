@@ -5,6 +5,7 @@
 //! environment is in it: where `${NAME}` is written, `${NAME}` is shown, and a secret is `***`.
 
 mod compare;
+mod dump;
 mod marks;
 mod render;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use self::dump::dump;
 use crate::config::diff::compare::Comparison;
 use crate::config::diff::marks::Side;
 
