@@ -20,6 +20,9 @@ use crate::runtime::key_hash::fingerprint;
 pub struct RolloutList {
     /// In the configuration's order.
     pub rollouts: Vec<RolloutStatus>,
+    /// What to give as `after` to read on; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<FlagName>,
 }
 
 /// All flags.
@@ -27,6 +30,9 @@ pub struct RolloutList {
 pub struct FlagList {
     /// In the configuration's order.
     pub flags: Vec<FlagStatus>,
+    /// What to give as `after` to read on; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<FlagName>,
 }
 
 /// All groups.

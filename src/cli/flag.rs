@@ -125,7 +125,7 @@ impl List {
         let remote = self.call.open()?;
         let answer = remote.get("/api/v1/flags", &[])?;
         if let Some(answer) = remote.unless_json(answer) {
-            let FlagList { flags } = remote.read(answer)?;
+            let FlagList { flags, .. } = remote.read(answer)?;
             if flags.is_empty() {
                 println!("there are no flags");
             } else {

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::admin::AdminState;
+use crate::admin::api::page::page;
+use crate::admin::api::query::Written;
 use crate::admin::api::share::ShareWish;
 use crate::admin::api::wish;
 use crate::admin::auth::Visitor;
@@ -57,6 +59,10 @@ pub(crate) struct ResetWish {
 /// All flags.
 #[utoipa::path(
     get, path = "/api/v1/flags", tag = "flags",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "how many at the most"),
+        ("after" = Option<FlagName>, Query, description = "`next` of the part before"),
+    ),
     responses(
         (
             status = 200, description = "all flags, in the order of the configuration",
@@ -64,10 +70,13 @@ pub(crate) struct ResetWish {
         ),
     ),
 )]
-pub(crate) async fn list(State(state): State<AdminState>) -> Json<FlagList> {
-    Json(FlagList {
-        flags: state.status.load().flags.clone(),
-    })
+pub(crate) async fn list(
+    State(state): State<AdminState>,
+    written: Written,
+) -> Result<Json<FlagList>, ApiError> {
+    let status = state.status.load();
+    let (flags, next) = page(&status.flags, written, |flag| &flag.flag)?;
+    Ok(Json(FlagList { flags, next }))
 }
 
 /// How a flag stands.

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod journal;
+mod page;
 mod query;
 pub(crate) mod requests;
 pub(crate) mod rollouts;

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::admin::AdminState;
+use crate::admin::api::page::page;
+use crate::admin::api::query::Written;
 use crate::admin::api::{apart, wish, written};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
@@ -20,6 +22,10 @@ use crate::domain::rollout::Command;
 /// All rollouts.
 #[utoipa::path(
     get, path = "/api/v1/rollouts", tag = "rollouts",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "how many at the most"),
+        ("after" = Option<FlagName>, Query, description = "`next` of the part before"),
+    ),
     responses(
         (
             status = 200, description = "all rollouts, in the order of the configuration",
@@ -27,10 +33,13 @@ use crate::domain::rollout::Command;
         ),
     ),
 )]
-pub(crate) async fn list(State(state): State<AdminState>) -> Json<RolloutList> {
-    Json(RolloutList {
-        rollouts: state.status.load().rollouts.clone(),
-    })
+pub(crate) async fn list(
+    State(state): State<AdminState>,
+    written: Written,
+) -> Result<Json<RolloutList>, ApiError> {
+    let status = state.status.load();
+    let (rollouts, next) = page(&status.rollouts, written, |rollout| &rollout.flag)?;
+    Ok(Json(RolloutList { rollouts, next }))
 }
 
 /// Where a rollout is.
