@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::proxy::backends;
-use support::{Behaviour, Connection, Metrics, Request, SOON, TestBackend, TestProxy, wait_until};
+use support::{
+    Behaviour, Connection, EventStream, Metrics, Request, SOON, TestBackend, TestProxy, wait_until,
+};
 
 fn proxy_to(backend: &TestBackend) -> TestProxy {
     TestProxy::start(
@@ -76,6 +78,60 @@ fn metrics_after_traffic_of_every_kind_are_as_promtool_wants_them() {
         };
         assert!(answer.text().lines().any(is_there), "{name}");
     }
+}
+
+#[test]
+fn metrics_after_everything_was_used_are_as_promtool_wants_them() {
+    let backend = TestBackend::start("a");
+    let proxy = proxy_to(&backend);
+    let mut events = EventStream::open(proxy.admin(), "/api/v1/events", "");
+    events.find("ready", |_| true);
+    for (method, path, said, status) in [
+        (
+            "PATCH",
+            "/api/v1/flags/orders",
+            r#"{ "default": "50%" }"#,
+            200,
+        ),
+        ("PATCH", "/api/v1/flags/orders", "nonsense", 400),
+        ("DELETE", "/api/v1/flags/orders/overrides", "", 200),
+        ("PUT", "/api/v1/groups/beta/callers/bob", "", 200),
+        (
+            "POST",
+            "/ofrep/v1/evaluate/flags",
+            r#"{ "context": { "targetingKey": "bob" } }"#,
+            200,
+        ),
+        ("POST", "/ofrep/v1/evaluate/flags/nothing", "{}", 404),
+        ("POST", "/api/v1/explain", "{}", 200),
+        ("POST", "/api/v1/rollouts/search/pause", "", 200),
+        ("POST", "/api/v1/rollouts/search/pause", "", 409),
+        ("POST", "/api/v1/rollouts/search/resume", "", 200),
+        ("POST", "/api/v1/freeze", "", 200),
+        ("DELETE", "/api/v1/freeze", "", 200),
+        ("POST", "/api/v1/reload", "", 200),
+        ("POST", "/api/v1/rollouts/search/rollback", "", 200),
+    ] {
+        let answer = proxy.command(method, path, said);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+    }
+    for user in 0..20 {
+        let request = Request::get("/").field("x-user-id", &format!("u-{user}"));
+        assert_eq!(proxy.ask(&request).status, 200);
+    }
+    let written = std::fs::read_to_string(proxy.config_path()).unwrap();
+    proxy.write_config(&(written + "nonsense: 1\n"));
+    events.find("reload", |reload| reload["is_current"] == false);
+    let answer = proxy.command("GET", "/metrics", "");
+    for (name, labels) in [
+        ("serin_config_reloads_total", "result=\"refused\""),
+        ("serin_assigned_callers", ""),
+        ("serin_rollout_phase", "phase=\"rolled_back\""),
+    ] {
+        let is_there = |line: &str| line.starts_with(name) && line.contains(labels);
+        assert!(answer.text().lines().any(is_there), "{name}");
+    }
+    lint(answer.text());
 }
 
 /// Asks Prometheus's own tool.
