@@ -18,7 +18,8 @@ use support::{
 };
 
 fn proxy_to(backend: &TestBackend) -> TestProxy {
-    TestProxy::start(
+    TestProxy::on_fast_disk(
+        "",
         &(backends(&[("v1", backend), ("v2", backend)])
             + "groups: { beta: { callers: [ann] } }\n\
                flags: { orders: { stable: v1, canary: v2, groups: { beta: 5% } },\n\

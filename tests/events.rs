@@ -30,7 +30,10 @@ fn config(v1: &TestBackend, v2: &TestBackend, revision: &str) -> String {
 
 fn start() -> (TestProxy, [TestBackend; 2]) {
     let [v1, v2] = ["v1", "v2"].map(TestBackend::start);
-    (TestProxy::start(&config(&v1, &v2, "a")), [v1, v2])
+    (
+        TestProxy::on_fast_disk("", &config(&v1, &v2, "a")),
+        [v1, v2],
+    )
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn streams_hold_up_neither_commands_nor_the_end_of_the_process() {
 fn a_stream_asks_for_a_token_like_everything_else_and_takes_sensible_flags_only() {
     let [v1, v2] = ["v1", "v2"].map(TestBackend::start);
     let tokens = "tokens: [{ name: eye, role: viewer, token: \"0123456789abcdef0123456789\" }]";
-    let proxy = TestProxy::with_admin(tokens, &config(&v1, &v2, "a"), &[]);
+    let proxy = TestProxy::on_fast_disk(tokens, &config(&v1, &v2, "a"));
     let stream = EventStream::open(proxy.admin(), PATH, "");
     assert!(stream.head.starts_with("HTTP/1.0 401"), "{}", stream.head);
     let token = "authorization: Bearer 0123456789abcdef0123456789\r\n";

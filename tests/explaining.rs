@@ -22,7 +22,7 @@ fn start(admin: &str) -> (TestProxy, [TestBackend; 3]) {
            groups: { beta: { header: { x-beta: \"1\" } }, vip: { callers: [carl] } }\n\
            flags: { shop: { stable: v1, canary: v2, groups: { beta: 50%, vip: 100% }, default: 20% } }\n\
            routes:\n  - { host: shop.test, path: /old, backend: legacy }\n  - { host: shop.test, flag: shop }\n";
-    (TestProxy::with_admin(admin, &config, &[]), [v1, v2, legacy])
+    (TestProxy::on_fast_disk(admin, &config), [v1, v2, legacy])
 }
 
 fn explain(proxy: &TestProxy, request: &Value) -> Value {

@@ -45,7 +45,7 @@ fn start(admin: &str) -> (TestProxy, [TestBackend; 2]) {
            \x20 orders: { stable: v1, canary: v2, groups: { beta: 5% } }\n\
            \x20 search: { stable: v1, canary: v2, rollout: { revision: a, stages: [5%, 50%] } }\n\
            routes: [{ path: /search, flag: search }, { flag: orders }]\n";
-    (TestProxy::with_admin(admin, &config, &[]), [v1, v2])
+    (TestProxy::on_fast_disk(admin, &config), [v1, v2])
 }
 
 fn document(proxy: &TestProxy) -> Value {

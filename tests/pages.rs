@@ -23,7 +23,7 @@ fn parts_of_a_list_are_the_list() {
         + "flags:\n"
         + &names.map(flag).concat()
         + "routes: [{ flag: a }]\n";
-    let proxy = TestProxy::start(&config);
+    let proxy = TestProxy::on_fast_disk("", &config);
     for list in ["flags", "rollouts"] {
         let ask = |query: &str| proxy.command("GET", &format!("/api/v1/{list}{query}"), "");
         let names_of = |query: &str| {

@@ -10,9 +10,9 @@ mod support;
 use std::fs;
 use std::process::Command;
 
+use support::disk::fast_folder;
 use support::proxy::{SERIN, backends};
 use support::{Answer, EventStream, Request, SOON, TestBackend, TestProxy, wait_until};
-use tempfile::TempDir;
 
 /// A secret for each place that takes one.
 const INLINE: &str = "inline-0123456789abcdef";
@@ -102,7 +102,7 @@ fn ask_command_line(proxy: &TestProxy) {
 #[test]
 fn no_secret_is_seen_anywhere() {
     let [v1, v2] = ["v1", "v2"].map(TestBackend::start);
-    let folder = TempDir::new().unwrap();
+    let folder = fast_folder();
     let text = config(&v1, &v2);
     fs::write(folder.path().join("serin.yaml"), &text).unwrap();
     fs::write(folder.path().join("eye.token"), IN_FILE).unwrap();
@@ -161,7 +161,7 @@ fn what_is_shown_is_what_runs() {
                 "flags: {{ shop: {{ stable: v1, canary: v2, default: {weight} }} }}\nroutes: [{{ flag: shop }}]\n"
             )
     };
-    let proxy = TestProxy::start(&config("5%"));
+    let proxy = TestProxy::on_fast_disk("", &config("5%"));
     let head = fs::read_to_string(proxy.config_path()).unwrap();
     let head: String = head
         .lines()

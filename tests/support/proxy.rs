@@ -12,6 +12,7 @@ use serde_json::Value;
 use serin::runtime::clock;
 use tempfile::TempDir;
 
+use super::disk::fast_folder;
 use super::{Answer, Connection, LOOK, Metrics, Request, SOON, TestBackend, wait_for};
 
 /// The program under test.
@@ -53,7 +54,16 @@ impl TestProxy {
 
     /// The same with more keys of `admin`, such as `tokens: […]`.
     pub(crate) fn with_admin(admin: &str, config: &str, files: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::in_own_folder(TempDir::new().unwrap(), admin, config, files)
+    }
+
+    /// The same for tests of what has to be written before it is done: where the state is kept, nobody waits
+    /// for a disk.
+    pub(crate) fn on_fast_disk(admin: &str, config: &str) -> Self {
+        Self::in_own_folder(fast_folder(), admin, config, &[])
+    }
+
+    fn in_own_folder(folder: TempDir, admin: &str, config: &str, files: &[(&str, &str)]) -> Self {
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
