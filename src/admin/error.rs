@@ -14,7 +14,6 @@ use crate::control::commands::CommandError;
 use crate::control::flags::FlagError;
 use crate::control::ports::StateError;
 use crate::control::reload::ReloadError;
-use crate::runtime::assignments::AssignmentsFull;
 
 /// Why the API does not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +48,12 @@ pub(crate) enum ApiError {
     /// What is in the configuration's file is not taken, for it is wrong; all that is.
     #[error("the configuration is refused, and the one before it goes on")]
     Unfit(Vec<String>),
+    /// The definition of a flag is wrong; all that is.
+    #[error("the definition is refused")]
+    UnfitFlag(Vec<String>),
     /// There is no room for it.
-    #[error(transparent)]
-    Full(#[from] AssignmentsFull),
+    #[error("{0}")]
+    Full(String),
     /// It cannot be done now.
     #[error("{0}")]
     Unavailable(String),
@@ -69,7 +71,7 @@ impl ApiError {
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Stale(_) => StatusCode::PRECONDITION_FAILED,
-            Self::Unfit(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unfit(_) | Self::UnfitFlag(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -94,8 +96,16 @@ impl From<FlagError> for ApiError {
         match error {
             FlagError::NoFlag(..) | FlagError::NoGroup(..) => Self::NotFound(said),
             FlagError::Share(..) => Self::BadRequest(said),
-            FlagError::HasRollout(_) => Self::Conflict(said),
-            FlagError::Stale { .. } => Self::Stale(said),
+            FlagError::HasRollout(_)
+            | FlagError::Declared(..)
+            | FlagError::Exists(_)
+            | FlagError::InUse(..)
+            | FlagError::Refused(_) => Self::Conflict(said),
+            FlagError::Stale { .. } | FlagError::IsThere(_) | FlagError::IsAbsent(_) => {
+                Self::Stale(said)
+            }
+            FlagError::Unfit(problems) => Self::UnfitFlag(problems),
+            FlagError::TooMany => Self::Full(said),
             FlagError::NotWritten(_) | FlagError::Stopping => Self::Unavailable(said),
         }
     }
@@ -108,7 +118,7 @@ impl From<AssignmentError> for ApiError {
             AssignmentError::NoGroup(..) | AssignmentError::NotAssigned { .. } => {
                 Self::NotFound(said)
             }
-            AssignmentError::Full(full) => Self::Full(full),
+            AssignmentError::Full(_) => Self::Full(said),
             AssignmentError::NotWritten(_) | AssignmentError::Stopping => Self::Unavailable(said),
         }
     }
@@ -133,7 +143,7 @@ impl From<StateError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problems = match &self {
-            Self::Unfit(problems) => problems.as_slice(),
+            Self::Unfit(problems) | Self::UnfitFlag(problems) => problems.as_slice(),
             _ => &[],
         };
         let mut response = problem(self.status(), &self.to_string(), problems);

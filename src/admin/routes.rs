@@ -8,7 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::api::{
-    backends, config, events, explain, flags, groups, journal, requests, rollouts, status,
+    backends, config, definitions, events, explain, flags, groups, journal, requests, rollouts,
+    status,
 };
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::openapi::{self, Document};
@@ -27,7 +28,12 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(config::show))
         .routes(routes!(explain::explain))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::show, flags::change))
+        .routes(routes!(
+            flags::show,
+            flags::change,
+            definitions::define,
+            definitions::delete
+        ))
         .routes(routes!(flags::reset))
         .routes(routes!(rollouts::list))
         .routes(routes!(rollouts::show))

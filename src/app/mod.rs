@@ -35,13 +35,12 @@ use crate::app::threads::{Stops, Threads};
 use crate::app::tls::TlsListeners;
 use crate::config::{self, Config, Objection};
 use crate::control::commands::CommandSender;
-use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
+use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::ports::StateReader;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
 use crate::domain::backend::{Backend, Der};
-use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::{AccessLogReader, HealthContext, Socket, Tail, WorkerContext};
 use crate::runtime::assignments::CallerAssignments;
@@ -242,34 +241,25 @@ fn admin_state(
 
 /// What requests are decided by at the start, and what is to be rolled out.
 fn routing(config: Config) -> NewConfiguration {
-    let mut flags = Vec::new();
-    let mut planned = Vec::new();
-    for (place, entry) in config.flags.into_iter().enumerate() {
-        flags.push(Arc::new(entry.flag));
-        if let Some(rollout) = entry.rollout {
-            let flag = FlagIndex(place);
-            planned.push(PlannedRollout {
-                flag,
-                plan: rollout.plan,
-                judge: rollout.judge,
-                further: rollout.further,
-            });
-        }
-    }
     let routing = RoutingSnapshot {
         routes: Arc::new(config.routes),
         groups: Arc::new(config.groups),
-        flags,
+        flags: Vec::new(),
         system_authorities: system_authorities(&config.backends),
         backends: config.backends.into(),
         identity: config.identity.into(),
         trusted: Arc::new(config.trusted),
     };
-    NewConfiguration {
+    let mut configuration = NewConfiguration {
         routing,
-        planned,
+        planned: Vec::new(),
         targets: config.notify,
+        definitions: config.definitions,
+    };
+    for flag in config.flags {
+        configuration.add(flag);
     }
+    configuration
 }
 
 /// What the system trusts, if some backend is to be known by it.

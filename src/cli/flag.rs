@@ -8,9 +8,10 @@ use crate::admin::wire::FlagList;
 use crate::cli::Done;
 use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
+use crate::cli::flag_define::{Create, Delete};
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
-use crate::control::flags::{FlagStatus, VariantStatus};
+use crate::control::flags::{FlagSource, FlagStatus, VariantStatus};
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::share::Share;
 
@@ -20,6 +21,10 @@ pub(crate) enum Flag {
     List(List),
     /// Say how a flag stands.
     Show(Show),
+    /// Create a flag beside those of the configuration, or define one anew that was created.
+    Create(Box<Create>),
+    /// Delete a flag that was created.
+    Delete(Delete),
     /// Turn a flag on.
     Enable(Change),
     /// Turn a flag off: everyone gets stable from the next request on.
@@ -102,6 +107,8 @@ impl Flag {
         match self {
             Self::List(list) => list.run(),
             Self::Show(show) => show.run(),
+            Self::Create(create) => create.run(),
+            Self::Delete(delete) => delete.run(),
             Self::Enable(change) => change.give(json!({ "enabled": true })),
             Self::Disable(change) => change.give(json!({ "enabled": false })),
             Self::Weight(SetWeight { change, weight }) => {
@@ -220,11 +227,14 @@ impl Change {
     }
 }
 
-fn print(remote: &Remote, answer: Value) -> Done {
+pub(super) fn print(remote: &Remote, answer: Value) -> Done {
     if let Some(answer) = remote.unless_json(answer) {
         let flag: FlagStatus = remote.read(answer)?;
         let on = if flag.enabled { "on" } else { "off" };
         println!("{} is {on}: {}", flag.flag, choices(&flag));
+        if flag.source == FlagSource::Api {
+            println!("created at run time");
+        }
         println!("weights: {}", words::weights(&flag.weights));
         if flag.has_rollout {
             println!(

@@ -15,6 +15,7 @@ mod diff;
 mod exit;
 mod explain;
 mod flag;
+mod flag_define;
 mod freeze;
 mod group;
 mod journal;

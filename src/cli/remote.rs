@@ -142,6 +142,11 @@ impl Remote {
         self.runtime.block_on(command)
     }
 
+    /// Puts something at a path where nothing is yet.
+    pub(crate) fn create(&self, path: &str, said: &Value) -> Result<Value, ClientError> {
+        self.runtime.block_on(self.client.create(path, said))
+    }
+
     /// What an answer means.
     pub(crate) fn read<T: DeserializeOwned>(&self, answer: Value) -> Result<T, ClientError> {
         serde_json::from_value(answer).map_err(|error| {

@@ -33,6 +33,7 @@ mod address;
 mod admin;
 mod backend;
 pub mod defaults;
+mod definitions;
 mod diff;
 mod document;
 mod error;
@@ -73,6 +74,8 @@ mod variables;
 mod variants;
 mod written;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::env::VarError;
 use std::io;
 use std::num::NonZeroUsize;
@@ -89,6 +92,7 @@ use crate::domain::secret::HIDDEN;
 
 pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
+pub use self::definitions::{DEFINITION_BYTES_MAX, Defined, DefinitionError, Definitions};
 pub use self::diff::{Change, Diff, diff, dump};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
@@ -143,6 +147,8 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Where a line about each request is written; none for nowhere.
     pub access_log: Option<AccessLogConfig>,
+    /// What flags may be defined beside.
+    pub definitions: Definitions,
 }
 
 /// Reads a configuration.
@@ -162,7 +168,13 @@ pub fn parse(
     variable: &dyn Fn(&str) -> Result<String, VarError>,
 ) -> Result<Config, ConfigErrors> {
     let text = without_mark(text);
-    let (root, report, config) = read(text, read_file, variable)?;
+    let used = RefCell::new(BTreeMap::new());
+    let noted = |name: &str| {
+        let value = variable(name)?;
+        used.borrow_mut().insert(name.to_owned(), value.clone());
+        Ok(value)
+    };
+    let (root, report, config) = read(text, read_file, &noted)?;
     if report.may_tell_of_variables() {
         let other_value = |name: &str| variable(name).map(|_| HIDDEN.to_owned());
         let read_other = |path: &Path| match path.to_str() {
@@ -173,6 +185,10 @@ pub fn parse(
         report.hide_what_differs(&with_other_values);
     }
     report.finish(text, &root)?;
+    let config = config.map(|config| Config {
+        definitions: Definitions::beside(text, used.into_inner()),
+        ..config
+    });
     config.ok_or_else(|| {
         // A document that cannot be read has left its reason in the report.
         ConfigErrors::of_whole((1, 1), "the file cannot be read", "please report this")
@@ -287,10 +303,7 @@ fn understand(
     };
     let flags = flag_reader.flags(&document.flags);
     Config {
-        workers: document
-            .workers
-            .and_then(|count| usize::try_from(count.0).ok())
-            .and_then(NonZeroUsize::new),
+        workers: workers(document),
         admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
         state: state::state(&document.state),
@@ -303,5 +316,11 @@ fn understand(
         flags,
         routes: route_reader.routes(document.routes.as_ref()),
         access_log: access_log::access_log(document.access_log.as_ref()),
+        definitions: Definitions::default(),
     }
+}
+
+fn workers(document: &Document) -> Option<NonZeroUsize> {
+    let count = usize::try_from(document.workers?.0).ok()?;
+    NonZeroUsize::new(count)
 }

@@ -57,6 +57,11 @@ impl<'d> Names<'d> {
         found
     }
 
+    /// Whether a name stands in the file, with problems or without.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.written.contains(&name)
+    }
+
     /// The place of a name that is resolved elsewhere.
     pub(super) fn place_of(&self, name: &str) -> Option<usize> {
         self.read.iter().position(|known| *known == name)

@@ -208,21 +208,41 @@ impl Report {
         let mut errors = Vec::new();
         let omitted = problems.len().saturating_sub(SHOWN_MAX);
         for (place, problems) in problems.into_iter().take(SHOWN_MAX) {
-            let written = tree::locate(text, place);
-            let value = match written.text {
-                Some(_) if self.is_secret(place) => HIDDEN.to_owned(),
-                text => text.unwrap_or_default(),
-            };
-            let quote = |text: String| text.replace(AS_WRITTEN, &value);
-            errors.extend(problems.into_iter().map(|problem| {
-                ConfigError::new(
-                    (written.line, written.column),
-                    root.path_to(place),
-                    quote(problem.text),
-                    problem.hint.map(quote),
-                )
-            }));
+            errors.extend(self.placed((text, root), place, problems));
         }
         Err(ConfigErrors::new(errors, omitted))
+    }
+
+    /// The problems within a text that was read after others, from its first place to its last.
+    pub(super) fn errors_within(&self, text: &str, node: &Node, last: Place) -> Vec<ConfigError> {
+        let problems = self.problems.borrow();
+        let within = problems.range(node.place..=last).take(SHOWN_MAX);
+        let placed = within.map(|(place, found)| self.placed((text, node), *place, found.clone()));
+        placed.flatten().collect()
+    }
+
+    /// The problems of one place of a text, which may have been read after others.
+    fn placed(
+        &self,
+        (text, root): (&str, &Node),
+        place: Place,
+        problems: Vec<Problem>,
+    ) -> Vec<ConfigError> {
+        let within = Place::of_number(place.number() - root.place.number());
+        let written = tree::locate(text, within);
+        let value = match written.text {
+            Some(_) if self.is_secret(place) => HIDDEN.to_owned(),
+            text => text.unwrap_or_default(),
+        };
+        let quote = |text: String| text.replace(AS_WRITTEN, &value);
+        let error = |problem: Problem| {
+            ConfigError::new(
+                (written.line, written.column),
+                root.path_to(place),
+                quote(problem.text),
+                problem.hint.map(quote),
+            )
+        };
+        problems.into_iter().map(error).collect()
     }
 }

@@ -154,11 +154,19 @@ impl RouteReader<'_> {
         match (&document.value.flag, &document.value.backend) {
             (Some(name), None) => flag(name),
             (None, Some(name)) => backend(name),
-            (Some(_), Some(name)) => {
+            (Some(flag), Some(name)) if self.flags.0.is_written(&flag.value) => {
                 let problem = Problem::new("`backend` beside `flag`");
                 self.report
                     .add(name.place, problem.hint("remove one of the two"));
                 None
+            }
+            // A flag that may be created at run time, and what is done while it is not.
+            (Some(created), Some(name)) => {
+                let backend = backend(name)?;
+                match self.flags.0.place_of(&created.value) {
+                    None => Some(backend),
+                    Some(_) => flag(created),
+                }
             }
             (None, None) if self.report.has_problem_within(document.place) => None,
             (None, None) => {

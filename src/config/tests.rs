@@ -178,7 +178,7 @@ fn the_reference_means_what_it_says() {
         .iter()
         .map(|(_, route)| &*route.label)
         .collect();
-    assert_eq!(labels, ["checkout", "=/status", "/orders"]);
+    assert_eq!(labels, ["checkout", "=/status", "/orders", "/search"]);
 }
 
 #[test]

@@ -135,8 +135,20 @@ pub(super) fn push_key(path: &mut String, key: &str) {
 
 /// Reads a text; what is wrong with single keys goes to the report.
 pub(super) fn read(text: &str, report: &Report) -> Result<Node, serde_yaml::Error> {
+    read_from(text, Place::ROOT, report).map(|(node, _)| node)
+}
+
+/// Reads a text after others: numbers its keys and values from a place on, and gives the place after the
+/// last.
+pub(super) fn read_from(
+    text: &str,
+    first: Place,
+    report: &Report,
+) -> Result<(Node, Place), serde_yaml::Error> {
     let reading = Reading::new(Some(report), None);
-    NodeSeed(&reading).deserialize(serde_yaml::Deserializer::from_str(text))
+    reading.next.set(first.0);
+    let node = NodeSeed(&reading).deserialize(serde_yaml::Deserializer::from_str(text))?;
+    Ok((node, Place(reading.next.get())))
 }
 
 /// Where a key or value is written, and how.

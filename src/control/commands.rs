@@ -1,13 +1,17 @@
 //! Operators' requests on their way to the controller, and its replies.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::control::assignments::{AssignmentError, AssignmentOrder};
+use crate::control::created::{Defined, Precondition};
 use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
 use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus, TakenBack};
+use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Author, Command, Refusal};
 
 /// Commands that may wait; operators are few.
@@ -69,15 +73,8 @@ pub(crate) enum PendingCommand {
         by: Author,
         reply: Reply<FreezeStatus>,
     },
-    /// Change what is set of a flag.
-    Flag {
-        flag: String,
-        order: FlagOrder,
-        /// The version that it must have.
-        expected: Option<String>,
-        by: Author,
-        reply: Reply<FlagStatus, FlagError>,
-    },
+    /// For one flag.
+    Flag(FlagCommand),
     /// Put a caller into a group, or take it out.
     Assign {
         group: String,
@@ -90,6 +87,36 @@ pub(crate) enum PendingCommand {
     Install {
         configuration: Box<NewConfiguration>,
         reply: Reply<(), InstallError>,
+    },
+}
+
+/// What is asked of one flag.
+#[derive(Debug)]
+pub(crate) enum FlagCommand {
+    /// Change what is set of a flag.
+    Change {
+        flag: String,
+        order: FlagOrder,
+        /// The version that it must have.
+        expected: Option<String>,
+        by: Author,
+        reply: Reply<FlagStatus, FlagError>,
+    },
+    /// Create a flag, or define one anew that was created.
+    Define {
+        flag: FlagName,
+        definition: Arc<str>,
+        precondition: Precondition,
+        by: Author,
+        reply: Reply<Defined, FlagError>,
+    },
+    /// Delete a flag that was created.
+    Delete {
+        flag: String,
+        /// The version that it must have.
+        expected: Option<String>,
+        by: Author,
+        reply: Reply<(), FlagError>,
     },
 }
 
@@ -196,13 +223,59 @@ impl CommandSender {
         by: Author,
     ) -> Result<FlagStatus, FlagError> {
         let flag = flag.to_owned();
-        let pending = |reply| PendingCommand::Flag {
+        let command = |reply| FlagCommand::Change {
             flag,
             order,
             expected,
             by,
             reply,
         };
+        let pending = |reply| PendingCommand::Flag(command(reply));
+        self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
+    }
+
+    /// Creates a flag, or defines one anew that was created.
+    ///
+    /// # Errors
+    /// When it is the configuration's, is there or is not against the precondition, does not fit, could not be
+    /// written down, or Serin is stopping.
+    pub async fn define_flag(
+        &self,
+        flag: FlagName,
+        definition: Arc<str>,
+        precondition: Precondition,
+        by: Author,
+    ) -> Result<Defined, FlagError> {
+        let command = |reply| FlagCommand::Define {
+            flag,
+            definition,
+            precondition,
+            by,
+            reply,
+        };
+        let pending = |reply| PendingCommand::Flag(command(reply));
+        self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
+    }
+
+    /// Deletes a flag that was created, if it has the expected version.
+    ///
+    /// # Errors
+    /// When there is no such flag or it is the configuration's, is in use, could not be written down, or Serin is
+    /// stopping.
+    pub async fn delete_flag(
+        &self,
+        flag: &str,
+        expected: Option<String>,
+        by: Author,
+    ) -> Result<(), FlagError> {
+        let flag = flag.to_owned();
+        let command = |reply| FlagCommand::Delete {
+            flag,
+            expected,
+            by,
+            reply,
+        };
+        let pending = |reply| PendingCommand::Flag(command(reply));
         self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
     }
 

@@ -8,10 +8,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
 use crate::control::commands::CommandReceiver;
+use crate::control::definitions::Created;
 use crate::control::endpoints::{EndpointTotals, EndpointsUp};
-use crate::control::installation::{
-    self, FlagRefusal, NewConfiguration, Records, carry_out, examine,
-};
+use crate::control::installation::{self, FlagRefusal, NewConfiguration, Records, carry_out};
 use crate::control::perform::{Performer, Unwritten};
 use crate::control::ports::{
     EvidenceSource, HookCaller, JournalQuery, MetricSource, Notifier, SavedState, StateReader,
@@ -23,7 +22,7 @@ use crate::control::settings::Settings;
 use crate::control::status::Status;
 use crate::domain::evidence::TickCounts;
 use crate::domain::ids::FlagName;
-use crate::domain::rollout::{Freeze, Moment};
+use crate::domain::rollout::{Admission, Freeze, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::assignments::CallerAssignments;
@@ -77,10 +76,11 @@ pub struct Parts {
 pub struct Controller {
     pub(super) rollouts: Vec<RunningRollout>,
     /// Every release that is known, those that are running as they were last installed.
-    records: Records,
+    pub(super) records: Records,
     pub(super) freeze: Option<Freeze>,
     pub(super) performer: Performer,
     pub(super) settings: Settings,
+    pub(super) created: Created,
     pub(super) reader: Arc<dyn StateReader>,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
@@ -130,6 +130,7 @@ impl Controller {
             freeze: parts.saved.freeze,
             performer,
             settings: Settings::new(parts.saved.overrides),
+            created: Created::found(parts.saved.created),
             reader: parts.reader,
             evidence: parts.evidence,
             collected: BTreeMap::new(),
@@ -210,12 +211,27 @@ impl Controller {
 
     pub(super) fn install(
         &mut self,
-        mut configuration: NewConfiguration,
+        configuration: NewConfiguration,
     ) -> Result<(), Vec<FlagRefusal>> {
+        self.remember_rollouts();
+        let prepared = self.prepare(configuration)?;
+        self.put_in_place(prepared);
+        Ok(())
+    }
+
+    /// Remembers where rollouts are, for whatever is examined next.
+    pub(super) fn remember_rollouts(&mut self) {
         for rollout in &self.rollouts {
             installation::remember(&mut self.records, rollout.record());
         }
-        let admissions = examine(&configuration, &self.rollouts, &self.records)?;
+    }
+
+    /// Carries out what has been examined, with what was set at run time laid over it.
+    pub(super) fn carry_out(
+        &mut self,
+        mut configuration: NewConfiguration,
+        admissions: Vec<Admission>,
+    ) {
         let gone = self.settings.lay_over(&mut configuration);
         if !gone.overrides.is_empty() {
             // The configuration holds in any case.
@@ -235,7 +251,6 @@ impl Controller {
         let flags: BTreeSet<_> = self.rollouts.iter().map(|rollout| &rollout.name).collect();
         let recordings = &self.performer.recordings;
         recordings.retain(|flag| flags.contains(flag));
-        Ok(())
     }
 
     pub(super) fn tick(&mut self) {

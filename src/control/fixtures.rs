@@ -98,6 +98,12 @@ impl StateWriter for Witness {
         if let Some(freeze) = &transition.freeze {
             saved.freeze.clone_from(freeze);
         }
+        for (flag, definition) in &transition.created {
+            match definition {
+                Some(text) => saved.created.insert(flag.clone(), Arc::clone(text)),
+                None => saved.created.remove(flag),
+            };
+        }
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             match change.membership {
@@ -240,6 +246,7 @@ pub(super) fn configuration(planned: PlannedRollout) -> NewConfiguration {
         routing: routing(),
         planned: vec![planned],
         targets: Vec::new(),
+        definitions: crate::config::Definitions::default(),
     }
 }
 

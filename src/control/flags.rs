@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::control::controller::Controller;
+use crate::control::created::CREATED_FLAGS_MAX;
 use crate::control::installation::follow_switch;
 use crate::control::perform::{NOT_IN_TIME, Unwritten, line};
 use crate::control::ports::{JournalLine, Transition};
@@ -17,7 +18,6 @@ use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::group::GroupTable;
 use crate::domain::ids::{BackendName, FlagIndex, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Author, JournalEntry, Moment};
-use crate::domain::routing::RoutingSnapshot;
 use crate::domain::settings::{FlagChange, FlagOverrides, FlagSettings};
 use crate::domain::variants::InvalidShare;
 
@@ -26,6 +26,11 @@ use crate::domain::variants::InvalidShare;
 pub struct FlagStatus {
     /// Its name.
     pub flag: FlagName,
+    /// Where it is defined.
+    pub source: FlagSource,
+    /// Its definition, where it was created at run time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Value>,
     /// Whether it is on; off means stable for everyone.
     pub enabled: bool,
     /// The backend that everyone has who does not get canary; none where it has no backends.
@@ -63,6 +68,16 @@ pub struct VariantStatus {
     pub value: Value,
 }
 
+/// Where a flag is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlagSource {
+    /// In the configuration's file.
+    File,
+    /// Over the API, at run time.
+    Api,
+}
+
 /// What an operator wants of a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlagOrder {
@@ -95,6 +110,34 @@ pub enum FlagError {
         /// Its version now.
         version: String,
     },
+    /// It is the configuration's.
+    #[error(
+        "flag `{0}` is declared in the configuration, `flags.{0}` at line {1}, and is changed there"
+    )]
+    Declared(FlagName, usize),
+    /// It was created already, and nothing was said of that.
+    #[error(
+        "flag `{0}` exists already; to define it anew, say by `If-Match` which version you have seen"
+    )]
+    Exists(FlagName),
+    /// It was to be a new one.
+    #[error("flag `{0}` exists already")]
+    IsThere(FlagName),
+    /// It was to be one that there is.
+    #[error("there is no flag `{0}` to define anew")]
+    IsAbsent(FlagName),
+    /// Others need it as it is.
+    #[error("flag `{0}` is in use: {1}")]
+    InUse(FlagName, String),
+    /// Its definition is wrong; all that is.
+    #[error("the definition is refused")]
+    Unfit(Vec<String>),
+    /// It would move callers in a way that nobody can have meant.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no room for one more.
+    #[error("{CREATED_FLAGS_MAX} flags are created already, which is the most there may be")]
+    TooMany,
     /// It could not be written down, so it was not done.
     #[error("not done, for it could not be written down: {0}")]
     NotWritten(String),
@@ -112,7 +155,7 @@ impl Controller {
             .collect()
     }
 
-    fn flag_status(&self, index: FlagIndex) -> FlagStatus {
+    pub(super) fn flag_status(&self, index: FlagIndex) -> FlagStatus {
         let routing = &self.performer.routing;
         let flag = routing.flag(index);
         let overrides = self.settings.overrides.get(&flag.name);
@@ -129,6 +172,12 @@ impl Controller {
         };
         let mut status = FlagStatus {
             flag: flag.name.clone(),
+            source: if self.created.texts.contains_key(&flag.name) {
+                FlagSource::Api
+            } else {
+                FlagSource::File
+            },
+            definition: self.created.definition(&flag.name),
             enabled: flag.enabled,
             stable,
             canary,
@@ -155,9 +204,7 @@ impl Controller {
         by: &Author,
     ) -> Result<FlagStatus, FlagError> {
         let routing = &self.performer.routing;
-        let index = routing
-            .flag_index(flag)
-            .ok_or_else(|| no_flag(flag, routing))?;
+        let index = routing.flag_index(flag).ok_or_else(|| self.no_flag(flag))?;
         let name = routing.flag(index).name.clone();
         let before = self.flag_status(index);
         if expected.is_some_and(|expected| expected != before.version) {
@@ -191,6 +238,12 @@ impl Controller {
         self.write_flag(&name, (&current, &wanted), before.has_rollout, by)?;
         self.set_flag(index, &wanted, by);
         Ok(self.flag_status(index))
+    }
+
+    pub(super) fn no_flag(&self, flag: &str) -> FlagError {
+        let flags = self.performer.routing.flags.iter();
+        let known: Vec<_> = flags.map(|flag| flag.name.as_str()).collect();
+        FlagError::NoFlag(flag.to_owned(), known.join(", "))
     }
 
     /// Writes down what is to be set.
@@ -297,15 +350,6 @@ fn still(name: &FlagName, holds: FlagOverrides, refused: Vec<JournalLine>) -> Tr
         lines: lines.collect(),
         ..Transition::default()
     }
-}
-
-fn no_flag(flag: &str, routing: &RoutingSnapshot) -> FlagError {
-    let known: Vec<_> = routing
-        .flags
-        .iter()
-        .map(|flag| flag.name.as_str())
-        .collect();
-    FlagError::NoFlag(flag.to_owned(), known.join(", "))
 }
 
 fn known_groups(change: &FlagChange, groups: &GroupTable) -> Result<(), FlagError> {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::{Definitions, FlagConfig};
 use crate::control::perform::Performer;
 use crate::control::running::RunningRollout;
 use crate::domain::flag::{Flag, FlagWeights};
@@ -46,6 +47,23 @@ pub struct NewConfiguration {
     pub planned: Vec<PlannedRollout>,
     /// Who is told of changes by a message.
     pub targets: Vec<NotifyTarget>,
+    /// What flags may be defined beside at run time.
+    pub definitions: Definitions,
+}
+
+impl NewConfiguration {
+    /// Adds a flag after those that are there.
+    pub fn add(&mut self, config: FlagConfig) {
+        let flag = FlagIndex(self.routing.flags.len());
+        self.routing.flags.push(Arc::new(config.flag));
+        let planned = config.rollout.map(|rollout| PlannedRollout {
+            flag,
+            plan: rollout.plan,
+            judge: rollout.judge,
+            further: rollout.further,
+        });
+        self.planned.extend(planned);
+    }
 }
 
 /// Why a flag cannot be changed as the configuration wants it.
@@ -139,6 +157,7 @@ pub(crate) fn carry_out(
         mut routing,
         planned,
         targets,
+        definitions: _,
     } = configuration;
     performer.targets = targets;
     count_reweighted(&mut routing, &performer.routing);

@@ -9,6 +9,10 @@ pub mod assignments;
 mod assignments_tests;
 pub mod commands;
 mod controller;
+pub mod created;
+#[cfg(test)]
+mod created_tests;
+mod definitions;
 pub mod describe;
 mod emergency;
 mod endpoints;

@@ -1,6 +1,6 @@
 //! What operators' commands do.
 
-use crate::control::commands::{CommandError, InstallError, PendingCommand};
+use crate::control::commands::{CommandError, FlagCommand, InstallError, PendingCommand};
 use crate::control::controller::{Controller, moment_of};
 use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{JournalLine, Transition};
@@ -41,17 +41,7 @@ impl Controller {
                 self.publish_status();
                 let _ = reply.send(answer);
             }
-            PendingCommand::Flag {
-                flag,
-                order,
-                expected,
-                by,
-                reply,
-            } => {
-                let answer = self.change_flag(&flag, &order, expected.as_deref(), &by);
-                self.publish_status();
-                let _ = reply.send(answer);
-            }
+            PendingCommand::Flag(command) => self.obey_of_flag(command),
             PendingCommand::Assign {
                 group,
                 key,
@@ -69,6 +59,44 @@ impl Controller {
                 if answer.is_ok() {
                     self.recall();
                 }
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// The same for what is asked of one flag.
+    fn obey_of_flag(&mut self, command: FlagCommand) {
+        match command {
+            FlagCommand::Change {
+                flag,
+                order,
+                expected,
+                by,
+                reply,
+            } => {
+                let answer = self.change_flag(&flag, &order, expected.as_deref(), &by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+            FlagCommand::Define {
+                flag,
+                definition,
+                precondition,
+                by,
+                reply,
+            } => {
+                let answer = self.define_flag(&flag, &definition, &precondition, &by);
+                self.publish_status();
+                let _ = reply.send(answer);
+            }
+            FlagCommand::Delete {
+                flag,
+                expected,
+                by,
+                reply,
+            } => {
+                let answer = self.delete_flag(&flag, expected.as_deref(), &by);
                 self.publish_status();
                 let _ = reply.send(answer);
             }

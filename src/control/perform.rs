@@ -156,12 +156,14 @@ impl Performer {
         }
     }
 
-    /// A change of the freeze, of a flag's settings or of an assignment that waits to be written holds no
+    /// A change of the freeze, of a flag's settings or definition or of an assignment that waits to be written holds no
     /// longer once there is another.
     fn forget_before(&mut self, newer: &Transition) {
         for older in &mut self.unsaved {
             let is_newer = |flag: &FlagName| newer.overrides.iter().any(|(name, _)| name == flag);
             older.overrides.retain(|(flag, _)| !is_newer(flag));
+            let is_newer = |flag: &FlagName| newer.created.iter().any(|(name, _)| name == flag);
+            older.created.retain(|(flag, _)| !is_newer(flag));
             let newer = &newer.assignments;
             let assignments = &mut older.assignments;
             assignments.retain(|older| !newer.iter().any(|newer| newer.is_of_same(older)));

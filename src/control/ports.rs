@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -60,6 +61,8 @@ pub struct Transition {
     pub freeze: Option<Option<Freeze>>,
     /// What was set of flags at run time, each flag at most once; empty where all is as configured.
     pub overrides: Vec<(FlagName, FlagOverrides)>,
+    /// Flags that are created, with their definitions, or deleted, each at most once.
+    pub created: Vec<(FlagName, Option<Arc<str>>)>,
     /// Callers put into groups and taken out, each at most once.
     pub assignments: Vec<AssignmentChange>,
     /// Lines for the journal, oldest first.
@@ -77,6 +80,8 @@ pub struct SavedState {
     pub freeze: Option<Freeze>,
     /// What was set of flags at run time.
     pub overrides: BTreeMap<FlagName, FlagOverrides>,
+    /// The definitions of flags that were created.
+    pub created: BTreeMap<FlagName, Arc<str>>,
     /// The callers assigned to groups, those included whose time is over.
     pub assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// What was known of harm, at most one for each flag.

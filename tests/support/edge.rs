@@ -53,6 +53,12 @@ impl Edge {
         self.proxy = TestProxy::in_folder(self.folder.path(), Command::new(SERIN));
     }
 
+    /// Ends the process and takes its state away.
+    pub(crate) fn forget(&mut self) {
+        self.proxy.kill();
+        std::fs::remove_dir_all(self.folder.path().join("state")).unwrap();
+    }
+
     fn write(&self, rest: &str) {
         let text = config(&self.stable, &self.canary, rest);
         replace_file(&self.folder.path().join("serin.yaml"), &text);

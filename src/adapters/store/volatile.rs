@@ -32,6 +32,7 @@ impl MemoryState {
             records: memory.records.clone(),
             freeze: memory.freeze.clone(),
             overrides: memory.overrides.clone(),
+            created: memory.created.clone(),
             assignments: memory.assignments.clone(),
             evidence: memory.evidence.values().cloned().collect(),
         }
@@ -211,6 +212,7 @@ struct Memory {
     records: Vec<RolloutRecord>,
     freeze: Option<Freeze>,
     overrides: BTreeMap<FlagName, FlagOverrides>,
+    created: BTreeMap<FlagName, Arc<str>>,
     assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// Oldest first.
     journal: VecDeque<JournalLine>,
@@ -237,6 +239,12 @@ impl Memory {
             self.overrides.insert(flag.clone(), overrides.clone());
         }
         self.overrides.retain(|_, overrides| !overrides.is_empty());
+        for (flag, definition) in &transition.created {
+            match definition {
+                Some(text) => self.created.insert(flag.clone(), Arc::clone(text)),
+                None => self.created.remove(flag),
+            };
+        }
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             match change.membership {

@@ -218,7 +218,7 @@ async fn give(
 }
 
 /// The version that a change depends on, if it does (RFC 9110, section 13.1.1).
-fn expected(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(tags) = tags(headers, header::IF_MATCH) else {
         return Ok(None);
     };
@@ -233,7 +233,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 /// The entity tags of a field, without their quotes.
-fn tags(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
+pub(super) fn tags(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
     let mut fields = headers.get_all(name).iter().peekable();
     fields.peek()?;
     let texts = fields.filter_map(|field| field.to_str().ok());
@@ -243,7 +243,7 @@ fn tags(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
 }
 
 /// An answer with the version of what it shows.
-fn tagged(mut answer: Response, version: &str) -> Response {
+pub(super) fn tagged(mut answer: Response, version: &str) -> Response {
     // A version is plain text.
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}\"")) {
         answer.headers_mut().insert(header::ETAG, tag);

@@ -2,6 +2,7 @@
 
 pub(crate) mod backends;
 pub(crate) mod config;
+pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod flags;

@@ -121,8 +121,18 @@ pub enum Credential {
     User(Option<TokenName>),
 }
 
-/// What is said with a command, and the version that what it is about must have.
-type Said<'a> = (&'a Value, Option<&'a str>);
+/// What is said with a command, and what that depends on.
+type Said<'a> = (&'a Value, Condition<'a>);
+
+/// What a command depends on.
+#[derive(Clone, Copy)]
+enum Condition<'a> {
+    None,
+    /// That what it is about is not there.
+    IsAbsent,
+    /// That it has this version.
+    HasVersion(&'a str),
+}
 
 /// A path with a query behind it.
 fn target(path: &str, query: &[(&str, &str)]) -> String {
@@ -225,7 +235,17 @@ impl AdminClient {
         said: &Value,
         version: Option<&str>,
     ) -> Result<Value, ClientError> {
-        self.ask(method, path, Some((said, version))).await
+        let condition = version.map_or(Condition::None, Condition::HasVersion);
+        self.ask(method, path, Some((said, condition))).await
+    }
+
+    /// Puts something at a path where nothing is yet.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create(&self, path: &str, said: &Value) -> Result<Value, ClientError> {
+        let said = Some((said, Condition::IsAbsent));
+        self.ask(Method::PUT, path, said).await
     }
 
     async fn ask(
@@ -300,11 +320,15 @@ impl AdminClient {
         };
         let body = said.map(|(said, _)| said.to_string()).unwrap_or_default();
         let request = match said {
-            Some((_, None)) => request.header(header::CONTENT_TYPE, "application/json"),
-            Some((_, Some(version))) => request
-                .header(header::CONTENT_TYPE, "application/json")
-                .header(header::IF_MATCH, format!("\"{version}\"")),
+            Some(_) => request.header(header::CONTENT_TYPE, "application/json"),
             None => request,
+        };
+        let request = match said.map_or(Condition::None, |(_, condition)| condition) {
+            Condition::None => request,
+            Condition::IsAbsent => request.header(header::IF_NONE_MATCH, "*"),
+            Condition::HasVersion(version) => {
+                request.header(header::IF_MATCH, format!("\"{version}\""))
+            }
         };
         // Only a token can hold what no header may.
         let unfit = |_| ClientError::BadAddress {

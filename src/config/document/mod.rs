@@ -329,9 +329,10 @@ pub(in crate::config) struct RouteDocument {
     /// Headers that must all fit.
     #[serde(default)]
     pub(in crate::config) headers: Named<HeaderName, TextDocument>,
-    /// The flag that decides. A route needs this or `backend`.
+    /// The flag that decides. A route needs this or `backend`. One that may be created at run time needs both.
     pub(in crate::config) flag: Option<Written<String>>,
-    /// The backend that gets all of it. A route needs this or `flag`.
+    /// The backend that gets all of it. A route needs this or `flag`. Beside a `flag` that stands nowhere in the
+    /// file, the backend of all requests while nobody has created that flag.
     pub(in crate::config) backend: Option<Written<String>>,
     /// Further flags whose variants the backend is told, in `serin-flags`.
     #[serde(default)]

@@ -7,6 +7,7 @@
 //! already, and costs it nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
@@ -23,8 +24,8 @@ use crate::domain::settings::FlagOverrides;
 use super::fault::Fault;
 use super::history;
 use super::schema::{
-    ASSIGNMENTS, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE,
-    META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
+    ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
+    META_MESSAGE, META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
 
 /// What is to be written.
@@ -36,6 +37,8 @@ pub(super) struct Batch {
     pub(super) freeze: Option<Option<Freeze>>,
     /// What was set of flags at run time; empty where all is as configured.
     pub(super) overrides: BTreeMap<FlagName, FlagOverrides>,
+    /// Definitions of flags that are created; none of those deleted.
+    pub(super) created: BTreeMap<FlagName, Option<Arc<str>>>,
     /// Callers put into groups, and those taken out.
     pub(super) assignments: BTreeMap<(GroupName, Box<str>), Option<Membership>>,
     /// Lines for the journal, oldest first.
@@ -81,6 +84,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_records(&transaction, &mut meta, &batch.records)?;
         write_freeze(&transaction, batch.freeze.as_ref())?;
         write_overrides(&transaction, &batch.overrides)?;
+        write_created(&transaction, &batch.created)?;
         write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
@@ -189,6 +193,23 @@ fn write_overrides(
             let bytes = serde_json::to_vec(overrides)?;
             table.insert(flag.as_str(), bytes.as_slice())?;
         }
+    }
+    Ok(())
+}
+
+fn write_created(
+    transaction: &WriteTransaction,
+    changed: &BTreeMap<FlagName, Option<Arc<str>>>,
+) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(CREATED)?;
+    for (flag, definition) in changed {
+        match definition {
+            Some(text) => table.insert(flag.as_str(), &**text)?,
+            None => table.remove(flag.as_str())?,
+        };
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use redb::{
     Database, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
@@ -40,6 +41,9 @@ pub(super) const EVIDENCE: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 
 /// Flag -> what was set of it at run time, as JSON; has come later, so an older file has none.
 pub(super) const OVERRIDES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("overrides");
+
+/// Flag -> its definition, where it was created at run time; has come later as well.
+pub(super) const CREATED: TableDefinition<'_, &str, &str> = TableDefinition::new("created");
 
 /// Group, caller's key -> until when, as JSON; has come later as well.
 pub(super) const ASSIGNMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
@@ -122,6 +126,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         records: records.into_iter().map(|(_, record)| record).collect(),
         freeze,
         overrides: overrides(transaction)?,
+        created: created(transaction)?,
         assignments: assignments(transaction)?,
     })
 }
@@ -141,6 +146,23 @@ fn overrides(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, FlagOve
         overrides.insert(name, serde_json::from_slice(bytes.value())?);
     }
     Ok(overrides)
+}
+
+/// The definitions of flags that were created.
+fn created(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, Arc<str>>, Fault> {
+    let table = match transaction.open_table(CREATED) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut created = BTreeMap::new();
+    for entry in table.iter()? {
+        let (flag, text) = entry?;
+        let name = flag.value().parse::<FlagName>();
+        let name = name.map_err(|error| Fault::Other(error.to_string()))?;
+        created.insert(name, text.value().into());
+    }
+    Ok(created)
 }
 
 /// Which callers are assigned to groups.

@@ -85,6 +85,7 @@ impl Queue {
             batch.freeze = Some(change.clone());
         }
         batch.overrides.extend(transition.overrides.iter().cloned());
+        batch.created.extend(transition.created.iter().cloned());
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             batch.assignments.insert(place, change.membership);

@@ -1243,3 +1243,29 @@ fn lines_about_a_group_are_told_from_those_about_a_flag_of_its_name() {
         }
     }
 }
+
+#[test]
+fn definitions_of_created_flags_are_there_again_until_they_are_deleted() {
+    let folder = TempDir::new().unwrap();
+    let mut memory = MemoryState::default();
+    let mut store = open(folder.path());
+    for created in [
+        vec![("a", Some("{1}")), ("b", Some("{2}"))],
+        vec![("a", Some("{3}")), ("b", None), ("c", None)],
+    ] {
+        let named = created.into_iter();
+        let named = named.map(|(flag, text)| (flag.parse().unwrap(), text.map(Arc::from)));
+        let transition = Transition {
+            created: named.collect(),
+            ..Transition::default()
+        };
+        store.writer.save(&transition).unwrap();
+        memory.save(&transition).unwrap();
+    }
+    drop(store);
+    let store = open(folder.path());
+    let there = store.saved.created.iter();
+    let there: Vec<_> = there.map(|(flag, text)| (flag.as_str(), &**text)).collect();
+    assert_eq!(there, [("a", "{3}")]);
+    assert_eq!(store.saved.created, memory.saved().created);
+}

@@ -1,0 +1,168 @@
+//! Which of the flags that were created go together with a configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::DefinitionError;
+use crate::control::installation::{FlagRefusal, NewConfiguration};
+use crate::control::perform::line;
+use crate::control::ports::Transition;
+use crate::domain::ids::FlagName;
+use crate::domain::rollout::JournalEntry;
+
+/// The longest definition that the journal shows whole, in characters.
+const SHOWN_CHARS_MAX: usize = 1_000;
+
+/// Definitions by flag.
+pub(crate) type Texts = BTreeMap<FlagName, Arc<str>>;
+
+/// The flags that were created, and what they stand beside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Created {
+    /// Those that are in force.
+    pub(super) texts: Texts,
+    /// Those that do not fit the configuration they were found beside. They come back with one that
+    /// they fit.
+    pub(super) aside: Texts,
+    /// The configuration without them.
+    pub(super) base: NewConfiguration,
+}
+
+impl Created {
+    /// Created flags as they were written down; the first configuration says which of them fit.
+    pub(crate) fn found(saved: Texts) -> Self {
+        Self {
+            aside: saved,
+            ..Self::default()
+        }
+    }
+
+    /// The definition of a flag, as JSON.
+    pub(super) fn definition(&self, flag: &FlagName) -> Option<serde_json::Value> {
+        serde_json::from_str(self.texts.get(flag)?).ok()
+    }
+
+    /// The line of the configuration that declares a flag, if one does.
+    pub(super) fn declared(&self, flag: &FlagName) -> Option<usize> {
+        let mut flags = self.base.routing.flags.iter();
+        let is_declared = flags.any(|known| known.name == *flag);
+        is_declared.then(|| self.base.definitions.line_of(flag).unwrap_or(1))
+    }
+
+    pub(super) fn has(&self, flag: &FlagName) -> bool {
+        self.texts.contains_key(flag) || self.aside.contains_key(flag)
+    }
+}
+
+/// A configuration with the flags of definitions added.
+pub(super) fn completed(
+    base: &NewConfiguration,
+    texts: &Texts,
+) -> Result<NewConfiguration, Vec<DefinitionError>> {
+    let mut whole = base.clone();
+    if texts.is_empty() {
+        return Ok(whole);
+    }
+    let defined = base.definitions.read(texts)?;
+    whole.routing.routes = Arc::new(defined.routes);
+    for config in defined.flags {
+        whole.add(config);
+    }
+    Ok(whole)
+}
+
+/// Moves those that fit from one set of definitions to another; gives the configuration with them.
+pub(super) fn fitted(
+    base: &NewConfiguration,
+    texts: &mut Texts,
+    aside: &mut Texts,
+) -> Result<NewConfiguration, Vec<DefinitionError>> {
+    let mut all = texts.clone();
+    all.extend(
+        aside
+            .iter()
+            .map(|(flag, text)| (flag.clone(), Arc::clone(text))),
+    );
+    let errors = match completed(base, &all) {
+        Ok(whole) => {
+            *texts = all;
+            aside.clear();
+            return Ok(whole);
+        }
+        Err(errors) => errors,
+    };
+    // Whoever is wrong is left out, and then whoever names one that is left out.
+    let mut left_out: Vec<_> = errors
+        .into_iter()
+        .filter(|it| aside.contains_key(&it.flag))
+        .collect();
+    loop {
+        for error in &left_out {
+            all.remove(&error.flag);
+            tracing::error!(flag = %error.flag, "created flag does not fit the configuration: {}", error.error);
+        }
+        match completed(base, &all) {
+            Ok(whole) => {
+                aside.retain(|flag, _| !all.contains_key(flag));
+                *texts = all;
+                return Ok(whole);
+            }
+            Err(errors) => {
+                let (wrong, firm): (Vec<_>, Vec<_>) = errors
+                    .into_iter()
+                    .partition(|it| aside.contains_key(&it.flag));
+                if wrong.is_empty() {
+                    return Err(firm);
+                }
+                left_out = wrong;
+            }
+        }
+    }
+}
+
+/// Why a configuration does not go together with a flag that was created.
+pub(super) fn unfit(error: DefinitionError) -> FlagRefusal {
+    let DefinitionError { flag, error } = error;
+    let path = if error.path.is_empty() {
+        String::new()
+    } else {
+        format!("`{}`: ", error.path)
+    };
+    let problem = format!(
+        "flag `{flag}`, which was created at run time, would not fit: {path}{}",
+        error.problem
+    );
+    FlagRefusal {
+        hint: format!("delete it first: serin flag delete {flag}"),
+        flag,
+        key: None,
+        problem,
+    }
+}
+
+/// What is written down of created flags whose names the file declares now.
+pub(super) fn in_favour_of_file(given_way: Texts) -> Transition {
+    let mut gone = Transition::default();
+    for (flag, text) in given_way {
+        let entry = JournalEntry {
+            who: "configuration".to_owned(),
+            what: format!("created definition dropped: {}", shown(&text)),
+            why: "the configuration declares the flag now".to_owned(),
+            findings: Vec::new(),
+        };
+        tracing::warn!(%flag, why = entry.why, "{}", entry.what);
+        gone.lines.push(line(&flag, entry));
+        gone.created.push((flag, None));
+    }
+    gone
+}
+
+/// A definition on one line. No text of JSON goes over the end of a line.
+pub(super) fn shown(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let line = lines.join(" ");
+    match line.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}… ({} bytes)", &line[..end], text.len()),
+        None => line,
+    }
+}
