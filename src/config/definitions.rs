@@ -57,8 +57,6 @@ struct Read<'a> {
     name: &'a FlagName,
     text: &'a str,
     node: Node,
-    /// The last key or value within it.
-    last: Place,
 }
 
 impl Definitions {
@@ -104,14 +102,8 @@ impl Definitions {
         for (name, text) in definitions {
             match tree::read_from(text, next, &report) {
                 Ok((node, after)) => {
-                    let last = Place::of_number(after.number() - 1);
                     next = after;
-                    parts.push(Read {
-                        name,
-                        text,
-                        node,
-                        last,
-                    });
+                    parts.push(Read { name, text, node });
                 }
                 Err(error) => errors.push(of_whole(name, &error.to_string())),
             }
@@ -126,7 +118,7 @@ impl Definitions {
         let no_file = |_: &Path| Err(io::ErrorKind::NotFound.into());
         let mut config = understand(&document, &root, &no_file, &report);
         for part in &parts {
-            let found = report.errors_within(part.text, &part.node, part.last);
+            let found = report.errors_within(part.text, &part.node, part.node.place);
             let is_read = config.flags.iter().any(|it| it.flag.name == *part.name);
             if found.is_empty() && !is_read {
                 errors.push(of_whole(part.name, "it cannot be read"));
@@ -136,6 +128,7 @@ impl Definitions {
                 error,
             }));
         }
+        errors.extend(self.of_routes(&document, &root, definitions, &report));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -145,6 +138,33 @@ impl Definitions {
                 .split_off(config.flags.len().saturating_sub(parts.len())),
             routes: config.routes,
         })
+    }
+}
+
+impl Definitions {
+    /// What is wrong with the file's routes that name a flag beside it: without that flag nothing was.
+    fn of_routes(
+        &self,
+        document: &Document,
+        root: &Node,
+        definitions: &BTreeMap<FlagName, Arc<str>>,
+        report: &Report,
+    ) -> Vec<DefinitionError> {
+        let mut errors = Vec::new();
+        let routes = document.routes.as_ref();
+        for route in routes.map_or(&[][..], |routes| &routes.value) {
+            let named = route.value.flag.as_ref();
+            let mut flags = definitions.keys();
+            let flag = flags.find(|flag| named.is_some_and(|named| named.value == flag.as_str()));
+            if let Some(flag) = flag {
+                let found = report.errors_within(&self.text, root, route.place);
+                errors.extend(found.into_iter().map(|error| DefinitionError {
+                    flag: flag.clone(),
+                    error,
+                }));
+            }
+        }
+        errors
     }
 }
 

@@ -62,7 +62,7 @@ impl<'d> Names<'d> {
         self.written.contains(&name)
     }
 
-    /// The place of a name that is resolved elsewhere.
+    /// The place of a name in its section, where nothing is wrong if there is none.
     pub(super) fn place_of(&self, name: &str) -> Option<usize> {
         self.read.iter().position(|known| *known == name)
     }

@@ -213,11 +213,12 @@ impl Report {
         Err(ConfigErrors::new(errors, omitted))
     }
 
-    /// The problems within a text that was read after others, from its first place to its last.
-    pub(super) fn errors_within(&self, text: &str, node: &Node, last: Place) -> Vec<ConfigError> {
+    /// The problems of a value and within it; its text, whose root is given, may have been read after others.
+    pub(super) fn errors_within(&self, text: &str, root: &Node, place: Place) -> Vec<ConfigError> {
+        let last = self.ends.borrow().get(&place).copied().unwrap_or(place);
         let problems = self.problems.borrow();
-        let within = problems.range(node.place..=last).take(SHOWN_MAX);
-        let placed = within.map(|(place, found)| self.placed((text, node), *place, found.clone()));
+        let within = problems.range(place..=last).take(SHOWN_MAX);
+        let placed = within.map(|(place, found)| self.placed((text, root), *place, found.clone()));
         placed.flatten().collect()
     }
 
