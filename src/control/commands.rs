@@ -7,10 +7,11 @@ use tokio::task::spawn_blocking;
 
 use crate::control::assignments::{AssignmentError, AssignmentOrder};
 use crate::control::created::{Defined, Precondition};
+use crate::control::emergency::TakenBack;
 use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
-use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus, TakenBack};
+use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Author, Command, Refusal};
 

@@ -1,13 +1,34 @@
 //! Takes canary back in all flags at once: for whoever does not know yet which one it is.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
 use crate::control::controller::Controller;
 use crate::control::flags::FlagOrder;
-use crate::control::status::{FlagTakenBack, TakenBack};
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::rollout::{Author, Command};
 use crate::domain::settings::FlagChange;
 use crate::domain::share::Share;
 use crate::domain::weight::Weight;
+
+/// What became of taking canary back everywhere.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TakenBack {
+    /// The flags in which canary had callers, in the file's order.
+    pub flags: Vec<FlagTakenBack>,
+}
+
+/// What became of it in one flag.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FlagTakenBack {
+    /// The flag.
+    pub flag: FlagName,
+    /// Whether a restart would find it so.
+    pub is_written: bool,
+    /// Why canary has callers as before, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
 
 impl Controller {
     /// Takes canary to nothing in every flag in which it has any callers, whatever is the matter with others.

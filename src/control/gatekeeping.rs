@@ -8,12 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use utoipa::ToSchema;
 
 use crate::control::TICK;
 use crate::control::ports::{HookCall, HookCaller};
-use crate::control::status::{GateStatus, RolloutStatus, percent};
+use crate::control::status::{RolloutStatus, percent};
 use crate::domain::gate::{
     Awaits, ClosedGate, Gate, GateKind, GatesNow, HookAnswer, HookSaid, Webhook, Window,
 };
@@ -22,6 +24,23 @@ use crate::domain::timestamp::Timestamp;
 
 /// How long after a question without an answer it is asked once more.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A gate before the next stage.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct GateStatus {
+    /// Its name.
+    pub name: String,
+    /// What opens it: `window` or `webhook`.
+    pub kind: String,
+    /// Whether it is open. Those after one that is closed have not been asked yet.
+    pub is_open: bool,
+    /// Why it is closed, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// When its window opens next, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at_unix_ms: Option<u64>,
+}
 
 /// The gates of one rollout.
 #[derive(Default)]

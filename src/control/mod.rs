@@ -14,14 +14,14 @@ pub mod created;
 mod created_tests;
 mod definitions;
 pub mod describe;
-mod emergency;
+pub mod emergency;
 mod endpoints;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod fixtures;
 pub mod flags;
-mod gatekeeping;
+pub mod gatekeeping;
 pub mod installation;
 mod judging;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::flags::FlagStatus;
+use crate::control::gatekeeping::GateStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
 use crate::domain::decision::StratumIndex;
 use crate::domain::evidence::{ArmCounts, Stratum};
@@ -128,42 +129,6 @@ pub struct WaitingFor {
     pub seconds: Option<f64>,
     /// All of it in words.
     pub says: String,
-}
-
-/// What became of taking canary back everywhere.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TakenBack {
-    /// The flags in which canary had callers, in the file's order.
-    pub flags: Vec<FlagTakenBack>,
-}
-
-/// What became of it in one flag.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct FlagTakenBack {
-    /// The flag.
-    pub flag: FlagName,
-    /// Whether a restart would find it so.
-    pub is_written: bool,
-    /// Why canary has callers as before, if it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
-/// A gate before the next stage.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct GateStatus {
-    /// Its name.
-    pub name: String,
-    /// What opens it: `window` or `webhook`.
-    pub kind: String,
-    /// Whether it is open. Those after one that is closed have not been asked yet.
-    pub is_open: bool,
-    /// Why it is closed, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub says: Option<String>,
-    /// When its window opens next, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub opens_at_unix_ms: Option<u64>,
 }
 
 /// What a plan takes at the rates of the last minutes.

@@ -13,8 +13,9 @@ use crate::admin::api::{backends, wish};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::Overview;
+use crate::control::emergency::{FlagTakenBack, TakenBack};
 use crate::control::reload::ReloadStatus;
-use crate::control::status::{FlagTakenBack, FreezeStatus, TakenBack};
+use crate::control::status::FreezeStatus;
 
 /// Everything at one look.
 #[utoipa::path(

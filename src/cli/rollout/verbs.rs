@@ -9,7 +9,8 @@ use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint};
-use crate::control::status::{FlagTakenBack, RolloutStatus, TakenBack};
+use crate::control::emergency::{FlagTakenBack, TakenBack};
+use crate::control::status::RolloutStatus;
 use crate::domain::ids::FlagName;
 
 #[derive(Args)]
