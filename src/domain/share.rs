@@ -114,8 +114,8 @@ mod tests {
             assert_eq!(text.parse::<Share>().unwrap().to_string(), text);
         }
         for (text, problem) in [
-            ("5", "`5` is not a percentage such as `25%` or `0.5%`"),
-            ("on=5", "`5` is not a percentage such as `25%` or `0.5%`"),
+            ("5", "`5` is not a percentage; write `5%`"),
+            ("on=5", "`5` is not a percentage; write `5%`"),
             (
                 "on=5%,blue",
                 "`` is not a percentage such as `25%` or `0.5%`",
