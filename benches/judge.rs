@@ -156,6 +156,7 @@ fn front_door(criterion: &mut Criterion) {
         min_requests: 1_000,
         weights: weights(weight(1_000)),
         next: weights(weight(5_000)),
+        left: Vec::new(),
     };
     let mut judge = Judge::new(JudgeSettings {
         unit: Unit::Caller,

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::control::status::{RolloutStatus, WeightsStatus};
 use crate::domain::ids::VariantName;
 use crate::domain::judge::{Action, Assessment};
-use crate::domain::rollout::JournalEntry;
+use crate::domain::rollout::{GroupTakenBack, JournalEntry};
 use crate::runtime::clock;
 
 /// A span of time in its two largest units: `2 h 5 min`.
@@ -99,6 +99,11 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
         parts.push("the flag is off, so everyone gets stable".to_owned());
     }
     parts.extend(rollout.reason.clone());
+    let taken = rollout.rolled_back_groups.iter();
+    parts.extend(taken.map(|taken| {
+        let GroupTakenBack { group, reason } = taken;
+        format!("group `{group}` was rolled back: {reason}")
+    }));
     if let Some(blocked) = &rollout.blocked {
         parts.push(format!("would go on, but {blocked}"));
     } else if matches!(rollout.phase.as_str(), "progressing" | "watching") {

@@ -99,6 +99,7 @@ impl FlagReader<'_> {
             weights,
             epoch: 0,
             rolled_back: false,
+            rolled_back_groups: Vec::new(),
         };
         Some(FlagConfig { flag, rollout })
     }

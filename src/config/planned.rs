@@ -25,7 +25,7 @@ const PLANNED: &[(&str, &[&str])] = &[
         "FlagDocument",
         &["mirror", "independent", "failure", "latency"],
     ),
-    ("RolloutDocument", &["rollback_scope", "independent"]),
+    ("RolloutDocument", &["independent"]),
     ("StageDocument", &["checks", "gates"]),
     ("RouteDocument", &["query", "public", "rate_limit"]),
     ("PathDocument", &["regex"]),

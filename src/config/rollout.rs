@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::domain::further::FurtherChecks;
 use crate::domain::ids::{BackendName, FlagName, GroupIndex, GroupName};
-use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::{Sensitivity, Tolerances, Unit};
+use crate::domain::judge::{JudgeSettings, RollbackScope};
 use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     Mode, NoData, OnDeadline, PlanDraft, PlanProblem, Release, RolloutPlan, RolloutPolicy, Stage,
@@ -17,8 +17,8 @@ use crate::domain::weight::Weight;
 use crate::config::defaults;
 use crate::config::document::{
     AnyRollbackDocument, ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument,
-    RollbackDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
-    UndecidedDocument,
+    RollbackDocument, RollbackScopeDocument, RolloutDocument, SensitivityDocument, StageDocument,
+    StartDocument, UndecidedDocument,
 };
 use crate::config::further::FurtherReader;
 use crate::config::gate::close_gates;
@@ -135,6 +135,15 @@ fn policy(document: &RolloutDocument) -> RolloutPolicy {
         },
         stable_min_endpoints: endpoints.unwrap_or_default(),
         rollback_step: document.rollback.as_ref().and_then(rollback_step),
+        rollback_scope: rollback_scope(document),
+    }
+}
+
+/// What the breach of one group takes back.
+fn rollback_scope(document: &RolloutDocument) -> RollbackScope {
+    match document.rollback_scope {
+        None | Some(RollbackScopeDocument::Flag) => RollbackScope::Flag,
+        Some(RollbackScopeDocument::Group) => RollbackScope::Group,
     }
 }
 
@@ -342,5 +351,6 @@ fn judge(document: &RolloutDocument, plan: &RolloutPlan) -> JudgeSettings {
         mean_latency_max: latency.mean.as_ref().map(|mean| mean.max.value.0),
         ratings_min: feedback.min_ratings.map(|Count(count)| count),
         groups: groups.into_keys().collect(),
+        rollback_scope: rollback_scope(document),
     }
 }

@@ -114,6 +114,7 @@ impl Known<'_> {
             attempt: state.attempt,
             phase: state.phase.as_str().to_owned(),
             reason: state.phase.reason(),
+            rolled_back_groups: state.rolled_back_groups.clone(),
             blocked,
             mode: plan.policy().mode,
             stage: state.stage + 1,

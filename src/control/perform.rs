@@ -10,7 +10,7 @@ use crate::control::ports::{
 use crate::control::recording::Recordings;
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
-use crate::domain::ids::{FlagIndex, FlagName};
+use crate::domain::ids::{FlagIndex, FlagName, GroupIndex};
 use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     JournalEntry, Notice, Phase, Release, RolloutRecord, RolloutState, StageWeights,
@@ -236,12 +236,23 @@ impl Performer {
             weights: flag_weights(&current.weights, weights, &self.routing.groups),
             epoch: state.epoch,
             rolled_back: state.phase.is_taken_back(),
+            rolled_back_groups: self.rolled_back_groups(current, state),
             ..current.clone()
         };
         self.routing.flags[flag.0] = Arc::new(changed);
         if !self.is_gathering {
             self.publish();
         }
+    }
+
+    fn rolled_back_groups(&self, flag: &Flag, state: &RolloutState) -> Vec<GroupIndex> {
+        let is_back = |group: &GroupIndex| {
+            let name = self.routing.groups.name(*group);
+            let mut taken = state.rolled_back_groups.iter();
+            taken.any(|taken| taken.group == *name)
+        };
+        let groups = flag.weights.groups.iter().map(|entry| entry.group);
+        groups.filter(is_back).collect()
     }
 
     /// Writes down and tells that another release takes the place of one that had not ended. The
@@ -272,6 +283,7 @@ impl Performer {
             weights: record.weights.clone(),
             at_unix_ms: now_unix_ms(),
             passed: None,
+            rolled_back_group: None,
         };
         let transition = Transition {
             lines: vec![line(&record.flag, entry)],

@@ -264,6 +264,7 @@ mod tests {
                 counted_from: Timestamp::default(),
                 min_requests: 7,
                 next: weights.clone(),
+                left: Vec::new(),
                 weights,
             };
             let now = Timestamp::since_start(std::time::Duration::from_secs(self.second.into()));

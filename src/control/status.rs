@@ -16,7 +16,9 @@ use crate::domain::group::GroupTable;
 use crate::domain::ids::{BackendName, FlagName, GroupName, VariantName};
 use crate::domain::judge::outlook::StageOutlook;
 use crate::domain::judge::{Action, Finding};
-use crate::domain::rollout::{Freeze, JournalEntry, Mode, Phase, RolloutPlan, RolloutState, Stage};
+use crate::domain::rollout::{
+    Freeze, GroupTakenBack, JournalEntry, Mode, Phase, RolloutPlan, RolloutState, Stage,
+};
 use crate::domain::share::Share;
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
@@ -64,6 +66,9 @@ pub struct RolloutStatus {
     /// Why it waits, is paused, rolled back or aborted, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The groups that canary was taken back from, while the rollout goes on with the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolled_back_groups: Vec<GroupTakenBack>,
     /// The gates before the next stage, in the order in which they are asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateStatus>,

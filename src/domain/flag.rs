@@ -155,6 +155,8 @@ pub struct Flag {
     pub epoch: u64,
     /// Whether a rollback holds everyone on stable.
     pub rolled_back: bool,
+    /// The groups that a rollback holds on stable alone.
+    pub rolled_back_groups: Vec<GroupIndex>,
 }
 
 impl Flag {
@@ -278,6 +280,17 @@ impl Flag {
         }
     }
 
+    /// Whether the group that weighs a caller is held on stable alone.
+    fn is_group_rolled_back(&self, facts: &RequestFacts<'_>, groups: &GroupTable) -> bool {
+        if self.rolled_back_groups.is_empty() {
+            return false;
+        }
+        match self.weighed(facts, groups).2 {
+            Reason::Group { group, .. } => self.rolled_back_groups.contains(&group),
+            _ => false,
+        }
+    }
+
     fn forced(
         &self,
         facts: &RequestFacts<'_>,
@@ -286,7 +299,8 @@ impl Flag {
         let force = self.force.as_ref()?;
         let wanted = facts.headers.get(&force.header)?.to_str().ok()?;
         let variant = Variant::from_word(wanted)?;
-        if self.rolled_back && !force.after_rollback {
+        let is_back = || self.rolled_back || self.is_group_rolled_back(facts, groups);
+        if !force.after_rollback && is_back() {
             return None;
         }
         let group = force
@@ -398,6 +412,23 @@ mod tests {
         assert_eq!(variant(&flag, "ann", "canary"), Variant::Stable);
         flag.force.as_mut().unwrap().after_rollback = true;
         assert_eq!(variant(&flag, "ann", "canary"), Variant::Canary);
+    }
+
+    #[test]
+    fn nobody_of_a_group_that_was_taken_back_alone_may_choose_canary() {
+        let mut flag = flag(all_groups(percent(0), percent(100), percent(100)));
+        flag.force.as_mut().unwrap().groups = vec![GroupIndex(0), GroupIndex(1)];
+        flag.rolled_back_groups = vec![GroupIndex(0)];
+        let decide = |flag: &Flag, key: &str| {
+            let request = FactsBuilder::caller(key).header("x-serin-variant", "canary");
+            flag.decide(&request.facts(), &groups())
+        };
+        // Who is in both groups is weighed by the first.
+        assert_eq!(decide(&flag, "ann").variant, Variant::Stable);
+        let other = decide(&flag, "bob");
+        assert!(matches!(other.reason, Reason::Forced { .. }), "{other:?}");
+        flag.force.as_mut().unwrap().after_rollback = true;
+        assert_eq!(decide(&flag, "ann").variant, Variant::Canary);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use http::{HeaderMap, Uri};
 use crate::domain::ids::{FlagName, TargetName};
 use crate::domain::rollout::Notice;
 
+/// The phase of which whoever is told is also told of groups that are taken back alone.
+const ROLLED_BACK: &str = "rolled_back";
+
 /// Somebody who is told of changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyTarget {
@@ -44,7 +47,9 @@ impl NotifyTarget {
         if let Some(hook) = &self.hook {
             return hook.on.is_of(notice) && self.flags.contains(&notice.flag);
         }
-        let is_phase = self.phases.is_empty() || self.phases.contains(&notice.phase.as_str());
+        let has = |phase: &str| self.phases.contains(&phase);
+        let is_group_back = notice.rolled_back_group.is_some() && has(ROLLED_BACK);
+        let is_phase = self.phases.is_empty() || has(&notice.phase) || is_group_back;
         let is_flag = self.flags.is_empty() || self.flags.contains(&notice.flag);
         is_phase && is_flag
     }
@@ -85,7 +90,7 @@ impl Occasion {
     fn is_of(self, notice: &Notice) -> bool {
         match self {
             Self::AfterStage => notice.passed.is_some(),
-            Self::Rollback => notice.phase == "rolled_back",
+            Self::Rollback => notice.phase == ROLLED_BACK || notice.rolled_back_group.is_some(),
             Self::Success => notice.phase == "succeeded",
         }
     }
@@ -206,6 +211,7 @@ mod tests {
             weights: StageWeights::default(),
             at_unix_ms: 0,
             passed: None,
+            rolled_back_group: None,
         }
     }
 
@@ -220,6 +226,11 @@ mod tests {
         };
         assert!(some.wants(&notice("orders", "rolled_back")));
         assert!(!some.wants(&notice("orders", "progressing")));
+        let group_back = Notice {
+            rolled_back_group: Some("beta".parse().unwrap()),
+            ..notice("orders", "progressing")
+        };
+        assert!(some.wants(&group_back));
         assert!(!some.wants(&notice("search", "rolled_back")));
     }
 
@@ -241,6 +252,10 @@ mod tests {
         let begun = notice("orders", "progressing");
         let back = notice("orders", "rolled_back");
         let succeeded = notice("orders", "succeeded");
+        let group_back = Notice {
+            rolled_back_group: Some("beta".parse().unwrap()),
+            ..notice("orders", "progressing")
+        };
         for (on, heard) in [
             (Occasion::AfterStage, [true, false, false, false]),
             (Occasion::Rollback, [false, false, true, false]),
@@ -249,6 +264,8 @@ mod tests {
             let hook = hook(on);
             let found = [&passed, &begun, &back, &succeeded].map(|notice| hook.wants(notice));
             assert_eq!(found, heard, "{on:?}");
+            let is_told = hook.wants(&group_back);
+            assert_eq!(is_told, on == Occasion::Rollback, "{on:?}");
             assert!(!hook.wants(&notice("search", "rolled_back")));
         }
     }

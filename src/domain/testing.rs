@@ -69,6 +69,7 @@ pub(crate) fn flag(title: &str) -> Flag {
         weights: FlagWeights::default(),
         epoch: 0,
         rolled_back: false,
+        rolled_back_groups: Vec::new(),
     }
 }
 

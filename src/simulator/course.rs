@@ -143,6 +143,7 @@ impl Runner<'_> {
             exposed_next: Some(self.course.exposed(self.stage + 1)),
             is_warm_up: false,
             requests_min: None,
+            left: Vec::new(),
             strata: groups
                 .map(|(group, stratum)| told(group, stratum, &starts))
                 .collect(),

@@ -60,6 +60,7 @@ pub(super) fn message(text: &str) -> OutboxDraft {
             weights: StageWeights::default(),
             at_unix_ms: 1,
             passed: None,
+            rolled_back_group: None,
         },
     }
 }

@@ -91,6 +91,7 @@ fn rollout() -> RolloutStatus {
         attempt: 1,
         phase: "progressing".to_owned(),
         reason: None,
+        rolled_back_groups: Vec::new(),
         blocked: None,
         waiting_for: None,
         gates: Vec::new(),

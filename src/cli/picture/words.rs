@@ -46,6 +46,16 @@ pub(crate) fn stage(stage: &StageStatus) -> String {
     format!("{}{}", groups.collect::<String>(), percent(stage.percent))
 }
 
+fn promoted(rollout: &RolloutStatus) -> String {
+    let taken = rollout.rolled_back_groups.iter();
+    let back: Vec<_> = taken.map(|taken| taken.group.as_str()).collect();
+    if back.is_empty() {
+        "PROMOTED: everyone has canary".to_owned()
+    } else {
+        format!("PROMOTED: everyone but {} has canary", back.join(", "))
+    }
+}
+
 /// What is going on.
 pub(crate) fn phase(rollout: &RolloutStatus) -> Line {
     let place = format!("stage {} of {}", rollout.stage, rollout.stages);
@@ -60,7 +70,7 @@ pub(crate) fn phase(rollout: &RolloutStatus) -> Line {
         "waiting_for_gate" => Line::of(Tone::Doubtful, format!("{place} has passed: {reason}")),
         "paused" => Line::of(Tone::Doubtful, format!("paused in {place}: {reason}")),
         "watching" => Line::of(Tone::Canary, "all stages passed: still being watched"),
-        "succeeded" => Line::of(Tone::Good, "PROMOTED: everyone has canary"),
+        "succeeded" => Line::of(Tone::Good, promoted(rollout)),
         "rolling_back" => Line::of(Tone::Bad, format!("going back, {place}: {reason}")),
         "rolled_back" => Line::of(Tone::Bad, "ROLLED BACK: nobody has canary"),
         "aborted" => Line::of(Tone::Bad, format!("given up: {reason}")),

@@ -47,8 +47,8 @@ pub(in crate::config) use operating::{
 };
 pub(in crate::config) use rollout::{
     AnyRollbackDocument, ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument,
-    RollbackDocument, RolloutDocument, SensitivityDocument, StageDocument, StartDocument,
-    UndecidedDocument,
+    RollbackDocument, RollbackScopeDocument, RolloutDocument, SensitivityDocument, StageDocument,
+    StartDocument, UndecidedDocument,
 };
 
 /// The keys that a map must have, though its type can do without.

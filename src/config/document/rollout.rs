@@ -55,6 +55,8 @@ pub(in crate::config) struct RolloutDocument {
     pub(in crate::config) on_deadline: Option<OnDeadlineDocument>,
     /// How canary is taken back: at once, or `stepped`, or a map that says how long a stage lasts then.
     pub(in crate::config) rollback: Option<AnyRollbackDocument>,
+    /// What the breach of one group takes back.
+    pub(in crate::config) rollback_scope: Option<RollbackScopeDocument>,
     /// Endpoints of stable that must take connections before canary gets more callers. Without it,
     /// nobody asks.
     pub(in crate::config) stable_min_endpoints: Option<Count<{ ENDPOINTS_MAX }>>,
@@ -89,6 +91,16 @@ pub(in crate::config) enum RollbackDocument {
     Immediate,
     /// Stage by stage, but at once where canary is dead.
     Stepped,
+}
+
+/// What the breach of one group takes back.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum RollbackScopeDocument {
+    /// Canary as a whole.
+    Flag,
+    /// That group alone; the rollout goes on with the others.
+    Group,
 }
 
 /// A rollback stage by stage.

@@ -36,7 +36,7 @@ use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 
-pub use settings::JudgeSettings;
+pub use settings::{JudgeSettings, RollbackScope};
 pub use sight::{ArmCuts, CallersTick, SightCuts};
 pub use stage::StageContext;
 pub use verdict::{Action, Assessment, CheckName, Finding, Missing, Verdict};
@@ -271,5 +271,7 @@ fn most_severe(found: [Option<Finding>; 2]) -> Option<Finding> {
     found.into_iter().flatten().reduce(worse)
 }
 
+#[cfg(test)]
+mod one_group_tests;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,19 @@ pub struct JudgeSettings {
     /// The groups that the plan names, in an order of its own. Each is judged for itself as well, and so
     /// is everyone in none of them.
     pub groups: Vec<GroupName>,
+    /// What the breach of one group takes back.
+    pub rollback_scope: RollbackScope,
+}
+
+/// What is taken back where one group alone comes to harm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackScope {
+    /// Canary as a whole.
+    #[default]
+    Flag,
+    /// That group, and the rollout goes on with the others.
+    Group,
 }
 
 impl JudgeSettings {
@@ -59,6 +72,7 @@ impl JudgeSettings {
         settings.promotion.settle_seconds = 0.0;
         // Those in no group are one more.
         let groups = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        settings.finds_one_group = self.rollback_scope == RollbackScope::Group;
         settings.groups = (groups > 0).then(|| NonZeroU32::MIN.saturating_add(groups));
         settings
     }
@@ -83,6 +97,7 @@ mod tests {
             mean_latency_max: Some(Duration::from_secs(1)),
             ratings_min: Some(30),
             groups: vec!["beta".parse().unwrap(), "staff".parse().unwrap()],
+            rollback_scope: RollbackScope::Group,
         };
         let meant = settings.sequential();
         let tolerated = &meant.tolerated;
@@ -98,6 +113,8 @@ mod tests {
         assert!((tolerated.errors_relative - 0.5).abs() < 1e-12, "written");
         assert!((tolerated.size_relative - 0.25).abs() < 1e-12, "cautious");
         assert_eq!(meant.groups.map(NonZeroU32::get), Some(3));
-        assert_eq!(JudgeSettings::default().sequential().groups, None);
+        assert!(meant.finds_one_group);
+        let default = JudgeSettings::default().sequential();
+        assert_eq!((default.groups, default.finds_one_group), (None, false));
     }
 }

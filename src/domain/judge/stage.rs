@@ -1,5 +1,6 @@
 //! What the judge has to know of a stage besides the counts.
 
+use crate::domain::ids::GroupName;
 use crate::domain::stage_weights::StageWeights;
 use crate::domain::timestamp::Timestamp;
 
@@ -16,6 +17,8 @@ pub struct StageContext {
     pub weights: StageWeights,
     /// Who gets it when the stage has passed.
     pub next: StageWeights,
+    /// The groups that canary was taken back from, whatever the weights.
+    pub left: Vec<GroupName>,
 }
 
 impl StageContext {

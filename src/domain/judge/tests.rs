@@ -14,7 +14,7 @@ fn weight(text: &str) -> Weight {
     text.parse().unwrap()
 }
 
-fn stage(now: &str, next: &str) -> StageContext {
+pub(super) fn stage(now: &str, next: &str) -> StageContext {
     let weights = |text| StageWeights {
         default: weight(text),
         ..StageWeights::default()
@@ -25,10 +25,11 @@ fn stage(now: &str, next: &str) -> StageContext {
         min_requests: 100,
         weights: weights(now),
         next: weights(next),
+        left: Vec::new(),
     }
 }
 
-fn at(seconds: u64) -> Timestamp {
+pub(super) fn at(seconds: u64) -> Timestamp {
     Timestamp::since_start(Duration::from_secs(seconds))
 }
 
@@ -49,7 +50,7 @@ fn outcome(is_failure: bool, latency_ms: u64, place: u64) -> Outcome {
 }
 
 /// `requests` of which `failures` fail.
-fn arm(requests: u64, failures: u64, latency_ms: u64) -> ArmCounts {
+pub(super) fn arm(requests: u64, failures: u64, latency_ms: u64) -> ArmCounts {
     let mut arm = ArmCounts::default();
     for i in 0..requests {
         // The order of failures and of latencies is not the same.
@@ -58,7 +59,12 @@ fn arm(requests: u64, failures: u64, latency_ms: u64) -> ArmCounts {
     arm
 }
 
-fn stratum(group: Option<&str>, share: &str, canary: ArmCounts, stable: ArmCounts) -> Stratum {
+pub(super) fn stratum(
+    group: Option<&str>,
+    share: &str,
+    canary: ArmCounts,
+    stable: ArmCounts,
+) -> Stratum {
     Stratum {
         group: group.map(|name| name.parse().unwrap()),
         epoch: 1,
@@ -69,7 +75,7 @@ fn stratum(group: Option<&str>, share: &str, canary: ArmCounts, stable: ArmCount
 }
 
 /// What the judge says at the end of each second of the same counts.
-fn judged_for(
+pub(super) fn judged_for(
     seconds: u64,
     settings: JudgeSettings,
     stage: &StageContext,
@@ -87,7 +93,7 @@ fn judged_for(
     (judge, verdict)
 }
 
-fn second_of(
+pub(super) fn second_of(
     judge: &mut Judge,
     counts: &TickCounts,
     stage: &StageContext,
@@ -97,7 +103,7 @@ fn second_of(
     judge.observe(counts, stage, now)
 }
 
-fn judged(
+pub(super) fn judged(
     settings: JudgeSettings,
     stage: &StageContext,
     strata: impl IntoIterator<Item = Stratum>,

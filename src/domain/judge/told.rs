@@ -42,14 +42,27 @@ pub(super) fn tick(
         is_warm_up: circumstances.starts.is_none(),
         requests_min: Some(stage.min_requests.max(1)),
         starts: starts.to_vec(),
+        left: stage
+            .left
+            .iter()
+            .filter_map(|left| place(left, groups))
+            .collect(),
         strata: strata
             .map(|stratum| of_stratum(stratum, groups, starts))
             .collect(),
     }
 }
 
+/// The number of a group.
+fn place(group: &GroupName, groups: &[GroupName]) -> Option<usize> {
+    groups.iter().position(|other| other == group)
+}
+
 fn of_stratum(stratum: &Stratum, groups: &[GroupName], starts: &[CallerStart]) -> StratumTick {
-    let own = |group: &GroupName| groups.iter().position(|other| other == group);
+    let own = stratum
+        .group
+        .as_ref()
+        .and_then(|group| place(group, groups));
     let arms = PerVariant::from_fn(|variant| {
         let counts = stratum.arms.get(variant);
         let mut arm = ArmTick::from(counts);
@@ -57,7 +70,7 @@ fn of_stratum(stratum: &Stratum, groups: &[GroupName], starts: &[CallerStart]) -
         arm
     });
     StratumTick {
-        group: stratum.group.as_ref().and_then(own).unwrap_or(groups.len()),
+        group: own.unwrap_or(groups.len()),
         weight: stratum.weight.ratio(),
         arms,
     }

@@ -16,6 +16,9 @@ use crate::domain::stopwatch::Stopwatch;
 impl Rollout<'_> {
     /// The plan, or what is tolerated, has changed.
     pub(super) fn adopt(mut self, before: &PlanBefore, is_judged_anew: bool) -> Step {
+        if let Some(reason) = self.lost_group() {
+            return self.roll_back_from(before, reason);
+        }
         if !self.state.phase.has_traffic() {
             self.state.stage = self.state.stage.min(self.plan.last_stage());
             return self.stay();
@@ -54,6 +57,12 @@ impl Rollout<'_> {
     /// The process has started. Hold and evidence begin again, for the clock and the sets of
     /// callers that they were taken with are gone.
     pub(super) fn restarted(self, before: &PlanBefore) -> Step {
+        if let Some(reason) = self.lost_group() {
+            let plan = self.plan;
+            let mut step = self.roll_back_from(before, reason);
+            step.publish_always(plan);
+            return step;
+        }
         let (phase, stage) = self.place(before);
         if !phase.is_judged() && phase == self.state.phase {
             return self.republish();
@@ -71,6 +80,16 @@ impl Rollout<'_> {
         step
     }
 
+    fn roll_back_from(self, before: &PlanBefore, reason: String) -> Step {
+        let cause = Cause::of_plan(&reason);
+        let target = Target {
+            phase: Phase::RolledBack { reason },
+            stage: self.state.stage.min(self.plan.last_stage()),
+            what: "the plan changed, rolled back".to_owned(),
+        };
+        self.change_from(&before.weights, target, cause)
+    }
+
     /// Publishes the weights of a rollout that is not under way, as they were written.
     fn republish(mut self) -> Step {
         self.state.stage = self.state.stage.min(self.plan.last_stage());
@@ -80,7 +99,13 @@ impl Rollout<'_> {
         step
     }
 
-    fn enter_anew_from(mut self, before: &StageWeights, target: Target, cause: Cause) -> Step {
+    /// Where a stage or the watch begins again, and the weights before are not those of the state.
+    pub(super) fn enter_anew_from(
+        mut self,
+        before: &StageWeights,
+        target: Target,
+        cause: Cause,
+    ) -> Step {
         self.state.in_stage = Stopwatch::default();
         self.state.judged_since = None;
         let mut step = self.change_from(before, target, cause);
@@ -98,11 +123,13 @@ impl Rollout<'_> {
         }
         let has_last = plan.shapes().last() == before.stages.last();
         let may_keep_end = match state.phase {
-            Phase::Succeeded => plan.weights_of_success().is_at_most(&before.weights),
+            Phase::Succeeded => state
+                .allowed(plan.weights_of_success())
+                .is_at_most(&before.weights),
             _ => {
                 state.phase.is_watch()
-                    && plan
-                        .weights_of_stage(plan.last_stage())
+                    && state
+                        .allowed(plan.weights_of_stage(plan.last_stage()))
                         .is_at_most(&before.weights)
             }
         };
@@ -163,7 +190,10 @@ impl Rollout<'_> {
 
     fn stage_in_plan(&self, before: &PlanBefore) -> Option<usize> {
         let plan = self.plan;
-        let is_allowed = |stage: &usize| plan.weights_of_stage(*stage).is_at_most(&before.weights);
+        let is_allowed = |stage: &usize| {
+            let weights = self.state.allowed(plan.weights_of_stage(*stage));
+            weights.is_at_most(&before.weights)
+        };
         let allowed: Vec<_> = (0..plan.stages().len()).rev().filter(is_allowed).collect();
         let reached = before.stages.iter().take(self.state.stage + 1).rev();
         let same = reached

@@ -1,5 +1,6 @@
 //! Who brings a change about, and why.
 
+use crate::domain::ids::GroupName;
 use crate::domain::judge::{Finding, Verdict};
 use crate::domain::rollout::effect::{Effect, JournalEntry, Notice};
 use crate::domain::rollout::event::Author;
@@ -13,6 +14,8 @@ pub(super) struct Cause {
     pub(super) findings: Vec<Finding>,
     /// The stage that has passed by it, counted from 1, if one has.
     pub(super) passed: Option<usize>,
+    /// The group that canary is taken back from by it, if from one alone.
+    pub(super) rolled_back_group: Option<GroupName>,
 }
 
 impl Cause {
@@ -22,6 +25,15 @@ impl Cause {
             why,
             findings,
             passed: None,
+            rolled_back_group: None,
+        }
+    }
+
+    /// The same where canary is taken back from one group alone by it.
+    pub(super) fn about(self, group: GroupName) -> Self {
+        Self {
+            rolled_back_group: Some(group),
+            ..self
         }
     }
 
@@ -76,6 +88,7 @@ impl Cause {
             weights: plan.weights_at(state),
             at_unix_ms: 0,
             passed: self.passed,
+            rolled_back_group: self.rolled_back_group,
         };
         let entry = JournalEntry {
             who: self.who,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::Finding;
 use crate::domain::rollout::state::RolloutState;
 use crate::domain::stage_weights::StageWeights;
@@ -83,4 +83,7 @@ pub struct Notice {
     /// The stage that has passed, counted from 1, if one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<usize>,
+    /// The group that canary was taken back from, if from one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_group: Option<GroupName>,
 }

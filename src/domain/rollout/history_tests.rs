@@ -91,7 +91,8 @@ pub(super) fn check_promises(
     } else if matches!(answer.state.phase, Phase::RollingBack { .. }) {
         prop_assert!(new.is_at_most(&old), "down only");
     } else {
-        prop_assert!(old.is_at_most(&new), "weights only grow");
+        let kept = answer.state.allowed(old.clone());
+        prop_assert!(kept.is_at_most(&new), "weights only grow");
     }
     if before.phase.is_taken_back() && !is_restart {
         prop_assert!(new.is_zero(), "what was taken back stays so: {:?}", event);
@@ -133,8 +134,28 @@ pub(super) fn check_promises(
         prop_assert_eq!(&answer.state, before);
         prop_assert!(answer.effects.is_empty());
     }
-    let in_plan = (0..plan.stages().len()).any(|stage| plan.weights_of_stage(stage) == new);
-    prop_assert!(in_plan || new.is_zero() || new == plan.weights_of_success());
+    check_weights(plan, (before, answer), &new, is_restart)?;
     prop_assert!(new.all().all(|weight| weight <= Weight::FULL));
+    Ok(())
+}
+
+/// What must hold of the weights of an answer, and of groups that were taken back alone.
+fn check_weights(
+    plan: &RolloutPlan,
+    (before, answer): (&RolloutState, &Step),
+    new: &StageWeights,
+    is_restart: bool,
+) -> Result<(), TestCaseError> {
+    let is_planned = |weights| answer.state.allowed(weights) == *new;
+    let in_plan = (0..plan.stages().len()).any(|stage| is_planned(plan.weights_of_stage(stage)));
+    prop_assert!(in_plan || new.is_zero() || is_planned(plan.weights_of_success()));
+    for taken in &answer.state.rolled_back_groups {
+        prop_assert_eq!(new.of(Some(&taken.group)), Weight::ZERO, "back is back");
+    }
+    if !is_restart {
+        let kept = answer.state.rolled_back_groups.iter();
+        let kept = kept.take(before.rolled_back_groups.len());
+        prop_assert!(kept.eq(&before.rolled_back_groups), "and stays so");
+    }
     Ok(())
 }

@@ -11,7 +11,8 @@
 //! | rolling back | a stage down, all the way down, or stay | all the way down |
 //! | succeeded, rolled back, aborted | stay | stay |
 //!
-//! To roll back is to take canary to nothing at once, or stage by stage where the plan says so (`descent`).
+//! To roll back is to take canary to nothing at once, or stage by stage where the plan says so (`descent`). Where it
+//! says so, a tick takes one group back and the stage begins again with the others (`one_group`).
 //!
 //! A breach outranks everything. A stage goes on when its hold has passed, canary had enough
 //! requests and the verdict is to promote, all three; or, if the plan says so, when it has seen
@@ -43,8 +44,7 @@ impl Rollout<'_> {
             return self.descend(verdict);
         }
         if verdict.action == Action::Rollback {
-            let cause = Cause::of_breach(verdict);
-            return self.act_or_tell(Action::Rollback, cause, Self::take_back);
+            return self.act_or_tell_of_harm(verdict);
         }
         let is_late = self.under_way() >= self.plan.policy().deadline && !self.state.is_overdue;
         match self.state.phase {
@@ -167,6 +167,15 @@ impl Rollout<'_> {
             effects,
             refused: None,
         }
+    }
+
+    /// Takes back what has done harm or, where the plan just observes, tells once that it would.
+    fn act_or_tell_of_harm(self, verdict: Verdict) -> Step {
+        if self.plan.policy().mode == Mode::Act {
+            return self.take_back_harmed(verdict);
+        }
+        let cause = Cause::of_breach(verdict);
+        self.act_or_tell(Action::Rollback, cause, Self::take_back)
     }
 
     pub(super) fn tripped(self, finding: Finding) -> Step {

@@ -13,12 +13,14 @@ mod effect;
 mod event;
 mod gated;
 mod judged;
+mod one_group;
 mod plan;
 mod policy;
 mod record;
 mod refusal;
 mod state;
 mod step;
+mod taken_back;
 mod transition;
 mod verbs;
 
@@ -32,6 +34,7 @@ pub use record::{Freeze, Release, RolloutRecord};
 pub use refusal::Refusal;
 pub use state::{PauseCause, Phase, Resumption, RolloutState, Wait};
 pub use step::{start, step};
+pub use taken_back::GroupTakenBack;
 pub use transition::{Step, obstacle};
 
 #[cfg(test)]
@@ -44,6 +47,8 @@ mod fixtures;
 mod gated_tests;
 #[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod one_group_tests;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]

@@ -119,6 +119,12 @@ impl RolloutPlan {
         &self.0.stages
     }
 
+    /// Whether some stage is for a group, so that the group has a weight of its own.
+    pub fn names(&self, group: &GroupName) -> bool {
+        let mut stages = self.0.stages.iter();
+        stages.any(|stage| stage.shape.groups.contains(group))
+    }
+
     /// How long canary is judged on after the last stage.
     pub const fn watch(&self) -> Duration {
         self.0.watch
@@ -136,7 +142,7 @@ impl RolloutPlan {
 
     /// The weights that are right in a state.
     pub fn weights_at(&self, state: &RolloutState) -> StageWeights {
-        match &state.phase {
+        let planned = match &state.phase {
             Phase::Progressing
             | Phase::WaitingForApproval
             | Phase::WaitingForGate { .. }
@@ -152,7 +158,8 @@ impl RolloutPlan {
             } => self.weights_of_stage(self.last_stage()),
             Phase::Succeeded => self.weights_of_success(),
             Phase::Waiting { .. } | Phase::RolledBack { .. } | Phase::Aborted { .. } => self.none(),
-        }
+        };
+        state.allowed(planned)
     }
 
     /// The weights once a stage has begun, counted from 0.
@@ -181,10 +188,15 @@ impl RolloutPlan {
             counted_from: judged_since + stage.warm_up(),
             min_requests: stage.min_requests,
             weights: self.weights_at(state),
-            next: match state.stage < self.last_stage() {
+            next: state.allowed(match state.stage < self.last_stage() {
                 true => self.weights_of_stage(state.stage + 1),
                 false => self.weights_of_success(),
-            },
+            }),
+            left: state
+                .rolled_back_groups
+                .iter()
+                .map(|taken| taken.group.clone())
+                .collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::judge::RollbackScope;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -27,6 +28,8 @@ pub struct RolloutPolicy {
     pub stable_min_endpoints: usize,
     /// How long each stage lasts on the way back; none for a rollback to nothing at once.
     pub rollback_step: Option<Duration>,
+    /// What the breach of one group takes back.
+    pub rollback_scope: RollbackScope,
 }
 
 #[cfg(test)]
@@ -42,6 +45,7 @@ impl RolloutPolicy {
         on_deadline: OnDeadline::Hold,
         stable_min_endpoints: 0,
         rollback_step: None,
+        rollback_scope: RollbackScope::Flag,
     };
 }
 

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::gate::Awaits;
 use crate::domain::judge::Action;
+use crate::domain::rollout::taken_back::GroupTakenBack;
+use crate::domain::stage_weights::StageWeights;
 use crate::domain::stopwatch::Stopwatch;
 use crate::domain::timestamp::Timestamp;
+use crate::domain::weight::Weight;
 
 /// Where a rollout is.
 ///
@@ -25,6 +28,9 @@ pub struct RolloutState {
     /// How often this release has been tried; 1 for the first time.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
+    /// The groups that canary was taken back from, while the rollout goes on with the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolled_back_groups: Vec<GroupTakenBack>,
     /// For how long the current stage, or the watch, has been under way without a pause.
     #[serde(skip)]
     pub in_stage: Stopwatch,
@@ -69,6 +75,7 @@ impl RolloutState {
             stage: 0,
             epoch,
             attempt: first_attempt(),
+            rolled_back_groups: Vec::new(),
             in_stage: Stopwatch::default(),
             judged_since: None,
             under_way: Stopwatch::default(),
@@ -76,6 +83,14 @@ impl RolloutState {
             observed: None,
             gate_told: None,
         }
+    }
+
+    /// Weights of the plan, with nothing for groups that canary was taken back from.
+    pub fn allowed(&self, mut weights: StageWeights) -> StageWeights {
+        for taken in &self.rolled_back_groups {
+            weights.groups.insert(taken.group.clone(), Weight::ZERO);
+        }
+        weights
     }
 
     /// The state with its stopwatches running or standing still, as the phase wants it.

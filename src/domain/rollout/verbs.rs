@@ -156,6 +156,7 @@ impl Rollout<'_> {
             Phase::RolledBack { .. } | Phase::Aborted { .. } => {
                 self.unless_blocked(|mut rollout| {
                     rollout.state.attempt = rollout.state.attempt.saturating_add(1);
+                    rollout.state.rolled_back_groups.clear();
                     rollout.with_deadline_met().begin_gated(cause)
                 })
             }

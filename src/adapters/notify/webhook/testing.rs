@@ -26,6 +26,7 @@ pub(crate) fn message(id: u64, target: &str) -> OutboxMessage {
                 weights: StageWeights::default(),
                 at_unix_ms: 1_764_000_000_000,
                 passed: None,
+                rolled_back_group: None,
             },
         },
     }

@@ -15,6 +15,7 @@ fn stage(now: u16, next: u16) -> StageContext {
         min_requests: 100,
         weights: weights(now),
         next: weights(next),
+        left: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Everything a judge knows, as it is stored and taken up again.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::judge::sequential::comparison::Tests;
@@ -22,6 +24,9 @@ pub struct Evidence {
     pub(super) together: RollbackEvidence,
     /// By group, where groups are judged for themselves.
     pub(super) groups: Vec<RollbackEvidence>,
+    /// The groups that have left the rollout: nothing here is theirs, and nothing will be.
+    #[serde(default)]
+    pub(super) left: BTreeSet<usize>,
     pub(super) split: SplitEvidence,
     pub(super) past: StablePast,
     /// How often each arm was rated 1 to 5: canary wherever it is exposed, stable where compared.
@@ -61,12 +66,26 @@ impl Evidence {
             entries: 0,
             together: RollbackEvidence::new(),
             groups: vec![RollbackEvidence::new(); groups],
+            left: BTreeSet::new(),
             split: SplitEvidence::new(&tests.split),
             past: StablePast::default(),
             ratings: PerVariant::default(),
             in_stage: StageEvidence::new(tests),
             group_totals: vec![StageTotals::default(); groups],
         }
+    }
+
+    /// A group has left the rollout. What was seen of all callers together was seen of its callers too, so
+    /// that begins anew; of each other group stays what was seen of it alone.
+    pub(super) fn leave(&mut self, group: usize) {
+        if !self.left.insert(group) {
+            return;
+        }
+        self.together = self.together.anew();
+        if let Some(own) = self.groups.get_mut(group) {
+            *own = own.anew();
+        }
+        self.ratings = PerVariant::default();
     }
 
     /// The same with ended starts summed up, as it is stored.

@@ -17,6 +17,7 @@
 //! | `settings`, `tolerances` | what is tolerated, and how sure it must be |
 //! | `cuts` | stable's past: what is slow, odd or unusual |
 //! | `rollback`, `promotion`, `split` | the evidence of each kind |
+//! | `one_group` | whether harm is one group's alone |
 //! | `held_back` | when what the cap holds back counts |
 //! | `gates`, `rule`, `ruling`, `findings` | what follows, in numbers and in words |
 //!
@@ -33,6 +34,7 @@ mod evidence;
 mod findings;
 mod gates;
 mod held_back;
+mod one_group;
 mod promotion;
 mod rollback;
 mod rule;
@@ -191,6 +193,9 @@ impl SequentialJudge {
 
     /// Takes in a tick and says what follows from all so far.
     pub fn observe(&mut self, tick: &Tick) -> Ruling {
+        for group in &tick.left {
+            self.evidence.leave(*group);
+        }
         if self.evidence.stage != Some(tick.stage) {
             self.enter(tick.stage);
         }

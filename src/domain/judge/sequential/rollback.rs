@@ -281,6 +281,13 @@ impl RollbackEvidence {
         }
     }
 
+    /// Nothing seen, after starts whose numbers are used already.
+    pub(super) fn anew(&self) -> Self {
+        let mut anew = Self::new();
+        anew.latest_start = self.latest_start;
+        anew
+    }
+
     /// Takes in a tick.
     pub(super) fn observe(&mut self, look: &Look<'_>) {
         for check in Check::ALL {

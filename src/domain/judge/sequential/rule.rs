@@ -61,10 +61,8 @@ impl SequentialJudge {
             return f64::NEG_INFINITY;
         };
         let surplus = needed - self.settings.log_evidence_needed();
-        let each = self.evidence.groups.iter().map(|evidence| {
-            let parts = evidence.parts(shares);
-            log_sum_exp(Check::ALL.map(|check| parts[check])) - surplus
-        });
+        let each = self.own_evidence(shares);
+        let each = each.map(|own| own.log_evidence - surplus);
         each.fold(f64::NEG_INFINITY, f64::max)
     }
 
@@ -74,6 +72,9 @@ impl SequentialJudge {
         log_evidence: f64,
         shares: &PerCheck<f64>,
     ) -> Option<Reason> {
+        if let Some(reason) = self.reason_of_one_group(parts, log_evidence, shares) {
+            return Some(reason);
+        }
         let log_needed = self.settings.log_evidence_needed();
         if log_evidence >= log_needed {
             return Some(Reason {
@@ -84,18 +85,12 @@ impl SequentialJudge {
             });
         }
         let log_needed = self.settings.log_evidence_needed_of_group()?;
-        (0..)
-            .zip(&self.evidence.groups)
-            .find_map(|(group, evidence)| {
-                let parts = evidence.parts(shares);
-                let log_evidence = log_sum_exp(Check::ALL.map(|check| parts[check]));
-                (log_evidence >= log_needed).then(|| Reason {
-                    check: strongest(&parts),
-                    group: Some(group),
-                    log_evidence,
-                    log_needed,
-                })
-            })
+        let mut each = self.own_evidence(shares);
+        let own = each.find(|own| own.log_evidence >= log_needed)?;
+        let reason = own.reason(log_needed);
+        // Where a group is told of only if the harm is its alone, this was not.
+        let group = reason.group.filter(|_| !self.settings.finds_one_group);
+        Some(Reason { group, ..reason })
     }
 }
 

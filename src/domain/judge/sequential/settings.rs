@@ -36,6 +36,9 @@ pub struct SequentialSettings {
     /// Judge each of so many groups for itself as well: half of `alpha` for all callers together,
     /// and an equal part of the other half for each group. Off by default.
     pub groups: Option<NonZeroU32>,
+    /// Whether harm that one group alone shows is told of that group, so that it can be taken back without the
+    /// others. Off by default.
+    pub finds_one_group: bool,
     /// The alternatives each test is mixed over.
     pub grids: Grids,
     /// When a change is expected to begin.
@@ -271,6 +274,7 @@ impl Default for SequentialSettings {
                 Check::ContentType | Check::ErrorRateMax | Check::MeanLatencyMax => 0.0,
             }),
             groups: None,
+            finds_one_group: false,
             grids: Grids::default(),
             prior: Prior::default(),
             tolerated: Tolerated::default(),

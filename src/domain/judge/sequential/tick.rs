@@ -25,6 +25,8 @@ pub struct Tick {
     pub requests_min: Option<u64>,
     /// Callers as the unit: the starts that are alive, in the order of [`ArmTick::firsts`].
     pub starts: Vec<CallerStart>,
+    /// The groups that canary was taken back from, by their indexes in the plan: they have left the rollout.
+    pub left: Vec<usize>,
     /// One entry for each group of callers and epoch of weights, and edge if not added up.
     pub strata: Vec<StratumTick>,
 }

@@ -71,6 +71,8 @@ pub(super) struct Params {
     mean_ms_max: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_group: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -109,6 +111,7 @@ impl Params {
         set(&mut settings.reference.samples_kept, self.keep_n);
         set(&mut settings.reference.content_type_rare, self.ctype_rare);
         set(&mut settings.groups, self.groups.map(Some));
+        set(&mut settings.finds_one_group, self.one_group);
         self.apply_tolerated(settings);
         self.apply_promotion(settings);
         let prior = &mut settings.prior;
@@ -297,6 +300,7 @@ impl From<&SequentialSettings> for Params {
             err_max_alone: tolerated.uncompared_error_rate_max,
             mean_ms_max: tolerated.mean_latency_ms_max,
             groups: settings.groups,
+            one_group: settings.finds_one_group.then_some(true),
             ..Self::of_promotion(promotion)
         }
     }

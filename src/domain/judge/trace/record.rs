@@ -26,6 +26,9 @@ struct Record {
     min_n: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     starts: Vec<(u64, usize)>,
+    /// The indexes of groups that canary was taken back from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left: Vec<usize>,
     groups: Vec<Group>,
 }
 
@@ -107,6 +110,7 @@ pub(super) fn tick(line: &str, settings: &SequentialSettings) -> Result<Tick, St
         is_warm_up: record.warm_up,
         requests_min: record.min_n,
         starts,
+        left: record.left,
         strata,
     })
 }
@@ -236,6 +240,7 @@ pub(super) fn line(tick: &Tick) -> Result<String, serde_json::Error> {
             .iter()
             .map(|start| (start.number, start.slot))
             .collect(),
+        left: tick.left.clone(),
         groups: tick.strata.iter().map(Group::from).collect(),
     })
 }

@@ -174,6 +174,7 @@ fn what_is_recorded_is_read_back() {
     let mut settings = SequentialSettings {
         unit: Unit::Caller,
         groups: NonZeroU32::new(2),
+        finds_one_group: true,
         ..SequentialSettings::default()
     };
     settings.limit_error_rate(0.05);
@@ -181,8 +182,9 @@ fn what_is_recorded_is_read_back() {
     settings.promotion.mean_latency_ms_goal = None;
     let canary = r#"{"n":5,"err":1,"e4":2,"h":[[-3,1]],"z":[[4,2]],"fb":[0,1,0,0,2],"ctype":[[7,1]],
         "new":4,"seen":5,"first":[{"err":[5,1],"p50":[2,1]},{"err":[4,0],"size":[3,2]}]}"#;
-    let original =
+    let mut original =
         Trace::parse(&[CALLERS, &tick_of(&canary.replace('\n', ""))].join("\n")).unwrap();
+    original.ticks[0].left = vec![1];
     let lines = [
         Trace::header_line("recorded", &settings, 2.5, None).unwrap(),
         Trace::tick_line(&original.ticks[0]).unwrap(),

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `weight` is what canary has now, as percent, the greatest of all groups. `stage` is the one that has
-//! passed, or the one it is in.
+//! passed, or the one it is in. Where canary was taken back from one group alone, `rolled_back_group` says which, and
+//! the phase is that in which the others go on.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::domain::notify::HookTold;
 
 pub(super) fn message(hook: &HookTold, message: &OutboxMessage) -> Value {
     let notice = &message.draft.notice;
-    json!({
+    let mut body = json!({
         "name": notice.flag,
         "hook": hook.name,
         "on": hook.on.as_str(),
@@ -28,5 +29,9 @@ pub(super) fn message(hook: &HookTold, message: &OutboxMessage) -> Value {
         "why": shortened(&notice.why, REASON_CHARS_MAX),
         "metadata": hook.metadata,
         "at": at(message),
-    })
+    });
+    if let Some(group) = &notice.rolled_back_group {
+        body["rolled_back_group"] = json!(group);
+    }
+    body
 }

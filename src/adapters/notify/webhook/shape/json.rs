@@ -11,6 +11,7 @@
 //! ```
 //!
 //! `version` is raised when a field changes its meaning or goes; new fields may come without.
+//! Where canary was taken back from one group alone, `rolled_back_group` says which.
 //! Weights are shares from 0 to 1. `stage` counts from 1. A number that is not finite is `null`.
 
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ pub(super) fn message(message: &OutboxMessage) -> Value {
         .map(|(group, weight)| (group.as_str(), weight.ratio()))
         .collect();
     let findings = notice.findings.iter().take(FINDINGS_MAX).map(finding);
-    json!({
+    let mut body = json!({
         "version": VERSION,
         "flag": notice.flag,
         "revision": text(&notice.revision),
@@ -50,7 +51,11 @@ pub(super) fn message(message: &OutboxMessage) -> Value {
         "weights": { "default": notice.weights.default.ratio(), "groups": groups },
         "findings": findings.collect::<Vec<_>>(),
         "at": at(message),
-    })
+    });
+    if let Some(group) = &notice.rolled_back_group {
+        body["rolled_back_group"] = json!(group);
+    }
+    body
 }
 
 fn finding(finding: &Finding) -> Value {

@@ -60,6 +60,7 @@ fn message() -> OutboxMessage {
                 },
                 at_unix_ms: 1_764_000_000_123,
                 passed: None,
+                rolled_back_group: None,
             },
         },
     }
@@ -117,6 +118,27 @@ fn json_holds_all_that_is_known() {
             "at": "2025-11-24T16:00:00.123Z",
         })
     );
+}
+
+#[test]
+fn a_group_that_was_taken_back_alone_is_named() {
+    let mut message = message();
+    message.draft.notice.rolled_back_group = Some("beta".parse().unwrap());
+    message.draft.notice.phase = "progressing".to_owned();
+    let told = shaped(NotifyFormat::Json, &message);
+    assert_eq!(told["rolled_back_group"], "beta");
+    let hook = NotifyTarget {
+        hook: Some(HookTold {
+            name: "ci".parse().unwrap(),
+            on: Occasion::Rollback,
+            metadata: [].into(),
+        }),
+        ..target(NotifyFormat::Json)
+    };
+    let told: Value = serde_json::from_slice(&body(&hook, &message)).unwrap();
+    let expected = (json!("rollback"), json!("beta"), json!("progressing"));
+    let found = (&told["on"], &told["rolled_back_group"], &told["phase"]);
+    assert_eq!(found, (&expected.0, &expected.1, &expected.2));
 }
 
 #[test]
