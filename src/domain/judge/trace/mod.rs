@@ -188,15 +188,19 @@ impl Trace {
         record::line(tick)
     }
 
-    /// Judges tick by tick and tells each ruling, until the first rollback or the end.
+    /// Judges tick by tick and tells each ruling, until the first rollback or the end. A rollback after which a
+    /// group has left was that group's alone, and the rollout went on.
     pub fn replay(&self, mut tell: impl FnMut(&SequentialJudge, &Ruling)) -> VerdictLine {
         let mut judge = self.judge();
         let mut verdict = VerdictLine::default();
-        for tick in &self.ticks {
+        let mut ticks = self.ticks.iter().peekable();
+        while let Some(tick) = ticks.next() {
             let ruling = judge.observe(tick);
             verdict.follow(&ruling);
             tell(&judge, &ruling);
-            if ruling.action == Action::Rollback {
+            let mut next = ticks.peek().into_iter();
+            let goes_on = next.any(|next| next.left.len() > tick.left.len());
+            if ruling.action == Action::Rollback && !goes_on {
                 break;
             }
         }

@@ -1,7 +1,8 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::domain::judge::sequential::{CallerStart, Check};
+use crate::domain::judge::sequential::{ArmTick, CallerStart, Check, StratumTick};
+use crate::domain::variant::PerVariant;
 
 const REQUESTS: &str = r#"{"format":"canary-trace/2","tick_s":10}"#;
 const CALLERS: &str = r#"{"format":"canary-trace/2","tick_s":10,"params":{"unit":"caller"}}"#;
@@ -250,4 +251,59 @@ fn a_recording_without_its_first_ticks_replays_to_the_same_rulings() {
             }
         }
     }
+}
+
+/// A trace in which the first of two groups fails on canary, and leaves after so many ticks.
+fn trace_in_which_one_leaves(after: usize) -> Trace {
+    let arm = |requests, failures| ArmTick {
+        requests,
+        failures,
+        ..ArmTick::default()
+    };
+    let stratum = |group, weight, canary| StratumTick {
+        group,
+        weight,
+        arms: PerVariant {
+            stable: arm(200, 2),
+            canary,
+        },
+    };
+    let tick = |place: usize| {
+        let (left, first) = match place < after {
+            true => (vec![], stratum(0, 0.5, arm(200, 60))),
+            false => (vec![0], stratum(0, 0.0, arm(0, 0))),
+        };
+        Tick {
+            number: i64::try_from(place).unwrap(),
+            stage: i64::from(place >= after),
+            left,
+            strata: vec![first, stratum(1, 0.5, arm(200, 2))],
+            ..Tick::default()
+        }
+    };
+    let bare = tick_of(r#"{"n":1,"err":0}"#);
+    let mut trace = Trace::parse(&[REQUESTS, &bare].join("\n")).unwrap();
+    trace.settings.groups = NonZeroU32::new(3);
+    trace.settings.finds_one_group = true;
+    trace.ticks = (0..40).map(tick).collect();
+    trace
+}
+
+#[test]
+fn a_replay_goes_on_with_the_others_where_a_group_has_left() {
+    let judged = |after| {
+        let mut rollbacks = Vec::new();
+        let verdict = trace_in_which_one_leaves(after).replay(|_, ruling| {
+            rollbacks.extend(ruling.reason.map(|reason| (ruling.tick, reason.group)));
+        });
+        (rollbacks, verdict)
+    };
+    let (rollbacks, verdict) = judged(40);
+    let [(found, Some(0))] = rollbacks[..] else {
+        panic!("{rollbacks:?}");
+    };
+    assert_eq!((verdict.verdict, verdict.tick), (Action::Rollback, found));
+    let (rollbacks, verdict) = judged(usize::try_from(found).unwrap() + 1);
+    assert_eq!(rollbacks, [(found, Some(0))]);
+    assert_eq!((verdict.verdict, verdict.tick), (Action::Hold, 39));
 }
