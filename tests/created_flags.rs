@@ -269,6 +269,16 @@ fn a_definition_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
             .unwrap()
             .contains("in the file only")
     );
+    let told = put(
+        &edge,
+        "new",
+        r#"{"stable": "v1", "canary": "v2", "rollout": {"revision": "2", "stages": ["5%"],
+            "hooks": [{"on": "rollback", "webhook": "http://127.0.0.1:9/told"}]}}"#,
+    );
+    let problems = told.problem(422)["problems"].clone();
+    let hooks = "2:22: rollout.hooks: hooks that are told work for flags of the file only; \
+                 keep `before_stage`, and have `notify` of the file tell the rest";
+    assert_eq!(problems, json!([hooks]));
 }
 
 #[test]

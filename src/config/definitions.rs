@@ -117,6 +117,7 @@ impl Definitions {
         }
         let no_file = |_: &Path| Err(io::ErrorKind::NotFound.into());
         let mut config = understand(&document, &root, &no_file, &report);
+        refuse_told_hooks(&parts, &config.flags, &report);
         for part in &parts {
             let found = report.errors_within(part.text, &part.node, part.node.place);
             let is_read = config.flags.iter().any(|it| it.flag.name == *part.name);
@@ -165,6 +166,23 @@ impl Definitions {
             }
         }
         errors
+    }
+}
+
+/// Whom hooks tell is prepared with the file, whose `notify` tells of all flags.
+fn refuse_told_hooks(parts: &[Read<'_>], flags: &[FlagConfig], report: &Report) {
+    for part in parts {
+        let mut named = flags.iter();
+        let config = named.find(|it| it.flag.name == *part.name);
+        let rollout = config.and_then(|config| config.rollout.as_ref());
+        if rollout.is_none_or(|rollout| rollout.hooks.is_empty()) {
+            continue;
+        }
+        let hooks = part.node.get("rollout").and_then(|it| it.get("hooks"));
+        let place = hooks.map_or(part.node.place, |hooks| hooks.place);
+        let problem = "hooks that are told work for flags of the file only";
+        let hint = "keep `before_stage`, and have `notify` of the file tell the rest";
+        report.add(place, Problem::new(problem).hint(hint));
     }
 }
 
