@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write, stderr, stdin};
 use anyhow::bail;
 use clap::Args;
 
+use crate::cli::exit::Unusable;
+
 #[derive(Args)]
 pub(crate) struct Confirmation {
     /// Do it without asking.
@@ -13,6 +15,20 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
+    /// Asks whether to do something that cannot be taken back. Where nobody can be asked, it must
+    /// have been confirmed on the command line.
+    ///
+    /// # Errors
+    /// When it was not confirmed; nothing must be done then.
+    pub(crate) fn demand(&self, what: &str) -> anyhow::Result<()> {
+        if !self.yes && !is_attended() {
+            let problem =
+                format!("this would {what}; `--yes` confirms it where nobody can be asked");
+            return Err(Unusable(problem).into());
+        }
+        self.offer(what)
+    }
+
     /// Asks whether to do something that can be taken back, and does not hinder those who cannot be
     /// asked.
     ///

@@ -1,7 +1,7 @@
 //! `serin flag create` and `serin flag delete`: flags beside those of the configuration.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::client::segment;
 use crate::cli::Done;
+use crate::cli::confirm::Confirmation;
 use crate::cli::exit::{Exit, Unusable};
 use crate::cli::flag::print;
 use crate::cli::remote::CallArguments;
@@ -55,9 +56,8 @@ pub(crate) struct Create {
 pub(crate) struct Delete {
     /// The flag.
     flag: FlagName,
-    /// Do not ask whether it is meant.
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// Only if it still has this version, which `serin flag show` tells.
     #[arg(long, value_name = "VERSION")]
     if_version: Option<String>,
@@ -138,10 +138,8 @@ fn read(path: &Path) -> anyhow::Result<String> {
 impl Delete {
     pub(crate) fn run(self) -> Done {
         let flag = &self.flag;
-        if !self.yes && !is_meant(&format!("delete flag `{flag}`?"))? {
-            println!("nothing is done");
-            return Ok(Exit::Refused);
-        }
+        let what = format!("delete flag {flag} for good");
+        self.confirmation.demand(&what)?;
         let remote = self.call.open()?;
         let said = json!({ "reason": self.reason });
         let path = format!("/api/v1/flags/{flag}");
@@ -152,16 +150,4 @@ impl Delete {
         }
         Ok(Exit::Done)
     }
-}
-
-/// Asks whoever sits there; who does not sit at a terminal has to say `--yes`.
-fn is_meant(question: &str) -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Err(Unusable("this cannot be undone; say --yes if it is meant".to_owned()).into());
-    }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
