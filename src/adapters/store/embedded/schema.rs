@@ -27,7 +27,7 @@ pub(super) const RECORDS: TableDefinition<'_, ReleaseKey<'_>, (u64, &[u8])> =
     TableDefinition::new("records");
 /// One entry while nothing may be promoted: the freeze as JSON.
 pub(super) const FREEZE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("freeze");
-/// Sequence number -> flag or group (see [`column`]), moment, and the line as JSON.
+/// Sequence number -> flag or group (see [`column()`]), moment, and the line as JSON.
 pub(super) const JOURNAL: TableDefinition<'_, u64, (&str, u64, &[u8])> =
     TableDefinition::new("journal");
 /// Flag, grade (0 is the finest), end of the span -> the rest of a point, see [`codec`].
