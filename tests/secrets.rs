@@ -21,8 +21,12 @@ const FROM_ENVIRONMENT: &str = "environment-0123456789abcdef";
 const IN_WEBHOOK: &str = "webhook-0123456789abcdef";
 const IN_FIELD: &str = "field-0123456789abcdef";
 const IN_QUERY: &str = "query-0123456789abcdef";
+const IN_GATE: &str = "gate-0123456789abcdef";
+const IN_GATE_FIELD: &str = "gatefield-0123456789abcdef";
 
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
+    IN_GATE,
+    IN_GATE_FIELD,
     INLINE,
     IN_FILE,
     FROM_ENVIRONMENT,
@@ -50,7 +54,9 @@ fn config(v1: &TestBackend, v2: &TestBackend) -> String {
          state: {{ path: state }}\n\
          notify: [{{ webhook: \"http://127.0.0.1:1/{IN_WEBHOOK}\", name: hub, \
          headers: {{ authorization: \"Bearer {IN_FIELD}\" }} }}]\n{}\
-         flags:\n  shop:\n    stable: v1\n    canary: v2\n    rollout:\n      revision: a\n      stages: [5%]\n      hold: 5s\n      min_requests: 1000000\n\
+         flags:\n  shop:\n    stable: v1\n    canary: v2\n    rollout:\n      revision: a\n      stages: [5%, 6%]\n      hold: 5s\n      min_requests: 1000000\n\
+         \x20     gates: [{{ before: 6%, webhook: {{ url: \"http://127.0.0.1:1/{IN_GATE}\", every: 1s, attempts: 1, \
+         headers: {{ authorization: \"Bearer {IN_GATE_FIELD}\" }} }} }}]\n\
          \x20     checks: {{ custom: [{{ name: score, every: 1s, timeout: 1s, max_age: 5s, http_json: \
          {{ url: \"http://127.0.0.1:1/?key={IN_QUERY}\", pointer: /score }}, min: 4.0 }}] }}\n\
          routes: [{{ flag: shop }}]\n",
@@ -65,6 +71,45 @@ fn ask(proxy: &TestProxy, method: &str, path: &str, token: &str, body: &str) -> 
     request.send_to(proxy.admin())
 }
 
+/// A flag with secrets that is created, defined anew and deleted.
+fn define_flags(proxy: &TestProxy) {
+    let definition = |weight: &str| {
+        format!(
+            r#"{{"stable": "v1", "canary": "v2", "rollout": {{"revision": "1", "stages": ["{weight}"],
+            "gates": [{{"before": "{weight}", "webhook": {{"url": "http://127.0.0.1:1/{IN_GATE}",
+            "headers": {{"authorization": "{IN_GATE_FIELD}"}}}}}}],
+            "checks": {{"custom": [{{"name": "score", "min": 1.0, "http_json":
+            {{"url": "http://127.0.0.1:1/?key={IN_QUERY}", "pointer": "/score"}}}}]}}}}}}"#
+        )
+    };
+    let token = format!("authorization: Bearer {IN_FILE}\r\n");
+    let mut events = EventStream::open(proxy.admin(), "/api/v1/events", &token);
+    let path = "/api/v1/flags/made";
+    let made = ask(proxy, "PUT", path, INLINE, &definition("5%"));
+    assert_eq!(made.status, 201, "{}", made.text());
+    has_none("a flag", made.text());
+    let told = events.find("flag", |flag| flag["flag"] == "made");
+    has_none("its event", &told.data.to_string());
+    let version = made.field("etag").unwrap().to_owned();
+    let anew = Request::new("PUT", path)
+        .field("authorization", &format!("Bearer {INLINE}"))
+        .field("if-match", &version)
+        .body(definition("6%"))
+        .send_to(proxy.admin());
+    assert_eq!(anew.status, 200, "{}", anew.text());
+    has_none(
+        "the flags",
+        ask(proxy, "GET", "/api/v1/flags", IN_FILE, "").text(),
+    );
+    let deleted = ask(proxy, "DELETE", path, INLINE, "");
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    let told = events.find("journal", |line| {
+        let what = line["what"].as_str().unwrap_or_default();
+        line["flag"] == "made" && what.starts_with("deleted")
+    });
+    has_none("a line", &told.data.to_string());
+}
+
 /// Watches another configuration be taken, and one be refused.
 fn watch_reloads(proxy: &TestProxy, text: &str) {
     let token = format!("authorization: Bearer {IN_FILE}\r\n");
@@ -74,7 +119,7 @@ fn watch_reloads(proxy: &TestProxy, text: &str) {
     proxy.write_config(
         &text
             .replace(IN_WEBHOOK, "other")
-            .replace("stages: [5%]", "stages: [5%, 6%]"),
+            .replace("stages: [5%, 6%]", "stages: [5%, 6%, 7%]"),
     );
     let taken = events.find("reload", |reload| reload["is_current"] == true);
     has_none("a reload", &taken.data.to_string());
@@ -124,6 +169,7 @@ fn no_secret_is_seen_anywhere() {
         status.text().contains("has no value") && proxy.log().contains("not delivered")
     });
 
+    define_flags(&proxy);
     let shown = ask("GET", "/api/v1/config", IN_FILE, "").json();
     assert_eq!(shown["admin"]["tokens"][0]["token"], "***");
     assert_eq!(shown["admin"]["tokens"][1]["token_file"], "eye.token");

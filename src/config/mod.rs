@@ -93,7 +93,7 @@ use crate::domain::secret::HIDDEN;
 pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::definitions::{DEFINITION_BYTES_MAX, Defined, DefinitionError, Definitions};
-pub use self::diff::{Change, Diff, diff, dump};
+pub use self::diff::{Change, Diff, diff, dump, dump_flag};
 pub use self::error::{ConfigError, ConfigErrors};
 pub use self::flag::FlagConfig;
 pub use self::limits::ListenerLimits;

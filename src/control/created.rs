@@ -87,7 +87,7 @@ impl Controller {
             // The configuration holds in any case.
             let _ = self.performer.save(given_way, Unwritten::Allowed);
         }
-        self.created = Created { texts, aside, base };
+        self.created = Created::beside(base, texts, aside);
         self.carry_out(whole, admissions);
     }
 
@@ -116,8 +116,7 @@ impl Controller {
             return Err(FlagError::TooMany);
         }
         let mut created = self.created.clone();
-        created.aside.remove(flag);
-        let known = created.texts.insert(flag.clone(), Arc::clone(text));
+        let known = created.insert(flag, text);
         let whole = completed(&created.base, &created.texts);
         let whole = whole.map_err(|errors| not_defined(flag, errors))?;
         let what = match &known {
@@ -155,10 +154,7 @@ impl Controller {
             return Err(FlagError::InUse(name, told));
         }
         let mut created = self.created.clone();
-        let gone = created
-            .texts
-            .remove(&name)
-            .or_else(|| created.aside.remove(&name));
+        let gone = created.remove(&name);
         let whole = completed(&created.base, &created.texts);
         let whole = whole.map_err(|errors| {
             let told = errors.iter().map(|it| format!("{}: {}", it.flag, it.error));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::DefinitionError;
+use serde_json::Value;
+
+use crate::config::{DefinitionError, dump_flag};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::perform::line;
 use crate::control::ports::Transition;
@@ -21,6 +23,8 @@ pub(crate) type Texts = BTreeMap<FlagName, Arc<str>>;
 pub(crate) struct Created {
     /// Those that are in force.
     pub(super) texts: Texts,
+    /// The same as they may be shown.
+    shown: BTreeMap<FlagName, Value>,
     /// Those that do not fit the configuration they were found beside. They come back with one that
     /// they fit.
     pub(super) aside: Texts,
@@ -37,9 +41,36 @@ impl Created {
         }
     }
 
-    /// The definition of a flag, as JSON.
-    pub(super) fn definition(&self, flag: &FlagName) -> Option<serde_json::Value> {
-        serde_json::from_str(self.texts.get(flag)?).ok()
+    /// Created flags beside a configuration that they fit, and those that do not fit it.
+    pub(super) fn beside(base: NewConfiguration, texts: Texts, aside: Texts) -> Self {
+        let shown = texts
+            .iter()
+            .map(|(flag, text)| (flag.clone(), dump_flag(text)));
+        Self {
+            shown: shown.collect(),
+            texts,
+            aside,
+            base,
+        }
+    }
+
+    /// Puts a definition in force; gives the one before.
+    pub(super) fn insert(&mut self, flag: &FlagName, text: &Arc<str>) -> Option<Arc<str>> {
+        let aside = self.aside.remove(flag);
+        self.shown.insert(flag.clone(), dump_flag(text));
+        let before = self.texts.insert(flag.clone(), Arc::clone(text));
+        before.or(aside)
+    }
+
+    /// Takes a definition out; gives it.
+    pub(super) fn remove(&mut self, flag: &FlagName) -> Option<Arc<str>> {
+        self.shown.remove(flag);
+        self.texts.remove(flag).or_else(|| self.aside.remove(flag))
+    }
+
+    /// The definition of a flag as JSON, without its secrets.
+    pub(super) fn definition(&self, flag: &FlagName) -> Option<Value> {
+        self.shown.get(flag).cloned()
     }
 
     /// The line of the configuration that declares a flag, if one does.
@@ -157,12 +188,19 @@ pub(super) fn in_favour_of_file(given_way: Texts) -> Transition {
     gone
 }
 
-/// A definition on one line. No text of JSON goes over the end of a line.
+/// A definition on one line: as it was written, if it has no secrets, and else without them.
 pub(super) fn shown(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let line = lines.join(" ");
+    let dumped = dump_flag(text);
+    let has_none = serde_json::from_str::<Value>(text).is_ok_and(|written| written == dumped);
+    let line = if has_none {
+        // No text of JSON goes over the end of a line.
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        lines.join(" ")
+    } else {
+        dumped.to_string()
+    };
     match line.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}… ({} bytes)", &line[..end], text.len()),
+        Some((end, _)) => format!("{}… ({} bytes)", &line[..end], line.len()),
         None => line,
     }
 }

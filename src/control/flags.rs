@@ -28,7 +28,7 @@ pub struct FlagStatus {
     pub flag: FlagName,
     /// Where it is defined.
     pub source: FlagSource,
-    /// Its definition, where it was created at run time.
+    /// Its definition without secrets, where it was created at run time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Value>,
     /// Whether it is on; off means stable for everyone.
@@ -191,7 +191,7 @@ impl Controller {
             overridden: overrides.map(FlagOverrides::keys).unwrap_or_default(),
             version: String::new(),
         };
-        status.version = version(&status);
+        status.version = version(&status, self.created.texts.get(&flag.name));
         status
     }
 
@@ -365,8 +365,10 @@ fn known_groups(change: &FlagChange, groups: &GroupTable) -> Result<(), FlagErro
 }
 
 /// Short, and another for anything else.
-fn version(status: &FlagStatus) -> String {
+fn version(status: &FlagStatus, definition: Option<&Arc<str>>) -> String {
     let mut hasher = DefaultHasher::new();
+    // What is shown of a definition lacks its secrets.
+    definition.hash(&mut hasher);
     // What cannot be written as JSON cannot be shown either.
     serde_json::to_string(status)
         .unwrap_or_default()

@@ -1,8 +1,11 @@
 //! The whole of a text as JSON, without what must not be seen.
 
-use serde_json::{Map, Value};
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
 
 use crate::config::diff::marks::Side;
+use crate::config::schema;
 use crate::config::tree::{Content, Node};
 use crate::domain::secret::HIDDEN;
 
@@ -10,6 +13,16 @@ use crate::domain::secret::HIDDEN;
 /// secrets as `***`, and so whatever addresses carry before the host or behind the `?`.
 pub fn dump(text: &str) -> Value {
     let side = Side::of(text);
+    value(&side, &side.root)
+}
+
+/// The definition of one flag, as it would stand below its name in the configuration, in the same way.
+pub fn dump_flag(text: &str) -> Value {
+    static OF_FLAG: LazyLock<Value> = LazyLock::new(|| {
+        let mut all = schema::document();
+        json!({ "$ref": "#/$defs/FlagDocument", "$defs": all["$defs"].take() })
+    });
+    let side = Side::by_schema(text, &OF_FLAG);
     value(&side, &side.root)
 }
 
@@ -55,8 +68,6 @@ fn without_credentials(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -97,5 +108,16 @@ mod tests {
         ] {
             assert_eq!(without_credentials(written), shown);
         }
+    }
+
+    #[test]
+    fn a_flag_is_dumped_as_it_would_be_in_its_place() {
+        let text = r#"{"stable": "v1", "canary": "v2", "rollout": {"revision": "2", "stages": ["5%"],
+            "gates": [{"before": "5%", "webhook": {"url": "http://ci/s3cret", "headers": {"authorization": "s3cret"}}}]}}"#;
+        let dumped = dump_flag(text);
+        assert_eq!(dumped["stable"], "v1");
+        let webhook = &dumped["rollout"]["gates"][0]["webhook"];
+        assert_eq!(webhook["headers"]["authorization"], HIDDEN);
+        assert!(!dumped.to_string().contains("s3cret"), "{dumped}");
     }
 }

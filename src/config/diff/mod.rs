@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use self::dump::dump;
+pub use self::dump::{dump, dump_flag};
 use crate::config::diff::compare::Comparison;
 use crate::config::diff::marks::Side;
 
