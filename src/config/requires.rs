@@ -1,7 +1,7 @@
 //! What flags need of each other.
 
 use crate::domain::ids::{FlagIndex, VariantName};
-use crate::domain::prerequisite::{CHAIN_MAX, NeededVariant, Prerequisite};
+use crate::domain::prerequisite::{CHAIN_MAX, NeededVariant, Prerequisite, REQUIRED_MAX};
 use crate::domain::variant::Variant;
 
 use crate::config::document::{FlagDocument, RequirementDocument};
@@ -11,8 +11,20 @@ use crate::config::written::{ShortOr, Written};
 
 impl FlagReader<'_> {
     pub(super) fn requires(&self, document: &FlagDocument) -> Box<[Prerequisite]> {
-        let prerequisite = |requirement| {
+        if let Some(first) = document.requires.get(REQUIRED_MAX) {
+            let problem = format!("more than {REQUIRED_MAX} flags that one needs");
+            let hint = "let one flag need several of them, and this one need it";
+            self.refuse(parts(first).0.place, &problem, hint);
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        let mut prerequisite = |requirement| {
             let (name, variant) = parts(requirement);
+            if seen.contains(&name.value.as_str()) {
+                let problem = format!("`{}` is needed already", name.value);
+                self.refuse(name.place, &problem, "name each flag once");
+                return None;
+            }
+            seen.push(&name.value);
             let flag = self.flags.0.resolve(name, self.report)?;
             let variant = match variant {
                 None => NeededVariant::NotOff,
@@ -23,7 +35,8 @@ impl FlagReader<'_> {
                 variant,
             })
         };
-        document.requires.iter().filter_map(prerequisite).collect()
+        let requirements = document.requires.iter().take(REQUIRED_MAX);
+        requirements.filter_map(&mut prerequisite).collect()
     }
 
     /// The place of a variant of another flag.

@@ -1725,9 +1725,24 @@ fn what_flags_need_of_each_other_ends_somewhere() {
             "f:6:49: flags.h.requires[0].flag: flags need each other in a circle: g -> h -> g; \
              remove one of them",
         ),
+        (
+            needing("f", "g, { flag: g, variant: stable }") + &needing("g", ""),
+            "f:4:52: flags.f.requires[1].flag: `g` is needed already; name each flag once",
+        ),
     ] {
         assert_eq!(problems(&with_flags(&flags)), [expected], "{flags}");
     }
+    let many = |count: usize| {
+        let names: Vec<_> = (1..=count).map(|n| format!("g{n}")).collect();
+        let others: String = names.iter().map(|name| needing(name, "")).collect();
+        with_flags(&(needing("f", &names.join(", ")) + &others))
+    };
+    assert!(parse(&many(16), &read_file).is_ok());
+    let found = problems(&many(17));
+    assert!(
+        found.len() == 1 && found[0].contains("more than 16 flags"),
+        "{found:?}"
+    );
 }
 
 #[test]

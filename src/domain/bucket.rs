@@ -58,8 +58,14 @@ impl fmt::Display for Bucket {
 /// Austin Appleby, 2011, public domain. The two parts are hashed as if joined, without joining
 /// them: this runs once for each request.
 pub fn murmur3_x86_32(salt: &[u8], key: &[u8]) -> u32 {
+    murmur3_x86_32_seeded(0, salt, key)
+}
+
+/// The same with a seed. Of one text, no two seeds have the same hash, so evenly drawn seeds give evenly
+/// spread hashes.
+pub(super) fn murmur3_x86_32_seeded(seed: u32, salt: &[u8], key: &[u8]) -> u32 {
     let aligned = salt.len() - salt.len() % 4;
-    let mut hash = mix_blocks(0, &salt[..aligned]);
+    let mut hash = mix_blocks(seed, &salt[..aligned]);
     // The block that straddles the seam: the salt's rest filled up from the key.
     let rest = &salt[aligned..];
     let mut seam = [0; 4];

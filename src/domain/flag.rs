@@ -6,7 +6,7 @@
 
 use http::HeaderName;
 
-use crate::domain::bucket::Bucket;
+use crate::domain::bucket::{Bucket, murmur3_x86_32_seeded};
 use crate::domain::caller::RequestFacts;
 use crate::domain::decision::{Decision, Reason, StratumIndex};
 use crate::domain::group::GroupTable;
@@ -250,7 +250,12 @@ impl Flag {
     fn number(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
         match (self.stickiness, facts.caller.key()) {
             (Stickiness::Caller, Some(key)) => (self.hash.hash(&self.salt, key), true),
-            (Stickiness::Request, _) | (Stickiness::Caller, None) => (facts.draw, false),
+            // One draw serves all flags of a request. Mixed with each one's salt it is as good as a draw for each:
+            // who is drawn by one flag is no more likely to be drawn by another that needs it.
+            (Stickiness::Request, _) | (Stickiness::Caller, None) => {
+                let mixed = murmur3_x86_32_seeded(facts.draw, self.salt.as_bytes(), &[]);
+                (mixed, false)
+            }
         }
     }
 
@@ -458,14 +463,18 @@ mod tests {
             .variant
         };
         let (anonymous, known) = (FactsBuilder::anonymous(), FactsBuilder::caller("cid"));
-        assert_eq!(variant(&flag, &anonymous, 0), Variant::Canary);
-        assert_eq!(variant(&flag, &anonymous, u32::MAX), Variant::Stable);
-        assert_eq!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+        let canaries = |flag: &Flag, request: &FactsBuilder| {
+            let draws = (0..1000_u32).map(|number| number << 22);
+            let is_canary = |draw: &u32| variant(flag, request, *draw) == Variant::Canary;
+            draws.filter(is_canary).count()
+        };
+        assert!((450..550).contains(&canaries(&flag, &anonymous)));
+        assert!([0, 1000].contains(&canaries(&flag, &known)));
         let is_keyed =
             |flag: &Flag, request: &FactsBuilder| flag.decide(&request.facts(), &groups()).is_keyed;
         assert!(is_keyed(&flag, &known) && !is_keyed(&flag, &anonymous));
         flag.stickiness = Stickiness::Request;
-        assert_ne!(variant(&flag, &known, 0), variant(&flag, &known, u32::MAX));
+        assert!((450..550).contains(&canaries(&flag, &known)));
         assert!(!is_keyed(&flag, &known));
     }
 

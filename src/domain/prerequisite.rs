@@ -7,9 +7,12 @@ use smallvec::SmallVec;
 
 use crate::domain::caller::RequestFacts;
 use crate::domain::decision::Decision;
-use crate::domain::flag::Stickiness;
+use crate::domain::flag::{Flag, Stickiness};
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
+
+/// The most flags that one needs.
+pub const REQUIRED_MAX: usize = 16;
 
 /// The longest chain of flags that need each other, the first one included.
 pub const CHAIN_MAX: usize = 16;
@@ -77,17 +80,57 @@ impl<'a> Decisions<'a> {
     /// Whether the caller would have to be known for the decision to be the same next time: chance has taken
     /// part in it, or in one that it depends on.
     pub fn misses_key(&mut self, index: FlagIndex) -> bool {
-        let decision = self.of(index);
+        let is_lost = |flag: &Flag, decision: Decision| {
+            flag.stickiness == Stickiness::Caller && !decision.is_keyed && flag.is_drawn(decision)
+        };
+        self.chance(index, &is_lost, &mut Chances::new()).is_some()
+    }
+
+    /// The flag whose variant is drawn anew for each request and decides what a flag gives: the flag itself, or
+    /// one that it needs. `is_known` says whether the caller will have the same key next time.
+    pub fn drawn_by(&mut self, index: FlagIndex, is_known: bool) -> Option<FlagIndex> {
+        let is_random = |flag: &Flag, decision: Decision| {
+            let by_request = flag.stickiness == Stickiness::Request || !is_known;
+            by_request && flag.is_drawn(decision)
+        };
+        self.chance(index, &is_random, &mut Chances::new())
+    }
+
+    /// The first flag on the way to a decision that is left to chance, as `is_chance` says of a flag and its
+    /// decision. Each flag is looked at once.
+    fn chance(
+        &mut self,
+        index: FlagIndex,
+        is_chance: &dyn Fn(&Flag, Decision) -> bool,
+        seen: &mut Chances,
+    ) -> Option<FlagIndex> {
+        if let Some((_, known)) = seen.iter().find(|(known, _)| *known == index) {
+            return *known;
+        }
         let flag = self.routing.flag(index);
-        let is_lost = flag.stickiness == Stickiness::Caller && !decision.is_keyed;
-        is_lost && flag.is_drawn(decision)
-            || flag.enabled
-                && flag
-                    .requires
-                    .iter()
-                    .any(|needed| self.misses_key(needed.flag))
+        let mut found = None;
+        let mut is_settled = !flag.enabled;
+        for needed in &flag.requires {
+            if is_settled {
+                break;
+            }
+            let drawn = self.chance(needed.flag, is_chance, seen);
+            // What is certainly not given settles it, whatever is drawn beside it.
+            is_settled = drawn.is_none() && !self.meets(needed);
+            found = found.or(drawn);
+        }
+        let found = if is_settled {
+            None
+        } else {
+            found.or_else(|| is_chance(flag, self.of(index)).then_some(index))
+        };
+        seen.push((index, found));
+        found
     }
 }
+
+/// What is left to chance by which flag, by the flag that depends on it.
+type Chances = SmallVec<[(FlagIndex, Option<FlagIndex>); 8]>;
 
 #[cfg(test)]
 mod tests {
@@ -214,9 +257,85 @@ mod tests {
             |request: &FactsBuilder, flag| routing.decisions(request.facts()).misses_key(flag);
         assert!(misses(&FactsBuilder::anonymous(), NEEDY));
         assert!(!misses(&FactsBuilder::caller("ann"), NEEDY));
+        assert_eq!(
+            routing
+                .decisions(FactsBuilder::anonymous().facts())
+                .drawn_by(NEEDY, false),
+            Some(BASE)
+        );
         let mut certain = routing.clone();
         Arc::make_mut(&mut certain.flags[BASE.0]).weights.default = percent(100);
         let anonymous = FactsBuilder::anonymous();
         assert!(!certain.decisions(anonymous.facts()).misses_key(NEEDY));
+        let drawn_by = |routing: &RoutingSnapshot| {
+            let facts = anonymous.facts();
+            routing.decisions(facts).drawn_by(NEEDY, false)
+        };
+        assert_eq!(drawn_by(&certain), None);
+        // What is never given settles it.
+        Arc::make_mut(&mut certain.flags[NEEDY.0]).weights.default = percent(40);
+        assert_eq!(drawn_by(&certain), Some(NEEDY));
+        Arc::make_mut(&mut certain.flags[BASE.0]).enabled = false;
+        assert_eq!(drawn_by(&certain), None);
+    }
+
+    #[test]
+    fn what_is_needed_takes_no_callers_out_of_proportion_where_nobody_is_known() {
+        let mut routing = routing(&[needs(BASE, NeededVariant::NotOff)]);
+        Arc::make_mut(&mut routing.flags[NEEDY.0]).weights.default = percent(20);
+        let request = FactsBuilder::anonymous();
+        let (mut qualified, mut given) = (0_u32, 0_u32);
+        for number in 0..20_000_u32 {
+            let facts = RequestFacts {
+                // Spread as evenly as a good generator spreads them.
+                draw: number.wrapping_mul(0x9e37_79b9),
+                ..request.facts()
+            };
+            let mut decisions = routing.decisions(facts);
+            qualified += u32::from(decisions.of(BASE).variant == Variant::Canary);
+            given += u32::from(decisions.of(NEEDY).variant == Variant::Canary);
+        }
+        assert!((9_600..10_400).contains(&qualified), "{qualified}");
+        let share = f64::from(given) / f64::from(qualified);
+        assert!((0.185..0.215).contains(&share), "{given} of {qualified}");
+    }
+
+    #[test]
+    fn flags_that_share_what_they_need_are_looked_at_once_each() {
+        // Each of sixteen layers needs both flags of the next: 2^16 ways down.
+        let layer = |of: usize| {
+            let next = |place| needs(FlagIndex(2 * of + 2 + place), NeededVariant::NotOff);
+            let requires: Box<[_]> = if of < 15 {
+                [next(0), next(1)].into()
+            } else {
+                [].into()
+            };
+            ["a", "b"].map(|name| {
+                let weights = FlagWeights {
+                    default: percent(99),
+                    ..FlagWeights::default()
+                };
+                let flag = flag(&format!("{name}{of}"));
+                Arc::new(Flag {
+                    requires: requires.clone(),
+                    weights,
+                    ..flag
+                })
+            })
+        };
+        let routing = RoutingSnapshot {
+            flags: (0..16).flat_map(layer).collect(),
+            ..RoutingSnapshot::default()
+        };
+        let request = FactsBuilder::anonymous();
+        let mut decisions = routing.decisions(request.facts());
+        let mut seen = Chances::new();
+        let looks = std::cell::Cell::new(0);
+        let is_chance = |_: &Flag, _: Decision| {
+            looks.set(looks.get() + 1);
+            false
+        };
+        assert_eq!(decisions.chance(FlagIndex(0), &is_chance, &mut seen), None);
+        assert_eq!((seen.len() <= 31, looks.get() <= 31), (true, true));
     }
 }

@@ -32,6 +32,9 @@ pub struct Explanation {
     pub groups: Vec<GroupIndex>,
     /// The flag and its decision, where a flag decides.
     pub flag: Option<(FlagIndex, Decision)>,
+    /// The flag whose variant is drawn anew for each such request and decides about it: the one above, or one
+    /// that it needs.
+    pub drawn_by: Option<FlagIndex>,
     /// The backend that would be asked.
     pub backend: BackendIndex,
     /// The backend of each variant, where a flag decides.
@@ -96,13 +99,15 @@ pub fn explain_among<B>(
         .filter(|place| routing.groups.contains(*place, &facts))
         .collect();
     let destination = resolve::decide(routing, peer, &request, &located, &surroundings);
+    // A key that was made up just now makes nobody known.
+    let key = caller.key().filter(|_| identity.set_cookie.is_none());
+    let drawn_by = destination
+        .flag
+        .and_then(|(flag, _)| routing.decisions(facts).drawn_by(flag, key.is_some()));
     Ok(Explanation {
         route: located.route,
-        // A key that was made up just now makes nobody known.
-        caller: caller
-            .key()
-            .filter(|_| identity.set_cookie.is_none())
-            .map(str::to_owned),
+        caller: key.map(str::to_owned),
+        drawn_by,
         client_ip,
         groups,
         backends: destination
@@ -122,8 +127,19 @@ fn name_host<B>(request: &mut Request<B>) {
 }
 
 impl Explanation {
-    /// Whether the variant was drawn at random, for want of a key.
+    /// Whether another flag, which this one needs, leaves the variant to chance.
+    pub fn drawn_elsewhere(&self) -> Option<FlagIndex> {
+        let own = self.flag.map(|(flag, _)| flag);
+        self.drawn_by.filter(|drawn| Some(*drawn) != own)
+    }
+
+    /// Whether the variant is drawn at random.
     pub fn is_random(&self, routing: &RoutingSnapshot) -> bool {
+        self.drawn_by.is_some() || self.is_weighed_at_random(routing)
+    }
+
+    /// Whether the flag itself draws, for want of a key or because it is to draw each time.
+    pub fn is_weighed_at_random(&self, routing: &RoutingSnapshot) -> bool {
         self.flag.is_some_and(|(flag, decision)| {
             let by_request = routing.flag(flag).stickiness == Stickiness::Request;
             let is_weighed = matches!(

@@ -40,7 +40,7 @@ impl Story<'_> {
         if let Some((flag, decision)) = explanation.flag {
             let flag = routing.flag(flag);
             line("flag", flag.name.to_string());
-            if explanation.is_random(routing) {
+            if explanation.is_weighed_at_random(routing) {
                 line("bucket", "drawn anew for each request".to_owned());
             } else {
                 let bucket = decision.bucket();
@@ -88,6 +88,10 @@ impl Story<'_> {
 
     fn rule(&self, decision: Decision) -> String {
         let name = |group| self.routing.groups.name(group);
+        if let Some(flag) = self.explanation.drawn_elsewhere() {
+            let flag = &self.routing.flag(flag).name;
+            return format!("what flag `{flag}` gives is needed, and drawn anew for each request");
+        }
         match decision.reason {
             Reason::Disabled => "the flag is off: stable for everyone".to_owned(),
             Reason::RolledBack => "rolled back: stable for everyone".to_owned(),
@@ -108,6 +112,10 @@ impl Story<'_> {
 
     fn variant(&self, decision: Decision) -> String {
         let variant = decision.variant;
+        if let Some(flag) = self.explanation.drawn_elsewhere() {
+            let flag = &self.routing.flag(flag).name;
+            return format!("canary at most where flag `{flag}` gives what is needed, else stable");
+        }
         let (Reason::Group { weight, .. } | Reason::Default { weight }) = decision.reason else {
             return variant.to_string();
         };
@@ -129,7 +137,8 @@ impl Story<'_> {
             decision.reason,
             Reason::Group { .. } | Reason::Default { .. }
         );
-        let plan = self.plan.filter(|_| is_weighed)?;
+        let is_settled = self.explanation.drawn_elsewhere().is_none();
+        let plan = self.plan.filter(|_| is_weighed && is_settled)?;
         Some(self.rollout(plan, decision))
     }
 
