@@ -188,6 +188,8 @@ impl RunningRollout {
             let judged = Judged { plan, state };
             self.judging.tick(counts, judged, moment, performer);
         } else if !matches!(self.state.phase, Phase::Waiting { .. }) {
+            // Nothing stands before what has ended, and no question about it goes on.
+            self.gatekeeper = Gatekeeper::default();
             return;
         }
         let event = Event::Tick {

@@ -24,12 +24,16 @@ impl Rollout<'_> {
             return self.stay();
         }
         let is_same_plan = self.plan.shapes() == before.stages;
-        let (phase, stage) = self.place(before);
+        let (mut phase, stage) = self.place(before);
+        if is_judged_anew {
+            phase = judged_anew(phase);
+        }
         let is_same_place = phase == self.state.phase && stage == self.state.stage;
         if is_same_place && is_same_plan && !is_judged_anew {
             return self.stay();
         }
-        let what = match (&phase, is_same_place) {
+        let is_same_stage = stage == self.state.stage && phase.has_traffic();
+        let what = match (&phase, is_same_place || is_judged_anew && is_same_stage) {
             (Phase::Waiting { wait }, _) => format!("waiting {wait}"),
             (Phase::RolledBack { .. }, _) => "the plan changed, rolled back".to_owned(),
             (_, true) => format!("the plan changed, stage {} goes on", stage + 1),
@@ -203,5 +207,23 @@ impl Rollout<'_> {
             })
             .next();
         same.or_else(|| allowed.first()).copied()
+    }
+}
+
+/// Where a stage is that has to pass under other checks: not before a gate that opens by itself, which it stands
+/// before for having passed.
+fn judged_anew(phase: Phase) -> Phase {
+    match phase {
+        Phase::WaitingForGate { .. } => Phase::Progressing,
+        Phase::Paused {
+            from: Resumption::Gate { .. },
+            cause,
+            reason,
+        } => Phase::Paused {
+            from: Resumption::Stage,
+            cause,
+            reason,
+        },
+        other => other,
     }
 }

@@ -141,6 +141,63 @@ fn no_gate_keeps_canary_from_being_taken_back_and_promote_goes_through() {
 }
 
 #[test]
+fn an_approval_opens_no_other_gate() {
+    let late = closed(Awaits::Window, "opens tomorrow");
+    let promote = |full| command(Command::Promote { full });
+    for phase in ["approval", "paused-approval"] {
+        let waiting = state(phase, 0);
+        let approved = after(&waiting, promote(false), Some(&late));
+        let awaits = Awaits::Window;
+        assert_eq!(approved.state.phase, Phase::WaitingForGate { awaits });
+        assert_eq!(approved.state.stage, 0);
+        let on = after(&approved.state, tick(Action::Hold, 0), Some(&open()));
+        assert_eq!(
+            (on.state.phase.as_str(), on.state.stage),
+            ("progressing", 1)
+        );
+        // Said once more, it is meant for that gate.
+        let through = after(&approved.state, promote(false), Some(&late));
+        assert_eq!(through.state.stage, 1);
+        let at_once = after(&waiting, promote(false), Some(&open()));
+        assert_eq!(at_once.state.stage, 1);
+        let full = after(&waiting, promote(true), Some(&late));
+        assert_eq!(full.state.phase.as_str(), "watching");
+    }
+}
+
+#[test]
+fn other_checks_have_a_stage_before_a_gate_judged_anew() {
+    let plan = gated_plan();
+    for (phase, expected) in [("gate", "progressing"), ("paused-gate", "paused")] {
+        let waiting = state(phase, 0);
+        let event = Event::PlanChanged {
+            before: before(&plan, &waiting),
+            is_judged_anew: true,
+        };
+        let anew = step(&plan, waiting, event, &Moment::at(at(1060)));
+        assert_eq!(anew.state.phase.as_str(), expected);
+        assert!(anew.effects.contains(&Effect::RestartEvidence));
+        if let Phase::Paused { from, .. } = anew.state.phase {
+            assert_eq!(from, Resumption::Stage);
+        }
+        // The hold has begun anew, too.
+        let held = step(
+            &plan,
+            RolloutState {
+                phase: Phase::Progressing,
+                ..anew.state
+            },
+            tick(Action::Promote, 1_000_000),
+            &Moment {
+                gates: Some(&open()),
+                ..Moment::at(at(1061))
+            },
+        );
+        assert_eq!(held.state.stage, 0);
+    }
+}
+
+#[test]
 fn a_rollout_begins_once_the_gate_before_its_first_stage_is_open() {
     let plan = gated_plan();
     let begun = start(&plan, 0, true, &Moment::at(at(0)));

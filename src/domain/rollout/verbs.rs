@@ -103,6 +103,21 @@ impl Rollout<'_> {
             | Phase::Watching => self.unless_blocked(|rollout| {
                 let beyond_last = rollout.plan.stages().len();
                 let next = rollout.state.stage + 1;
+                // An approval is one gate of several: it opens no other.
+                let is_approval = matches!(
+                    rollout.state.phase,
+                    Phase::WaitingForApproval
+                        | Phase::Paused {
+                            from: Resumption::Approval,
+                            ..
+                        }
+                );
+                if is_approval
+                    && !full
+                    && let Some(closed) = rollout.closed_before(next)
+                {
+                    return rollout.with_deadline_met().wait_for_gate(&closed, cause);
+                }
                 let next = if full { beyond_last } else { next };
                 let cause = match rollout.state.phase {
                     // Before an approval or a gate it was told already.
