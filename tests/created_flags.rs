@@ -304,10 +304,26 @@ fn a_reload_keeps_created_flags_and_takes_nothing_away_that_they_need() {
     edge.proxy.wait_for_log("created flag does not fit", SOON);
     assert_eq!(edge.served("ann"), "v1");
     assert_evaluated(&edge, "new", "bea", None);
+    let left = edge.admin("GET", "/api/v1/status", "").json()["flags_left_aside"].clone();
+    assert_eq!(left[0]["flag"], "new");
+    assert!(left[0]["why"].as_str().unwrap().contains("beta"), "{left}");
     edge.bring(REST);
     assert_evaluated(&edge, "new", "bea", Some("canary"));
-    // Left out, it can be deleted all the same.
+    let status = edge.admin("GET", "/api/v1/status", "").json();
+    assert_eq!(status.get("flags_left_aside"), None);
+    // A kill switch that was set of it is set when it comes back.
+    let off = edge.admin("PATCH", "/api/v1/flags/new", r#"{"enabled": false}"#);
+    assert_eq!(off.status, 200, "{}", off.text());
     edge.restart_with(&REST.replace("beta: { callers: [bea] }, ", ""));
+    edge.bring(REST);
+    assert_eq!(flag(&edge, "new")["enabled"], false);
+    assert_evaluated(&edge, "new", "bea", Some("stable"));
+    // Left out, it can be created as if it had never been, and deleted.
+    edge.restart_with(&REST.replace("beta: { callers: [bea] }, ", ""));
+    let anew = put(&edge, "new", &NEW.replace("beta", "vip"));
+    assert_eq!(anew.status, 201, "{}", anew.text());
+    assert_evaluated(&edge, "new", "vic", Some("stable"));
+    edge.restart_with("routes: [{ backend: v1 }]\n");
     assert_eq!(delete(&edge, "new").status, 204);
     edge.bring(REST);
     assert_evaluated(&edge, "new", "bea", None);

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::reload::ReloadStatus;
-use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
+use crate::control::status::{ArmStatus, FlagLeftAside, GroupStatus, RolloutStatus};
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
@@ -103,6 +103,9 @@ pub struct Overview {
     pub store: StoreHealth,
     /// In the configuration's order.
     pub rollouts: Vec<RolloutStatus>,
+    /// Flags that were created and do not fit the configuration, so that nobody gets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags_left_aside: Vec<FlagLeftAside>,
     /// In the configuration's order.
     #[serde(default)]
     pub backends: Vec<BackendStatus>,

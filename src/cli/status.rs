@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint, moment, span};
 use crate::control::reload::ReloadStatus;
-use crate::control::status::RolloutStatus;
+use crate::control::status::{FlagLeftAside, RolloutStatus};
 use crate::domain::rollout::{Freeze, Mode};
 
 #[derive(Args)]
@@ -48,6 +48,7 @@ pub(crate) fn alarms(overview: &Overview) -> Vec<String> {
     }
     let reload = overview.reload.as_ref();
     alarms.extend(reload.filter(|reload| !reload.is_current).map(not_taken));
+    alarms.extend(overview.flags_left_aside.iter().map(left_aside));
     alarms
 }
 
@@ -76,6 +77,14 @@ pub(crate) fn frozen(freeze: &Freeze) -> String {
     format!(
         "promotions are frozen by {} since {since}{why}; rollbacks are not",
         freeze.who
+    )
+}
+
+fn left_aside(left: &FlagLeftAside) -> String {
+    let FlagLeftAside { flag, why } = left;
+    format!(
+        "flag {flag}, which was created at run time, does not fit the configuration and nobody gets it: {why}; \
+         create it anew or delete it: serin flag delete {flag}"
     )
 }
 

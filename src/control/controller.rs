@@ -232,7 +232,9 @@ impl Controller {
         mut configuration: NewConfiguration,
         admissions: Vec<Admission>,
     ) {
-        let gone = self.settings.lay_over(&mut configuration);
+        let gone = self
+            .settings
+            .lay_over(&mut configuration, &self.created.aside);
         if !gone.overrides.is_empty() {
             // The configuration holds in any case.
             let _ = self.performer.save(gone, Unwritten::Allowed);
@@ -355,6 +357,7 @@ impl Controller {
         let status = Status {
             rollouts: rollouts.collect(),
             flags: self.flag_statuses(),
+            left_aside: self.created.left_aside(),
             freeze: self.freeze.clone(),
             store: self.reader.health(),
         };

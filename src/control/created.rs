@@ -44,10 +44,9 @@ pub struct Defined {
 
 /// A configuration completed by created flags, and how each rollout goes on.
 pub(super) struct Prepared {
-    base: NewConfiguration,
+    created: Created,
     whole: NewConfiguration,
     admissions: Vec<Admission>,
-    created: (Texts, Texts),
     /// What gives way to flags of the file.
     given_way: Texts,
 }
@@ -62,13 +61,13 @@ impl Controller {
             given_way.extend(set.extract_if(.., |flag, _| is_declared(flag)));
         }
         let whole = fitted(&base, &mut texts, &mut aside);
-        let whole = whole.map_err(|errors| errors.into_iter().map(unfit).collect::<Vec<_>>())?;
+        let (whole, reasons) =
+            whole.map_err(|errors| errors.into_iter().map(unfit).collect::<Vec<_>>())?;
         let admissions = examine(&whole, &self.rollouts, &self.records)?;
         Ok(Prepared {
-            base,
+            created: Created::beside(base, texts, (aside, reasons)),
             whole,
             admissions,
-            created: (texts, aside),
             given_way,
         })
     }
@@ -76,10 +75,9 @@ impl Controller {
     /// Puts in place what was prepared.
     pub(super) fn put_in_place(&mut self, prepared: Prepared) {
         let Prepared {
-            base,
+            created,
             whole,
             admissions,
-            created: (texts, aside),
             given_way,
         } = prepared;
         if !given_way.is_empty() {
@@ -87,7 +85,7 @@ impl Controller {
             // The configuration holds in any case.
             let _ = self.performer.save(given_way, Unwritten::Allowed);
         }
-        self.created = Created::beside(base, texts, aside);
+        self.created = created;
         self.carry_out(whole, admissions);
     }
 
@@ -103,7 +101,8 @@ impl Controller {
             return Err(FlagError::Declared(flag.clone(), line));
         }
         let before = self.status_of(flag);
-        let is_new = !self.created.has(flag);
+        // One that was left aside is not there for anybody, and may be created as if it never had been.
+        let is_new = !self.created.texts.contains_key(flag);
         let is_same = self.created.texts.get(flag) == Some(text);
         // Whoever has heard nothing of it may ask for it again.
         if !(is_same && *precondition == Precondition::None) {
@@ -112,7 +111,8 @@ impl Controller {
         if let (true, Some(status)) = (is_same, before) {
             return Ok(Defined { status, is_new });
         }
-        if is_new && self.created.texts.len() + self.created.aside.len() >= CREATED_FLAGS_MAX {
+        let known = self.created.texts.len() + self.created.aside.len();
+        if !self.created.has(flag) && known >= CREATED_FLAGS_MAX {
             return Err(FlagError::TooMany);
         }
         let mut created = self.created.clone();

@@ -9,6 +9,7 @@ use crate::config::{DefinitionError, dump_flag};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::perform::line;
 use crate::control::ports::Transition;
+use crate::control::status::FlagLeftAside;
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::JournalEntry;
 
@@ -17,6 +18,9 @@ const SHOWN_CHARS_MAX: usize = 1_000;
 
 /// Definitions by flag.
 pub(crate) type Texts = BTreeMap<FlagName, Arc<str>>;
+
+/// Why definitions do not fit, by flag.
+pub(super) type Reasons = BTreeMap<FlagName, String>;
 
 /// The flags that were created, and what they stand beside.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,8 @@ pub(crate) struct Created {
     /// Those that do not fit the configuration they were found beside. They come back with one that
     /// they fit.
     pub(super) aside: Texts,
+    /// Why these do not fit.
+    reasons: Reasons,
     /// The configuration without them.
     pub(super) base: NewConfiguration,
 }
@@ -42,7 +48,11 @@ impl Created {
     }
 
     /// Created flags beside a configuration that they fit, and those that do not fit it.
-    pub(super) fn beside(base: NewConfiguration, texts: Texts, aside: Texts) -> Self {
+    pub(super) fn beside(
+        base: NewConfiguration,
+        texts: Texts,
+        (aside, reasons): (Texts, Reasons),
+    ) -> Self {
         let shown = texts
             .iter()
             .map(|(flag, text)| (flag.clone(), dump_flag(text)));
@@ -50,6 +60,7 @@ impl Created {
             shown: shown.collect(),
             texts,
             aside,
+            reasons,
             base,
         }
     }
@@ -57,6 +68,7 @@ impl Created {
     /// Puts a definition in force; gives the one before.
     pub(super) fn insert(&mut self, flag: &FlagName, text: &Arc<str>) -> Option<Arc<str>> {
         let aside = self.aside.remove(flag);
+        self.reasons.remove(flag);
         self.shown.insert(flag.clone(), dump_flag(text));
         let before = self.texts.insert(flag.clone(), Arc::clone(text));
         before.or(aside)
@@ -71,6 +83,15 @@ impl Created {
     /// The definition of a flag as JSON, without its secrets.
     pub(super) fn definition(&self, flag: &FlagName) -> Option<Value> {
         self.shown.get(flag).cloned()
+    }
+
+    /// Those that do not fit, with the reasons.
+    pub(super) fn left_aside(&self) -> Vec<FlagLeftAside> {
+        let left = self.aside.keys().map(|flag| FlagLeftAside {
+            flag: flag.clone(),
+            why: self.reasons.get(flag).cloned().unwrap_or_default(),
+        });
+        left.collect()
     }
 
     /// The line of the configuration that declares a flag, if one does.
@@ -102,12 +123,14 @@ pub(super) fn completed(
     Ok(whole)
 }
 
-/// Moves those that fit from one set of definitions to another; gives the configuration with them.
+/// Moves those that fit from one set of definitions to another; gives the configuration with them, and why the
+/// others do not fit.
 pub(super) fn fitted(
     base: &NewConfiguration,
     texts: &mut Texts,
     aside: &mut Texts,
-) -> Result<NewConfiguration, Vec<DefinitionError>> {
+) -> Result<(NewConfiguration, Reasons), Vec<DefinitionError>> {
+    let mut reasons = Reasons::new();
     let mut all = texts.clone();
     all.extend(
         aside
@@ -118,7 +141,7 @@ pub(super) fn fitted(
         Ok(whole) => {
             *texts = all;
             aside.clear();
-            return Ok(whole);
+            return Ok((whole, reasons));
         }
         Err(errors) => errors,
     };
@@ -130,13 +153,14 @@ pub(super) fn fitted(
     loop {
         for error in &left_out {
             all.remove(&error.flag);
+            reasons.insert(error.flag.clone(), error.error.to_string());
             tracing::error!(flag = %error.flag, "created flag does not fit the configuration: {}", error.error);
         }
         match completed(base, &all) {
             Ok(whole) => {
                 aside.retain(|flag, _| !all.contains_key(flag));
                 *texts = all;
-                return Ok(whole);
+                return Ok((whole, reasons));
             }
             Err(errors) => {
                 let (wrong, firm): (Vec<_>, Vec<_>) = errors

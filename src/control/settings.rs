@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::control::definitions::Texts;
 use crate::control::installation::NewConfiguration;
 use crate::control::perform::line;
 use crate::control::ports::Transition;
@@ -39,8 +40,12 @@ impl Settings {
     }
 
     /// Lays what was set over a configuration that is to be installed; gives what has to give way to
-    /// it, to be written down.
-    pub(crate) fn lay_over(&mut self, configuration: &mut NewConfiguration) -> Transition {
+    /// it, to be written down. What was set of flags that are left `aside` waits for them.
+    pub(crate) fn lay_over(
+        &mut self,
+        configuration: &mut NewConfiguration,
+        aside: &Texts,
+    ) -> Transition {
         let routing = &mut configuration.routing;
         self.configured.clear();
         let mut gone = Transition::default();
@@ -70,9 +75,16 @@ impl Settings {
                 held.insert(name, left);
             }
         }
-        for name in std::mem::replace(&mut self.overrides, held).into_keys() {
-            let what = "what was set of it is forgotten with it".to_owned();
-            gone.lines.push(line(&name, given_way(what)));
+        for (name, known) in std::mem::replace(&mut self.overrides, held) {
+            if aside.contains_key(&name) {
+                self.overrides.insert(name, known);
+                continue;
+            }
+            let entry = JournalEntry {
+                why: "there is no such flag any more".to_owned(),
+                ..given_way("what was set of it is forgotten with it".to_owned())
+            };
+            gone.lines.push(line(&name, entry));
             gone.overrides.push((name, FlagOverrides::default()));
         }
         gone

@@ -31,10 +31,22 @@ pub struct Status {
     /// All flags, in the file's order.
     #[serde(default)]
     pub flags: Vec<FlagStatus>,
+    /// Flags that were created and do not fit the configuration, so that nobody gets them.
+    #[serde(default)]
+    pub left_aside: Vec<FlagLeftAside>,
     /// Who wants nothing promoted, if anybody does.
     pub freeze: Option<Freeze>,
     /// Whether what is decided can be written down.
     pub store: StoreHealth,
+}
+
+/// A flag that was created at run time and does not fit the configuration. It comes back with one that it fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlagLeftAside {
+    /// The flag.
+    pub flag: FlagName,
+    /// What does not fit.
+    pub why: String,
 }
 
 /// Whether promotions are frozen.

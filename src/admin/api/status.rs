@@ -33,6 +33,7 @@ pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
             .map(|reload| ReloadStatus::clone(&reload.load())),
         store: status.store.clone(),
         rollouts: status.rollouts.clone(),
+        flags_left_aside: status.left_aside.clone(),
         backends: backends::all(&state.published),
     })
 }
