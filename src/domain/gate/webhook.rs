@@ -31,8 +31,8 @@ const HIDDEN: &str = "…";
 const SECRET_CHARS_MIN: usize = 6;
 
 impl Webhook {
-    /// A text in which nothing of the URL but its host is left. Servers like to say which path they do
-    /// not have.
+    /// A text in which nothing of the URL but its host is left, and nothing of the headers' values. Servers like
+    /// to say which path they do not have, and some which token they do not know.
     pub fn without_secrets(&self, text: &str) -> String {
         let url = self.url.secret();
         let whole = url.path_and_query().map(|it| it.as_str());
@@ -40,6 +40,12 @@ impl Webhook {
         let mut parts: Vec<&str> = whole.into_iter().chain([url.path(), query]).collect();
         parts.extend(url.path().split('/'));
         parts.extend(query.split(['&', '=']));
+        for value in self.headers.values() {
+            let value = value.to_str().unwrap_or_default();
+            // `Bearer` and the like come before a space.
+            parts.push(value);
+            parts.extend(value.split(' ').skip(1));
+        }
         parts.retain(|part| part.len() >= SECRET_CHARS_MIN);
         // The longest first, so that no part of one is left.
         parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
@@ -50,7 +56,8 @@ impl Webhook {
 
 #[cfg(test)]
 mod tests {
-    use http::Uri;
+    use http::header::AUTHORIZATION;
+    use http::{HeaderValue, Uri};
 
     use super::*;
 
@@ -59,7 +66,9 @@ mod tests {
         let url = "http://ci/gate/s3cr3t-t0k3n?key=abcdef123&x=1";
         let hook = Webhook {
             url: url.parse::<Uri>().unwrap().try_into().unwrap(),
-            headers: HeaderMap::new(),
+            headers: [(AUTHORIZATION, HeaderValue::from_static("Bearer 0penSesame"))]
+                .into_iter()
+                .collect(),
             timeout: Duration::from_secs(1),
             attempts: 1,
             every: Duration::from_secs(1),
@@ -73,6 +82,9 @@ mod tests {
             ("no /gate/s3cr3t-t0k3n here", "no … here"),
             ("unknown token s3cr3t-t0k3n", "unknown token …"),
             ("key abcdef123 has expired", "key … has expired"),
+            ("unknown: Bearer 0penSesame", "unknown: …"),
+            ("no token 0penSesame", "no token …"),
+            ("a Bearer is needed", "a Bearer is needed"),
             ("the gate is closed", "the gate is closed"),
         ] {
             assert_eq!(hook.without_secrets(said), shown);
