@@ -411,6 +411,18 @@ fn a_created_flag_may_have_a_rollout() {
     edge.bring(&ROUTED.replace("flag: new, ", ""));
     assert_eq!(delete(&edge, "new").status, 204);
     edge.admin("GET", "/api/v1/rollouts/new", "").problem(404);
+    // A flag of this name that comes later does not begin where this one was left.
+    for _ in 0..2 {
+        let told = detail(&put(&edge, "new", rolled), 409);
+        assert!(
+            told.contains("revision `1` already (rolled_back)"),
+            "{told}"
+        );
+        edge.restart();
+    }
+    let other = rolled.replace("\"1\"", "\"2\"");
+    assert_eq!(put(&edge, "new", &other).status, 201);
+    edge.proxy.wait_for_phase("new", "progressing", SOON);
 }
 
 #[test]

@@ -119,6 +119,9 @@ impl Controller {
         let known = created.insert(flag, text);
         let whole = completed(&created.base, &created.texts);
         let whole = whole.map_err(|errors| not_defined(flag, errors))?;
+        if !self.created.has(flag) {
+            self.refuse_known_release(flag, &whole)?;
+        }
         let what = match &known {
             None => format!("created: {}", shown(text)),
             Some(known) => format!("defined anew: {} -> {}", shown(known), shown(text)),
@@ -206,6 +209,32 @@ impl Controller {
         self.carry_out(whole, admissions);
         self.recall();
         Ok(())
+    }
+
+    /// Refuses a new flag with a release that one of its name had before: it would be at once where that one
+    /// was left, with all callers on canary maybe.
+    fn refuse_known_release(
+        &self,
+        flag: &FlagName,
+        whole: &NewConfiguration,
+    ) -> Result<(), FlagError> {
+        let mut planned = whole.planned.iter().map(|planned| &planned.plan);
+        let Some(plan) = planned.find(|plan| plan.flag() == flag) else {
+            return Ok(());
+        };
+        let known = self.records.get(flag).map_or(&[][..], Vec::as_slice);
+        let same = known
+            .iter()
+            .find(|record| record.release == *plan.release());
+        match same {
+            None => Ok(()),
+            Some(record) => Err(FlagError::Refused(format!(
+                "a flag `{flag}` that there was before has released revision `{}` already ({}); give this one \
+                 another revision",
+                plan.revision(),
+                record.state.phase.as_str()
+            ))),
+        }
     }
 
     /// A route that names a flag.
