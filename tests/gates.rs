@@ -12,11 +12,12 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use serin::runtime::clock;
 use support::proxy::{SERIN, backends};
 use support::{
-    Answer, Behaviour, Hook, Load, Manners, SOON, TestBackend, TestProxy, wait_for, wait_until,
+    Answer, Behaviour, Hook, Load, Manners, Request, SOON, TestBackend, TestProxy, wait_for,
+    wait_until,
 };
 use tempfile::TempDir;
 
@@ -377,13 +378,28 @@ fn a_stepped_rollback_goes_down_stage_by_stage_and_survives_a_kill() {
     release.command("retry");
     release.command("promote");
     release.command("promote");
-    assert_eq!(release.command("rollback").json()["phase"], "rolling_back");
+    let admin = format!("http://{}", release.proxy.admin());
+    let mut command = Command::new(SERIN);
+    let output = command
+        .args(["rollout", "rollback", "orders", "--admin", &admin])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let hint = "`serin rollout rollback orders` once more takes it to 0 at once";
+    assert!(
+        said.contains("rolling_back") && said.contains(hint),
+        "{said}"
+    );
     let status = release.command("rollback").json();
     assert_eq!(
         (&status["phase"], &status["weights"]["default_percent"]),
         (&"rolled_back".into(), &0.0.into())
     );
 }
+
+/// What is said of the one flag without backends.
+const UNTOUCHED: &str = "as before, for they give values and have no canary: banner \
+                      (`serin flag disable` turns one off)\n";
 
 /// Two flags with rollouts, one of them stepped, one that waits, and one with weights set by hand.
 fn many_flags() -> (TestProxy, [TestBackend; 2]) {
@@ -397,7 +413,10 @@ fn many_flags() -> (TestProxy, [TestBackend; 2]) {
          \x20 later: {{ stable: v1, canary: v2, rollout: {} }}\n\
          \x20 checkout: {{ stable: v1, canary: v2, groups: {{ beta: 100% }}, default: 20% }}\n\
          \x20 plain: {{ stable: v1, canary: v2 }}\n\
-         routes: [{{ flag: orders }}]\n",
+         \x20 chosen: {{ stable: v1, canary: v2, force: {{ header: x-choose, for: [beta] }} }}\n\
+         \x20 banner: {{ variants: {{ on: true, off: false }}, off: off, default: 30% }}\n\
+         trusted_proxies: [127.0.0.0/8]\nidentity: [{{ header: x-user }}]\n\
+         routes: [{{ path: /chosen, flag: chosen }}, {{ flag: orders }}]\n",
         backends(&[("v1", &stable), ("v2", &canary)]),
         rollout("rollback: stepped"),
         rollout(""),
@@ -411,6 +430,10 @@ fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
     let (proxy, _backends) = many_flags();
     let promoted = proxy.command("POST", "/api/v1/rollouts/orders/promote", "");
     assert_eq!(promoted.status, 200);
+    let choose = Request::get("/chosen")
+        .field("x-user", "ann")
+        .field("x-choose", "canary");
+    assert_eq!(proxy.ask(&choose).text(), "canary");
     let serin = |arguments: &[&str]| {
         let mut command = Command::new(SERIN);
         let admin = format!("http://{}", proxy.admin());
@@ -435,7 +458,11 @@ fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
         .iter()
         .map(|flag| flag["flag"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["orders", "search", "checkout"]);
+    assert_eq!(names, ["orders", "search", "checkout", "chosen"]);
+    // Nobody chooses it either, and a flag of values has nothing to take back.
+    assert_eq!(proxy.ask(&choose).text(), "stable");
+    assert_eq!(flags[3]["forced"], "flag_off", "{answer:#}");
+    assert_eq!(answer["untouched"], json!(["banner"]));
     assert!(
         flags.iter().all(|flag| flag["is_written"] == true),
         "{flags:#?}"
@@ -446,8 +473,11 @@ fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
         assert_eq!(status["journal"][0]["why"], "checkout is down");
     }
     assert_eq!(proxy.rollout("later")["phase"], "waiting");
-    let weights = proxy.metrics().sum("serin_flag_weight_ratio", &[]);
-    assert!(weights.abs() < 1e-9, "{weights}");
+    let metrics = proxy.metrics();
+    for flag in ["orders", "search", "later", "checkout", "plain", "chosen"] {
+        let weights = metrics.sum("serin_flag_weight_ratio", &[("flag", flag)]);
+        assert!(weights.abs() < 1e-9, "{flag}: {weights}");
+    }
     let journal = proxy
         .command("GET", "/api/v1/journal?flag=checkout", "")
         .json();
@@ -458,7 +488,14 @@ fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
     let output = serin(&["rollout", "rollback", "--all"]);
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "canary has callers in no flag\n"
+        format!("canary has callers in no flag\n{UNTOUCHED}")
+    );
+    let weighed = serin(&["flag", "weight", "checkout", "10%"]);
+    assert_eq!(weighed.status.code(), Some(0), "{weighed:?}");
+    let output = serin(&["rollout", "rollback", "--all"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("taken back: checkout (was 10%, beta 0%)\n{UNTOUCHED}")
     );
     assert_eq!(
         serin(&["rollout", "rollback", "orders", "--all"])

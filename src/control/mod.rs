@@ -15,6 +15,8 @@ mod created_tests;
 mod definitions;
 pub mod describe;
 pub mod emergency;
+#[cfg(test)]
+mod emergency_tests;
 mod endpoints;
 #[cfg(test)]
 mod evidence_tests;

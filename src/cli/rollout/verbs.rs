@@ -9,7 +9,7 @@ use crate::cli::confirm::Confirmation;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint};
-use crate::control::emergency::{FlagTakenBack, TakenBack};
+use crate::control::emergency::{FlagTakenBack, Forced, TakenBack};
 use crate::control::status::RolloutStatus;
 use crate::domain::ids::FlagName;
 
@@ -49,7 +49,8 @@ pub(crate) struct Rollback {
     /// The flag whose rollout it is.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     flag: Option<FlagName>,
-    /// Take canary back at once in every flag in which it has callers, by a rollout or by hand.
+    /// Take canary back at once in every flag in which it has callers, by a rollout or by hand. A flag
+    /// without backends has no canary; `serin flag disable` turns it off.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -76,24 +77,40 @@ impl Rollback {
         let remote = self.call.open()?;
         let said = json!({ "reason": self.reason });
         let answer = remote.command(Method::POST, "/api/v1/rollback", &said)?;
-        let TakenBack { flags } = remote.read(answer.clone())?;
+        let taken: TakenBack = remote.read(answer.clone())?;
         if remote.unless_json(answer).is_some() {
-            print_taken_back(&flags);
+            print_taken_back(&taken);
         }
-        let is_whole = flags.iter().all(|flag| flag.problem.is_none());
+        let is_whole = taken.flags.iter().all(|flag| flag.problem.is_none());
         Ok(if is_whole { Exit::Done } else { Exit::Refused })
     }
 }
 
-fn print_taken_back(flags: &[FlagTakenBack]) {
+fn print_taken_back(taken: &TakenBack) {
+    let TakenBack { flags, untouched } = taken;
     if flags.is_empty() {
         println!("canary has callers in no flag");
     }
-    for flag in flags {
-        match &flag.problem {
-            None => println!("{}: nobody has canary", flag.flag),
-            Some(problem) => println!("{}: NOT TAKEN BACK: {problem}", flag.flag),
+    for taken in flags {
+        let (flag, before) = (&taken.flag, words::weights(&taken.before));
+        let forced = match taken.forced {
+            Some(Forced::FlagOff) => ", and off, for callers could choose canary",
+            Some(Forced::MayChoose) => {
+                "; callers may still choose canary, as `force.after_rollback` says"
+            }
+            Some(Forced::Stopped) | None => "",
+        };
+        match &taken.problem {
+            None => println!("taken back: {flag} (was {before}){forced}"),
+            Some(problem) => println!("NOT TAKEN BACK: {flag} (at {before}): {problem}"),
         }
+    }
+    if !untouched.is_empty() {
+        let names: Vec<_> = untouched.iter().map(FlagName::as_str).collect();
+        println!(
+            "as before, for they give values and have no canary: {} (`serin flag disable` turns one off)",
+            names.join(", ")
+        );
     }
     let is_written = |flag: &FlagTakenBack| flag.is_written || flag.problem.is_some();
     words::warn_unwritten(flags.iter().all(is_written));
