@@ -109,8 +109,12 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
     } else if matches!(rollout.phase.as_str(), "progressing" | "watching") {
         parts.push(progress(rollout));
         parts.extend(waits_for(rollout));
-        let waiting = rollout.waiting_for.as_ref();
-        parts.extend(waiting.map(|waiting| waiting.says.clone()));
+    }
+    if rollout.phase == "rolling_back" {
+        let flag = &rollout.flag;
+        parts.push(format!(
+            "`serin rollout rollback {flag}` once more takes it to 0 at once"
+        ));
     }
     if rollout.phase == "waiting_for_gate" {
         let flag = &rollout.flag;
@@ -125,7 +129,8 @@ pub(crate) fn why(rollout: &RolloutStatus) -> String {
     parts.join("; ")
 }
 
-/// What a stage waits for that has lasted long enough and seen enough, or would do and just observes.
+/// What a stage waits for: data, or what else keeps it that has lasted long enough and seen enough; or what it
+/// would do and just observes.
 fn waits_for(rollout: &RolloutStatus) -> Option<String> {
     let of = |wanted: Assessment| {
         let mut findings = rollout.findings.iter();
@@ -135,6 +140,9 @@ fn waits_for(rollout: &RolloutStatus) -> Option<String> {
         && rollout.counted_requests.canary >= rollout.min_requests;
     if let Some(breach) = of(Assessment::Breach) {
         return Some(format!("would roll back, for {}", breach.reason));
+    }
+    if let Some(waiting) = &rollout.waiting_for {
+        return Some(waiting.says.clone());
     }
     if rollout.phase != "progressing" || !is_over || rollout.action != Action::Hold {
         return None;

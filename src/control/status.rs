@@ -144,6 +144,10 @@ pub struct WaitingFor {
     pub callers: u64,
     /// About how many seconds that takes at the rate of this stage; none where that cannot be told.
     pub seconds: Option<f64>,
+    /// In how many seconds the stage passes before that with neither harm nor harmlessness shown, where the plan
+    /// lets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecided_seconds: Option<f64>,
     /// All of it in words.
     pub says: String,
 }

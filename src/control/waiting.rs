@@ -29,31 +29,34 @@ pub(crate) fn waiting_for(
     let requests = requests.saturating_sub(judge.stage_requests().canary);
     let by_requests = (requests > 0).then(|| seconds_for(requests, judge));
     let proof = proof(&verdict.findings);
-    let by_proof = proof.as_ref().map(|proof| {
-        let patience = stage.hold * plan.policy().patience + state.judged_since.unwrap_or(elapsed);
-        let is_bounded = proof.is_undecided && plan.policy().undecided == Undecided::Promote;
-        let patient = is_bounded.then(|| seconds_left(patience, elapsed));
-        match (proof.seconds, patient) {
-            (Some(proof), Some(patient)) => Some(proof.min(patient)),
-            (proof, patient) => proof.or(patient),
-        }
-    });
+    let by_proof = proof.as_ref().map(|proof| proof.seconds);
     if by_requests.is_none() && by_proof.is_none() {
         return None;
     }
-    let mut spans = [by_requests, by_proof].into_iter().flatten();
-    let longest = spans.try_fold(hold_left, |longest, span| Some(longest.max(span?)));
-    let seconds = longest.filter(|seconds| *seconds <= SECONDS_MAX);
+    let within = |spans: [Option<Option<f64>>; 2]| {
+        let mut spans = spans.into_iter().flatten();
+        let longest = spans.try_fold(hold_left, |longest, span| Some(longest.max(span?)));
+        longest.filter(|seconds| *seconds <= SECONDS_MAX)
+    };
+    let seconds = within([by_requests, by_proof]);
+    let is_bounded = proof.as_ref().is_some_and(|proof| proof.is_undecided)
+        && plan.policy().undecided == Undecided::Promote;
+    let patience = stage.hold * plan.policy().patience + state.judged_since.unwrap_or(elapsed);
+    let patient = is_bounded.then(|| Some(seconds_left(patience, elapsed)));
+    let undecided = patient.and_then(|_| within([by_requests, patient]));
+    let undecided = undecided.filter(|patient| seconds.is_none_or(|seconds| *patient < seconds));
     let callers = proof.as_ref().and_then(|proof| proof.callers);
     let requests = match proof.and_then(|proof| proof.requests) {
         Some(more) => requests.max(more),
         None => requests,
     };
+    let callers = callers.unwrap_or_default();
     Some(WaitingFor {
         requests,
-        callers: callers.unwrap_or_default(),
+        callers,
         seconds,
-        says: says(requests, callers.unwrap_or_default(), seconds),
+        undecided_seconds: undecided,
+        says: says((requests, callers), seconds, undecided),
     })
 }
 
@@ -101,16 +104,16 @@ fn seconds_for(requests: u64, judge: &Judge) -> Option<f64> {
     (seen > 0.0).then(|| requests as f64 * span / seen)
 }
 
-fn says(requests: u64, callers: u64, seconds: Option<f64>) -> String {
+fn says((requests, callers): (u64, u64), seconds: Option<f64>, undecided: Option<f64>) -> String {
     let more = match (requests, callers) {
         (0, callers) => format!("about {callers} more callers"),
         (requests, 0) => format!("about {requests} more requests"),
         (requests, callers) => format!("about {requests} more requests and {callers} more callers"),
     };
-    match seconds {
-        Some(seconds) => format!("waiting for data: {more}, {}", span(seconds)),
-        None => format!("waiting for data: {more}, and how long that takes cannot be told"),
-    }
+    let time = seconds.map_or_else(|| "no telling how long".to_owned(), span);
+    let patience = undecided.map(|seconds| format!("; goes on undecided in {}", span(seconds)));
+    let patience = patience.unwrap_or_default();
+    format!("waiting for data: {more} ({time}){patience}")
 }
 
 /// A span of time as it is said: to the second below a minute, else to the minute.
@@ -133,24 +136,35 @@ mod tests {
 
     #[test]
     fn it_is_said_in_the_unit_that_fits() {
-        for (requests, callers, seconds, said) in [
-            (640, 0, Some(178.2), "about 640 more requests, 3 min"),
-            (0, 120, Some(12.0), "about 120 more callers, 12 s"),
+        for (more, seconds, undecided, said) in [
             (
-                5,
-                7,
-                Some(9000.0),
-                "about 5 more requests and 7 more callers, 3 h",
+                (640, 0),
+                Some(178.2),
+                None,
+                "about 640 more requests (3 min)",
+            ),
+            ((0, 120), Some(12.0), None, "about 120 more callers (12 s)"),
+            (
+                (0, 800),
+                Some(600.0),
+                Some(115.0),
+                "about 800 more callers (10 min); goes on undecided in 2 min",
             ),
             (
-                10,
-                0,
+                (5, 7),
+                Some(9000.0),
                 None,
-                "about 10 more requests, and how long that takes cannot be told",
+                "about 5 more requests and 7 more callers (3 h)",
+            ),
+            (
+                (10, 0),
+                None,
+                Some(30.0),
+                "about 10 more requests (no telling how long); goes on undecided in 30 s",
             ),
         ] {
             let expected = format!("waiting for data: {said}");
-            assert_eq!(says(requests, callers, seconds), expected);
+            assert_eq!(says(more, seconds, undecided), expected);
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Rollout {
     /// Go on to the next stage without waiting, or approve the one that waits for it.
     Promote(verbs::Promote),
     /// Take canary away from everyone, for it does harm; with `--all` in every flag.
+    ///
+    /// Where the plan says `rollback: stepped`, stage by stage; said once more, to nothing at once.
     Rollback(verbs::Rollback),
     /// Take canary away from everyone and give the rollout up.
     Abort(verbs::Abort),
