@@ -10,7 +10,7 @@ mod support;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use assert_cmd::Command;
@@ -544,5 +544,28 @@ fn a_request_that_goes_nowhere_is_explained_as_such() {
         let output = explain(&proxy.config_path(), arguments);
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(stdout(&output), format!("not sent on: {reason}\n"));
+    }
+}
+
+#[test]
+fn whoever_has_read_enough_is_told_nothing_more() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["schema"],
+        &["help"],
+    ] {
+        // Nobody ever reads this pipe.
+        let (unread, output) = std::io::pipe().unwrap();
+        drop(unread);
+        let mut command = std::process::Command::new(SERIN);
+        let done = command
+            .args(arguments)
+            .stdout(output)
+            .stderr(Stdio::piped());
+        let done = done.spawn().unwrap().wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(told, "", "{arguments:?}");
+        assert_ne!(done.status.code(), Some(101), "{arguments:?}");
     }
 }

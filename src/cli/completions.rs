@@ -1,6 +1,6 @@
 //! `serin completions`: what a shell needs to complete command lines.
 
-use std::io::stdout;
+use std::io::{Write as _, stdout};
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
@@ -23,7 +23,9 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(self) -> Done {
         let mut command = Arguments::command();
-        clap_complete::generate(self.shell, &mut command, "serin", &mut stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "serin", &mut script);
+        stdout().write_all(&script)?;
         Ok(Exit::Done)
     }
 }

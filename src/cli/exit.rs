@@ -1,5 +1,6 @@
 //! All exit codes, in one place.
 
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -34,7 +35,12 @@ pub(crate) enum Exit {
     Paused,
     /// Somebody pressed Ctrl-C before it had come to anything.
     Interrupted,
+    /// Whoever reads what is printed has seen enough, as `head` has.
+    Unread,
 }
+
+/// What shells say of a program that SIGPIPE (13) ended: 128 and the signal's number.
+pub(crate) const UNREAD: u8 = 141;
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -47,12 +53,16 @@ impl From<Exit> for ExitCode {
             Exit::Paused => 5,
             // What shells say of a program that SIGINT (2) ended: 128 and the signal's number.
             Exit::Interrupted => 130,
+            Exit::Unread => UNREAD,
         })
     }
 }
 
 /// How a command ends that could not be carried out.
 pub(crate) fn of_error(error: &Error) -> Exit {
+    if is_unread(error) {
+        return Exit::Unread;
+    }
     let is_of_machine = error.is::<BindError>() || error.is::<OpenError>();
     if let Some(error) = error.downcast_ref() {
         of_client_error(error)
@@ -61,6 +71,12 @@ pub(crate) fn of_error(error: &Error) -> Exit {
     } else {
         Exit::Refused
     }
+}
+
+/// Whether our own output went nowhere; what a server hung up on has an error of its own around it.
+fn is_unread(error: &Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn of_client_error(error: &ClientError) -> Exit {

@@ -1,7 +1,7 @@
 //! `serin journal`: who did what, and why.
 
 use std::collections::VecDeque;
-use std::io::{self, Write, stdout};
+use std::io::{Write, stdout};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -42,16 +42,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn run(self) -> Done {
-        let told = self.tell();
-        let is_left = |error: &anyhow::Error| {
-            let error = error.downcast_ref::<io::Error>();
-            error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-        };
-        match told {
-            // Whoever reads has seen enough, as `head` has.
-            Err(error) if is_left(&error) => Ok(Exit::Done),
-            told => told.map(|()| Exit::Done),
-        }
+        self.tell().map(|()| Exit::Done)
     }
 
     fn tell(&self) -> anyhow::Result<()> {

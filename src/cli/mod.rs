@@ -136,8 +136,11 @@ pub fn main() -> ExitCode {
         Command::Man(manual) => manual.run(),
     };
     let exit = done.unwrap_or_else(|error| {
-        eprintln!("{}", exit::render(&error));
-        exit::of_error(&error)
+        let exit = exit::of_error(&error);
+        if exit != Exit::Unread {
+            eprintln!("{}", exit::render(&error));
+        }
+        exit
     });
     exit.into()
 }
@@ -145,16 +148,14 @@ pub fn main() -> ExitCode {
 /// What a command comes to.
 type Done = anyhow::Result<Exit>;
 
-/// Whoever reads our output may have seen enough, as `head` has. The library panics then; that is no defect to
-/// tell of, and the exit code is that of a program that the signal ends.
+/// Whoever reads our output may have seen enough, as `head` has. `println` panics then; that is no defect to
+/// tell of. What is written otherwise ends as an error, with the same exit code.
 fn end_quietly_without_readers() {
-    /// 128 and the number of SIGPIPE.
-    const BROKEN_PIPE: i32 = 141;
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let said = panic.payload_as_str().unwrap_or_default();
         if said.starts_with("failed printing to std") && said.contains("Broken pipe") {
-            std::process::exit(BROKEN_PIPE);
+            std::process::exit(exit::UNREAD.into());
         }
         tell(panic);
     }));

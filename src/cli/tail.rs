@@ -81,10 +81,7 @@ impl Tail {
                 told = self.tell(event, paint, &mut left);
                 told.is_ok() && left != Some(0)
             })?;
-            match told {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
-                told => told?,
-            }
+            told?;
             // A stream ends after a while by itself, and then goes on in another one.
             if left == Some(0) {
                 return Ok(Exit::Done);

@@ -22,9 +22,12 @@ pub(super) fn conclusion(exit: Exit, scenario: Scenario) -> String {
         }
         Exit::TimedOut => "not done in time".to_owned(),
         Exit::Interrupted => "interrupted".to_owned(),
-        Exit::Refused | Exit::Different | Exit::Usage | Exit::Unreachable | Exit::Paused => {
-            "a verdict is wrong".to_owned()
-        }
+        Exit::Refused
+        | Exit::Different
+        | Exit::Usage
+        | Exit::Unreachable
+        | Exit::Paused
+        | Exit::Unread => "a verdict is wrong".to_owned(),
     }
 }
 
