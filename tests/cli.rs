@@ -569,3 +569,63 @@ fn whoever_has_read_enough_is_told_nothing_more() {
         assert_ne!(done.status.code(), Some(101), "{arguments:?}");
     }
 }
+
+#[test]
+fn an_argument_that_does_not_fit_is_told_with_what_would() {
+    for (arguments, words) in [
+        (
+            &["flag", "weight", "orders", "-5%"][..],
+            "`-5%` is outside 0% to 100%",
+        ),
+        (
+            &["flag", "assign", "orders", "beta", "-1%"],
+            "`-1%` is outside 0% to 100%",
+        ),
+        (
+            &["flag", "create", "x", "--default", "-5%"],
+            "`-5%` is outside 0% to 100%",
+        ),
+        (
+            &["group", "assign", "beta", "ann", "--for", "0s"],
+            "`0s` ends at once; give a span such as `30m`",
+        ),
+        (
+            &["group", "assign", "beta", "ann", "--for", ""],
+            "`` is not a span of time such as `30m`",
+        ),
+        (
+            &[
+                "flag",
+                "create",
+                "x",
+                r#"{"stable": "v1"}"#,
+                "--stable",
+                "v2",
+            ],
+            "`stable` is in the definition already; leave `--stable` out",
+        ),
+        (
+            &[
+                "flag",
+                "create",
+                "x",
+                r#"{"groups": {"beta": "5%"}}"#,
+                "--group",
+                "vip=5%",
+            ],
+            "`groups` is in the definition already; leave `--group` out",
+        ),
+        (
+            &["flag", "create", "x", "--group", "beta"],
+            "such as `beta=50%`",
+        ),
+    ] {
+        let output = serin(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            stderr(&output).contains(words),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}

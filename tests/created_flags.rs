@@ -511,6 +511,25 @@ fn the_command_line_does_the_same() {
     let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(told.contains("canary: no backend is named `v3`"), "{told}");
 
+    // Of several variants each has its share.
+    let theme = r#"{"variants": {"plain": "grey", "sale": "red", "news": "blue"}, "off": "plain"}"#;
+    edge.run(&[
+        "flag",
+        "create",
+        "theme",
+        theme,
+        "--default",
+        "sale=20%,news=5%",
+        "--group",
+        "vip=news=100%",
+    ]);
+    let weights = &flag(&edge, "theme")["weights"];
+    assert_eq!(
+        weights["default_split"],
+        json!({ "sale": 20.0, "news": 5.0 })
+    );
+    assert_evaluated(&edge, "theme", "vic", Some("news"));
+
     // Who cannot be asked has to say that it is meant.
     let unsaid = edge.cli(&["flag", "delete", "other"]);
     assert_eq!(unsaid.status.code(), Some(2));

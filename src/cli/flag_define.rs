@@ -1,6 +1,5 @@
 //! `serin flag create` and `serin flag delete`: flags beside those of the configuration.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use crate::cli::exit::{Exit, Unusable};
 use crate::cli::flag::print;
 use crate::cli::remote::CallArguments;
 use crate::domain::ids::{BackendName, FlagName, GroupName};
-use crate::domain::weight::Weight;
+use crate::domain::share::Share;
 
 #[derive(Args)]
 pub(crate) struct Create {
@@ -34,11 +33,13 @@ pub(crate) struct Create {
     #[arg(long, value_name = "BACKEND")]
     canary: Option<BackendName>,
     /// The share of everyone who is in none of the flag's groups.
-    #[arg(long, value_name = "WEIGHT")]
-    default: Option<Weight>,
-    /// The share of a group, such as `beta=50%`; may be said several times.
-    #[arg(long = "group", value_name = "GROUP=WEIGHT", value_parser = group_weight)]
-    groups: Vec<(GroupName, Weight)>,
+    ///
+    /// Of a flag that has values each variant's, such as `on=20%,blue=5%`.
+    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
+    default: Option<Share>,
+    /// The share of a group, such as `beta=50%` or `beta=on=20%,blue=5%`; may be said several times.
+    #[arg(long = "group", value_name = "GROUP=SHARE", value_parser = group_share)]
+    groups: Vec<(GroupName, Share)>,
     /// Create it turned off.
     #[arg(long)]
     disabled: bool,
@@ -68,17 +69,27 @@ pub(crate) struct Delete {
     call: CallArguments,
 }
 
-fn group_weight(text: &str) -> Result<(GroupName, Weight), String> {
-    let (group, weight) = text
+fn group_share(text: &str) -> Result<(GroupName, Share), String> {
+    let (group, share) = text
         .split_once('=')
-        .ok_or("expected a group and its weight, such as `beta=50%`")?;
+        .ok_or("expected a group and its share, such as `beta=50%`")?;
     let group = group
         .parse::<GroupName>()
         .map_err(|error| error.to_string())?;
-    let weight = weight
-        .parse::<Weight>()
-        .map_err(|error| error.to_string())?;
-    Ok((group, weight))
+    let share = share.parse::<Share>().map_err(|error| error.to_string())?;
+    Ok((group, share))
+}
+
+/// A share as a definition has it.
+fn written(share: &Share) -> Value {
+    match share {
+        Share::Of(weight) => json!(weight.to_string()),
+        Share::Split(parts) => {
+            let parts = parts.iter();
+            let parts = parts.map(|(name, weight)| (name.to_string(), json!(weight.to_string())));
+            Value::Object(parts.collect())
+        }
+    }
 }
 
 impl Create {
@@ -94,7 +105,7 @@ impl Create {
         print(&remote, answer)
     }
 
-    /// What is written, with what the options say in its place.
+    /// What is written, with what the options add.
     fn definition(&self) -> anyhow::Result<Map<String, Value>> {
         let text = match (&self.definition, &self.file) {
             (Some(text), _) => text.clone(),
@@ -103,24 +114,33 @@ impl Create {
         };
         let mut definition: Map<String, Value> = serde_json::from_str(&text)
             .map_err(|error| Unusable(format!("the definition is no JSON object: {error}")))?;
-        let texts = [
-            ("stable", self.stable.as_ref().map(ToString::to_string)),
-            ("canary", self.canary.as_ref().map(ToString::to_string)),
-            ("default", self.default.map(|weight| weight.to_string())),
-        ];
-        for (key, text) in texts {
-            definition.extend(text.map(|text| (key.to_owned(), Value::from(text))));
-        }
-        if !self.groups.is_empty() {
-            let named = self.groups.iter();
-            let named = named.map(|(group, weight)| (group.to_string(), weight.to_string()));
-            let named: BTreeMap<_, _> = named.collect();
-            definition.insert("groups".to_owned(), json!(named));
-        }
-        if self.disabled {
-            definition.insert("enabled".to_owned(), Value::from(false));
+        for (key, option, value) in self.added() {
+            if definition.contains_key(key) {
+                let problem = format!("`{key}` is in the definition already; leave `{option}` out");
+                return Err(Unusable(problem).into());
+            }
+            definition.insert(key.to_owned(), value);
         }
         Ok(definition)
+    }
+
+    /// What options say: keys of the definition, the options, and the values.
+    fn added(&self) -> impl Iterator<Item = (&'static str, &'static str, Value)> {
+        let text = |name: &BackendName| json!(name.as_str());
+        let groups = self.groups.iter();
+        let groups: Map<_, _> = groups
+            .map(|(group, share)| (group.to_string(), written(share)))
+            .collect();
+        let groups = (!groups.is_empty()).then(|| Value::Object(groups));
+        let all = [
+            ("stable", "--stable", self.stable.as_ref().map(text)),
+            ("canary", "--canary", self.canary.as_ref().map(text)),
+            ("default", "--default", self.default.as_ref().map(written)),
+            ("groups", "--group", groups),
+            ("enabled", "--disabled", self.disabled.then(|| json!(false))),
+        ];
+        let all = all.into_iter();
+        all.filter_map(|(key, option, value)| Some((key, option, value?)))
     }
 }
 
