@@ -85,6 +85,19 @@ fn a_term_goes_on_while_no_process_runs() {
     let mut edge = Edge::start(GROUPS);
     let hour = put(&edge, "beta/callers/long", &json!({ "expires_in": "1h" }));
     assert_eq!(hour.json()["expires_in_seconds"], 3600.0);
+    for (expires_in, words) in [
+        ("0s", "ends at once"),
+        ("", "such as `30m`"),
+        ("soon", "such as `30m`"),
+    ] {
+        let said = json!({ "expires_in": expires_in });
+        let problem = put(&edge, "beta/callers/never", &said).problem(400);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("`expires_in`: ") && detail.contains(words),
+            "{detail}"
+        );
+    }
     let short = json!({ "expires_in": "1500ms" });
     assert_eq!(put(&edge, "beta/callers/short", &short).status, 200);
     assert_eq!(edge.served("short"), "v2");

@@ -629,7 +629,7 @@ fn the_journal_is_read_page_by_page_and_followed() {
 }
 
 /// Requests that make no sense, and what is said of each.
-const UNFIT: [(&str, &str, &str, u16, &str); 19] = [
+const UNFIT: [(&str, &str, &str, u16, &str); 24] = [
     ("GET", "/journal?limit=0", "", 400, "from 1 to 1000"),
     ("GET", "/journal?limit=1001", "", 400, "from 1 to 1000"),
     (
@@ -700,6 +700,35 @@ const UNFIT: [(&str, &str, &str, u16, &str); 19] = [
     ),
     ("POST", "/freeze", r#"{"reason": "a\nb"}"#, 400, "one line"),
     ("POST", "/freeze", "[]", 400, "reason"),
+    ("POST", "/freeze", r#"{"reason": 5}"#, 400, "`reason`: "),
+    (
+        "PATCH",
+        "/flags/orders",
+        r#"{"enabled": "yes"}"#,
+        400,
+        "`enabled`: ",
+    ),
+    (
+        "PATCH",
+        "/flags/orders",
+        r#"{"default": "5"}"#,
+        400,
+        "`default`: `5`",
+    ),
+    (
+        "PATCH",
+        "/flags/orders",
+        r#"{"groups": {"beta": 5}}"#,
+        400,
+        "`groups.beta`: ",
+    ),
+    (
+        "PATCH",
+        "/flags/orders",
+        "{",
+        400,
+        "the body is no JSON object",
+    ),
     ("GET", "/freeze", "", 405, "no such method"),
     ("PUT", "/status", "", 405, "no such method"),
     ("GET", "/reload", "", 405, "no such method"),

@@ -80,6 +80,8 @@ pub(crate) struct SetWeight {
     #[command(flatten)]
     change: Change,
     /// The share that gets canary, such as `25%`; of several variants each one's, such as `on=20%,blue=5%`.
+    // What is below 0 % is told so, and not taken for an option.
+    #[arg(allow_hyphen_values = true)]
     weight: Share,
 }
 
@@ -90,7 +92,7 @@ pub(crate) struct Assign {
     /// The group.
     group: GroupName,
     /// The share of its callers that gets canary.
-    #[arg(default_value = "100%")]
+    #[arg(default_value = "100%", allow_hyphen_values = true)]
     weight: Share,
 }
 

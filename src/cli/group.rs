@@ -12,6 +12,7 @@ use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
+use crate::control::assignments;
 use crate::domain::ids::GroupName;
 
 /// The callers of one answer.
@@ -63,7 +64,7 @@ pub(crate) struct Assign {
     /// For how long, such as `1h`. Without it, for good.
     #[arg(
         long = "for",
-        value_parser = humantime::parse_duration,
+        value_parser = assignments::lasting,
         value_name = "DURATION"
     )]
     lasting: Option<Duration>,

@@ -307,7 +307,9 @@ impl FromText for SecretValue {
 }
 
 impl FromText for WebhookUrl {
-    const EXPECTED: &'static str = "a URL such as `https://chat.example.com/hook`";
+    // Nothing else is told of a URL that does not fit, so all that it must be stands here.
+    const EXPECTED: &'static str = "a URL such as `https://chat.example.com/hook`, of `http` or `https` and without \
+                                    user and password, which go into `headers`";
     const IS_SECRET: bool = true;
 
     /// No message quotes more than scheme, host and port.

@@ -1146,6 +1146,11 @@ fn problems_with_a_secret_do_not_tell_it() {
         let unfit = "this secret, which is not shown, does not fit; expected";
         let is_no_map = problem.contains("found a text");
         assert!(problem.contains(unfit) || is_no_map, "{problem}");
+        let is_of_user = target.contains('@');
+        assert!(
+            !is_of_user || problem.contains("without user and password"),
+            "{problem}"
+        );
         assert!(
             !problem.contains("s3cret") && !problem.contains("53237"),
             "{problem}"

@@ -49,6 +49,22 @@ pub enum AssignmentError {
     Stopping,
 }
 
+/// How long a caller is to be in a group, as it is written: `30m`.
+///
+/// # Errors
+/// When it is no span of time, or none at all, with what would have been right.
+pub fn lasting(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err(format!(
+            "`{text}` ends at once; give a span such as `30m`, or take the caller out"
+        )),
+        Ok(lasting) => Ok(lasting),
+        Err(_) => Err(format!(
+            "`{text}` is not a span of time such as `30m` or `2h 30m`"
+        )),
+    }
+}
+
 impl Controller {
     /// Takes up the assignments that were written down.
     pub(super) fn take_up_assignments(

@@ -154,12 +154,15 @@ pub(crate) async fn change(
         let name: GroupName = group
             .parse()
             .map_err(|error| ApiError::BadRequest(format!("`groups`: {error}")))?;
-        groups.insert(name, share.map(ShareWish::read).transpose()?);
+        let key = format!("groups.{group}");
+        let share = share.map(|share| share.read(&key)).transpose()?;
+        groups.insert(name, share);
     }
+    let default = wish.default.map(|share| share.read("default"));
     let change = FlagChange {
         enabled: wish.enabled,
         groups,
-        default: wish.default.map(ShareWish::read).transpose()?,
+        default: default.transpose()?,
     };
     if change == FlagChange::default() {
         let reason = format!("nothing to change; expected {EXAMPLE}, or a part of it");

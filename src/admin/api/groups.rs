@@ -16,7 +16,7 @@ use crate::admin::api::{apart, wish};
 use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::{AssignedCaller, CallersPage, GroupList, GroupSummary};
-use crate::control::assignments::AssignmentOrder;
+use crate::control::assignments::{AssignmentOrder, lasting};
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::routing::RoutingSnapshot;
@@ -220,10 +220,10 @@ pub(crate) async fn assign(
     }
     let wish: Wish = wish::read(&body, EXAMPLE)?;
     let by = visitor.because(wish.reason)?;
-    let lasting = wish.expires_in.as_deref().map(read_duration).transpose()?;
-    let order = AssignmentOrder::Assign(lasting);
+    let expires_in = wish.expires_in.as_deref().map(read_duration).transpose()?;
+    let order = AssignmentOrder::Assign(expires_in);
     state.commands.assign((&group, &key), order, by).await?;
-    Ok(Json(AssignedCaller::new(key, lasting)))
+    Ok(Json(AssignedCaller::new(key, expires_in)))
 }
 
 /// Takes a caller out of a group again.
@@ -253,6 +253,5 @@ pub(crate) async fn remove(
 }
 
 fn read_duration(text: &str) -> Result<Duration, ApiError> {
-    humantime::parse_duration(text)
-        .map_err(|error| ApiError::BadRequest(format!("`{text}` is not a duration: {error}")))
+    lasting(text).map_err(|problem| ApiError::BadRequest(format!("`expires_in`: {problem}")))
 }

@@ -21,8 +21,8 @@ pub(crate) enum ShareWish {
 }
 
 impl ShareWish {
-    /// What it means, or what is wrong with it.
-    pub(super) fn read(self) -> Result<Share, ApiError> {
+    /// What it means at this key, or what is wrong with it.
+    pub(super) fn read(self, key: &str) -> Result<Share, ApiError> {
         let text = match self {
             Self::Text(text) => text,
             Self::Parts(parts) if parts.is_empty() => return Ok(Share::NOBODY),
@@ -35,7 +35,7 @@ impl ShareWish {
             }
         };
         text.parse()
-            .map_err(|error| ApiError::BadRequest(format!("{error}")))
+            .map_err(|error| ApiError::BadRequest(format!("`{key}`: {error}")))
     }
 }
 

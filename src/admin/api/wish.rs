@@ -13,10 +13,19 @@ pub(super) fn read<T: DeserializeOwned + Default>(
     if body.trim_ascii().is_empty() {
         return Ok(T::default());
     }
+    let unread =
+        |problem: String| ApiError::BadRequest(format!("{problem}; it is such as {example}"));
     // An object first: serde would also take a list for a struct, its items by position.
-    let said = serde_json::from_slice::<Map<String, Value>>(body)
-        .and_then(|fields| serde_json::from_value(Value::Object(fields)));
-    said.map_err(|error| ApiError::BadRequest(format!("{error}; expected nothing, or {example}")))
+    let fields: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| unread(format!("the body is no JSON object: {error}")))?;
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.into_inner());
+        unread(match path.as_str() {
+            // Of the whole: a key that it does not know, which is named.
+            "." => inner.to_string(),
+            path => format!("`{path}`: {inner}"),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -30,6 +39,24 @@ mod tests {
     struct Wish {
         reason: String,
         full: bool,
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let told = |body: &str| match read::<Wish>(body.as_bytes(), "{}") {
+            Err(ApiError::BadRequest(told)) => told,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            told(r#"{ "full": "yes" }"#),
+            "`full`: invalid type: string \"yes\", expected a boolean; it is such as {}"
+        );
+        let unknown = told(r#"{ "ful": true }"#);
+        assert!(
+            unknown.contains("unknown field `ful`, expected `reason` or `full`"),
+            "{unknown}"
+        );
+        assert!(told("[]").starts_with("the body is no JSON object: "));
     }
 
     #[test]
