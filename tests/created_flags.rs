@@ -199,6 +199,26 @@ fn who_has_seen_an_older_one_changes_and_deletes_nothing() {
     );
     let seen = version(&edge, "new");
     let other = NEW.replace("\"0%\"", "\"100%\"");
+    // What is wrong with it comes first.
+    for fields in [
+        None,
+        Some(("if-none-match", "*")),
+        Some(("if-match", "\"0\"")),
+    ] {
+        let wrong = r#"{"stable": "v1"}"#;
+        let answer = match fields {
+            None => put(&edge, "new", wrong),
+            Some(field) => put_if(&edge, "new", field, wrong),
+        };
+        let problems = answer.problem(422)["problems"].clone();
+        assert!(
+            problems[0]
+                .as_str()
+                .unwrap()
+                .contains("`canary` is missing"),
+            "{problems}"
+        );
+    }
     let told = detail(&put(&edge, "new", &other), 409);
     assert!(told.contains("If-Match"), "{told}");
     let replaced = put_if(&edge, "new", ("if-match", &seen), &other);

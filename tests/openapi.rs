@@ -86,6 +86,12 @@ fn the_description_is_what_the_standard_wants() {
     let checked = checked.expect("`openapi-spec-validator` is there: `tests/run` installs it");
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success(), "{said}");
+    // A flag is defined as the file defines it.
+    let body = &document["paths"]["/api/v1/flags/{flag}"]["put"]["requestBody"];
+    let schema = &body["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/FlagDocument");
+    let rollout = &document["components"]["schemas"]["RolloutDocument"]["properties"];
+    assert!(rollout["stages"].is_object(), "{rollout}");
     // Every operation has a name of its own, a summary, and tells of what goes wrong in one form.
     let mut names = BTreeSet::new();
     for (path, method) in operations(&document) {

@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::admin::AdminState;
 use crate::admin::auth::OPEN_PATHS;
 use crate::admin::error::Problem;
+use crate::config;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -91,6 +92,7 @@ fn complete(document: &mut Value) {
             "description": "The same token, as clients of OFREP bring it; below `/ofrep/` only.",
         },
     });
+    describe_definitions(document);
     let Some(paths) = document["paths"].as_object_mut() else {
         return;
     };
@@ -100,6 +102,18 @@ fn complete(document: &mut Value) {
             complete_operation(path, operation);
         }
     }
+}
+
+/// What a flag may be defined as is what the configuration says of it.
+fn describe_definitions(document: &mut Value) {
+    /// Where schemas stand.
+    const SCHEMAS: &str = "#/components/schemas/";
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.extend(config::flag_schemas(SCHEMAS));
+    }
+    let body = &mut document["paths"]["/api/v1/flags/{flag}"]["put"]["requestBody"];
+    let schema = &mut body["content"]["application/json"]["schema"];
+    *schema = json!({ "$ref": format!("{SCHEMAS}{}", config::FLAG_SCHEMA) });
 }
 
 fn complete_operation(path: &str, operation: &mut Map<String, Value>) {

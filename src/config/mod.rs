@@ -100,7 +100,7 @@ pub use self::limits::ListenerLimits;
 pub use self::listener::{Listener, ProxyProtocol};
 pub use self::objection::{Objection, object};
 pub use self::rollout::RolloutConfig;
-pub use self::schema::schema;
+pub use self::schema::{FLAG_SCHEMA, flag_schemas, schema};
 pub use self::shutdown::ShutdownConfig;
 pub use self::state::StateConfig;
 

@@ -100,6 +100,11 @@ impl Controller {
         if let Some(line) = self.created.declared(flag) {
             return Err(FlagError::Declared(flag.clone(), line));
         }
+        let mut created = self.created.clone();
+        let known = created.insert(flag, text);
+        // What is wrong in itself is told before what it is not wanted for.
+        let whole = completed(&created.base, &created.texts);
+        let whole = whole.map_err(|errors| not_defined(flag, errors))?;
         let before = self.status_of(flag);
         // One that was left aside is not there for anybody, and may be created as if it never had been.
         let is_new = !self.created.texts.contains_key(flag);
@@ -111,14 +116,10 @@ impl Controller {
         if let (true, Some(status)) = (is_same, before) {
             return Ok(Defined { status, is_new });
         }
-        let known = self.created.texts.len() + self.created.aside.len();
-        if !self.created.has(flag) && known >= CREATED_FLAGS_MAX {
+        let count = self.created.texts.len() + self.created.aside.len();
+        if !self.created.has(flag) && count >= CREATED_FLAGS_MAX {
             return Err(FlagError::TooMany);
         }
-        let mut created = self.created.clone();
-        let known = created.insert(flag, text);
-        let whole = completed(&created.base, &created.texts);
-        let whole = whole.map_err(|errors| not_defined(flag, errors))?;
         if !self.created.has(flag) {
             self.refuse_known_release(flag, &whole)?;
         }

@@ -5,6 +5,8 @@
 //! that nothing may be left without a value, and the defaults. A schema sees one value at a time,
 //! so `serin check` finds more: names that refer to nothing, two keys that contradict each other.
 
+mod flag;
+
 use std::time::Duration;
 
 use schemars::generate::SchemaSettings;
@@ -17,6 +19,8 @@ use crate::domain::judge::JudgeSettings;
 use crate::config::ShutdownConfig;
 use crate::config::defaults;
 use crate::config::document::{Document, instead_of_required, required};
+
+pub use flag::{FLAG_SCHEMA, flag_schemas};
 
 /// What a single text looks like.
 #[derive(Clone, Copy, Debug)]
