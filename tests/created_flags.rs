@@ -550,6 +550,25 @@ fn the_command_line_does_the_same() {
     );
     assert_evaluated(&edge, "theme", "vic", Some("news"));
 
+    // What is needed of others, which may have been created too.
+    let needy = r#"{"stable": "v1", "canary": "v2", "requires": ["shop", {"flag": "theme", "variant": "sale"}]}"#;
+    let shown = edge.run(&["flag", "create", "needy", needy]);
+    assert!(
+        shown.contains("\nrequires: shop (any but off), theme (sale)\n"),
+        "{shown}"
+    );
+    assert_eq!(
+        flag(&edge, "needy")["requires"],
+        json!([{ "flag": "shop" }, { "flag": "theme", "variant": "sale" }])
+    );
+    let misspelt = r#"{"stable": "v1", "canary": "v2", "requires": ["them"]}"#;
+    let wrong = edge.cli(&["flag", "create", "odd", misspelt]);
+    let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        told.contains("no flag is named `them`; did you mean `theme`?"),
+        "{told}"
+    );
+
     // Who cannot be asked has to say that it is meant.
     let unsaid = edge.cli(&["flag", "delete", "other"]);
     assert_eq!(unsaid.status.code(), Some(2));

@@ -12,6 +12,7 @@ use crate::cli::flag_define::{Create, Delete};
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
 use crate::control::flags::{FlagSource, FlagStatus, VariantStatus};
+use crate::control::requirement::Requirement;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::share::Share;
 
@@ -197,6 +198,14 @@ fn choices(flag: &FlagStatus) -> String {
     all.join(" or ")
 }
 
+/// What a flag needs of another: `base (any but off)` or `theme (sale)`.
+fn needed(needed: &Requirement) -> String {
+    match &needed.variant {
+        Some(variant) => format!("{} ({variant})", needed.flag),
+        None => format!("{} (any but off)", needed.flag),
+    }
+}
+
 impl Show {
     fn run(self) -> Done {
         let remote = self.call.open()?;
@@ -238,6 +247,10 @@ pub(super) fn print(remote: &Remote, answer: Value) -> Done {
             println!("created at run time");
         }
         println!("weights: {}", words::weights(&flag.weights));
+        if !flag.requires.is_empty() {
+            let needed: Vec<_> = flag.requires.iter().map(needed).collect();
+            println!("requires: {}", needed.join(", "));
+        }
         if flag.has_rollout {
             println!(
                 "its rollout sets the weights: serin rollout status {}",

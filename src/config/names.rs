@@ -50,7 +50,9 @@ impl<'d> Names<'d> {
         if found.is_none() && !self.written.contains(&name) {
             let kind = self.kind;
             let problem = Problem::new(format!("no {kind} is named `{name}`"));
-            let hint = suggest::hint(name, self.written.iter().copied());
+            // Some that can be named stand beside the file.
+            let beside = self.read.iter().filter(|name| !self.written.contains(name));
+            let hint = suggest::hint(name, self.written.iter().chain(beside).copied());
             let hint = hint.unwrap_or_else(|| format!("add one under `{kind}s`"));
             report.add(reference.place, problem.hint(hint));
         }

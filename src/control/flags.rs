@@ -12,6 +12,7 @@ use crate::control::created::CREATED_FLAGS_MAX;
 use crate::control::installation::follow_switch;
 use crate::control::perform::{NOT_IN_TIME, Unwritten, line};
 use crate::control::ports::{JournalLine, Transition};
+use crate::control::requirement::Requirement;
 use crate::control::settings::with;
 use crate::control::status::WeightsStatus;
 use crate::domain::flag::{Flag, Stickiness};
@@ -49,6 +50,9 @@ pub struct FlagStatus {
     pub salt: String,
     /// How it is hashed: `murmur3`, `unleash`, `growthbook` or `growthbook_v1`.
     pub hash: String,
+    /// What other flags have to give a caller before this one gives anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
     /// Whether a rollout sets its weights.
     pub has_rollout: bool,
     /// The weights that hold now.
@@ -170,6 +174,8 @@ impl Controller {
             Stickiness::Caller => "caller",
             Stickiness::Request => "request",
         };
+        let needed = flag.requires.iter();
+        let needed = needed.map(|needed| Requirement::of(needed, routing));
         let mut status = FlagStatus {
             flag: flag.name.clone(),
             source: if self.created.texts.contains_key(&flag.name) {
@@ -186,6 +192,7 @@ impl Controller {
             stickiness: stickiness.to_owned(),
             salt: flag.salt.to_string(),
             hash: flag.hash.as_str().to_owned(),
+            requires: needed.collect(),
             has_rollout: self.rollouts.iter().any(|rollout| rollout.flag == index),
             weights: WeightsStatus::of_flag(flag, &routing.groups),
             overridden: overrides.map(FlagOverrides::keys).unwrap_or_default(),

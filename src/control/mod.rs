@@ -36,6 +36,7 @@ mod polling;
 pub mod ports;
 pub mod recording;
 pub mod reload;
+pub mod requirement;
 mod running;
 mod settings;
 pub mod status;
