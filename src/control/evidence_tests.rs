@@ -156,3 +156,22 @@ async fn what_callers_get_while_the_flag_is_off_is_no_evidence() {
     seconds(8).await;
     assert_eq!(world.weight(), percent(50), "the stage has passed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_gives_no_more_than_some_seconds_of_the_deadline_back() {
+    let before = started(configuration(long()), &Arc::default(), &Arc::default()).unwrap();
+    seconds(100).await;
+    // Nothing was written down since the stage began.
+    let after = started(configuration(long()), &before.saved, &before.is_full).unwrap();
+    let passed = after.status.load().rollouts[0].seconds_under_way;
+    assert!((79.0..=100.0).contains(&passed), "{passed}");
+
+    // Whoever begins anew has the whole of it.
+    for command in [Command::Rollback, Command::Retry] {
+        let sent = after.commands.send("orders", command, operator(""));
+        sent.await.unwrap();
+    }
+    let again = started(configuration(long()), &after.saved, &after.is_full).unwrap();
+    let passed = again.status.load().rollouts[0].seconds_under_way;
+    assert!(passed < 1.0, "{passed}");
+}

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Definitions, FlagConfig};
 use crate::control::perform::Performer;
@@ -21,6 +22,7 @@ use crate::domain::rollout::{
     RolloutRecord, RolloutState, Step, Wait, admit, start,
 };
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::stopwatch::Stopwatch;
 
 /// Who switches a flag by the configuration.
 const FILE: &str = "configuration";
@@ -196,7 +198,8 @@ fn enter(
     moment: &Moment<'_>,
 ) -> RunningRollout {
     let is_on = performer.routing.flag(planned.flag).enabled;
-    if let Some(record) = admission.known {
+    if let Some(mut record) = admission.known {
+        record.state.under_way = under_way(&record, performer);
         let mut rollout = RunningRollout::of_record(planned, &record, performer);
         let before = PlanBefore {
             stages: record.stages,
@@ -213,6 +216,16 @@ fn enter(
         tracing::error!(flag = %rollout.name, %error, "rollout not started");
     }
     rollout
+}
+
+/// How much of the deadline of a record has passed: what was kept beside it may be newer.
+fn under_way(record: &RolloutRecord, performer: &Performer) -> Stopwatch {
+    let (known, passed) = (performer.evidence.get(&record.flag), record.state.under_way);
+    let of_it = known
+        .filter(|known| known.release == record.release && known.attempt == record.state.attempt);
+    of_it.map_or(passed, |known| {
+        passed.at_least(Duration::from_secs(known.under_way_seconds))
+    })
 }
 
 /// Follows the switch of the flag; `by` whom it was switched, and why.

@@ -167,16 +167,20 @@ impl Judging {
         self.verdict = verdict.joined(self.polling.look(&stage, &performer.metrics));
         if now - self.kept >= KEPT_EVERY {
             self.kept = now;
-            performer.writer.keep_evidence(self.known(judged));
+            let under_way = state.under_way.elapsed(now);
+            performer
+                .writer
+                .keep_evidence(self.known(judged, under_way));
         }
     }
 
-    /// What is known of harm, to be written.
-    pub(crate) fn known(&self, judged: Judged<'_>) -> KnownEvidence {
+    /// What is known of harm, to be written, and how much of the deadline has passed.
+    pub(crate) fn known(&self, judged: Judged<'_>, under_way: Duration) -> KnownEvidence {
         KnownEvidence {
             flag: judged.flag().clone(),
             release: judged.plan.release().clone(),
             attempt: self.attempt,
+            under_way_seconds: under_way.as_secs(),
             judged_by: self.settings.clone(),
             evidence: self.judge.evidence(),
         }

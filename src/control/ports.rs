@@ -97,6 +97,9 @@ pub struct KnownEvidence {
     pub release: Release,
     /// How often it had been tried.
     pub attempt: u32,
+    /// How much of its deadline had passed, in seconds.
+    #[serde(default)]
+    pub under_way_seconds: u64,
     /// What it was judged by: of other settings it says nothing.
     pub judged_by: JudgeSettings,
     /// What was known.

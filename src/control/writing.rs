@@ -24,7 +24,8 @@ impl RunningRollout {
             Unwritten::Refused
         };
         let (plan, state) = (&self.plan, &record.state);
-        let known = self.judging.known(Judged { plan, state });
+        let under_way = state.under_way.stored();
+        let known = self.judging.known(Judged { plan, state }, under_way);
         performer.writer.keep_evidence(known);
         let mut transition = Transition {
             record: Some(record.clone()),

@@ -33,6 +33,22 @@ impl Stopwatch {
         self.before.saturating_add(running)
     }
 
+    /// The time that is stored of it.
+    pub const fn stored(self) -> Duration {
+        self.before
+    }
+
+    /// The same, if it shows as much; else one that stands still and does.
+    pub fn at_least(self, shown: Duration) -> Self {
+        if self.before >= shown {
+            return self;
+        }
+        Self {
+            before: shown,
+            running_since: None,
+        }
+    }
+
     /// The same, standing still.
     pub fn stopped(self, now: Timestamp) -> Self {
         Self {

@@ -108,6 +108,7 @@ pub(super) fn evidence(flag: &str, attempt: u32) -> KnownEvidence {
         flag: flag.parse().unwrap(),
         release: record(flag, "1", 1).release,
         attempt,
+        under_way_seconds: 0,
         judged_by: JudgeSettings::default(),
         evidence: judge.evidence(),
     }
