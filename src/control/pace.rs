@@ -135,6 +135,13 @@ fn means(spans: &[Span; SPANS]) -> Vec<(f64, f64)> {
 impl Pace {
     /// Takes in a tick. Groups that the flag names no longer fade away.
     pub(crate) fn add(&mut self, counts: &TickCounts) {
+        if self.groups.is_empty() {
+            // The time before the first request is not of its rate.
+            self.seconds = 0.0;
+            if counts.strata().iter().all(is_without_requests) {
+                return;
+            }
+        }
         self.seconds = self.seconds * KEPT_PER_TICK + 1.0;
         self.groups.values_mut().for_each(GroupPace::fade);
         for stratum in counts.strata() {
@@ -164,6 +171,11 @@ impl Pace {
         };
         self.groups.iter().map(of_group).collect()
     }
+}
+
+fn is_without_requests(stratum: &Stratum) -> bool {
+    let mut variants = Variant::ALL.into_iter();
+    variants.all(|variant| stratum.arms.get(variant).requests == 0)
 }
 
 impl GroupPace {
@@ -291,6 +303,27 @@ mod tests {
             pace.add(&TickCounts::default());
         }
         assert!(pace.rates().iter().all(|rates| rates.requests < 0.1));
+    }
+
+    #[test]
+    fn the_time_before_the_first_request_is_not_of_the_rate() {
+        let mut pace = Pace::default();
+        for _ in 0..500 {
+            pace.add(&TickCounts::default());
+            pace.add(&tick(1, percent(10), ArmCounts::default()));
+        }
+        assert!(pace.seconds().abs() < 1e-9 && pace.rates().is_empty());
+        for _ in 0..10 {
+            pace.add(&tick(1, percent(10), arm(20, None)));
+        }
+        let [rates] = pace.rates().try_into().unwrap();
+        assert!((rates.requests - 200.0).abs() < 1e-6, "{rates:?}");
+        // A pause between requests is.
+        for _ in 0..10 {
+            pace.add(&TickCounts::default());
+        }
+        let [rates] = pace.rates().try_into().unwrap();
+        assert!((90.0..101.0).contains(&rates.requests), "{rates:?}");
     }
 
     /// Steele, Lea and Flood (2014).

@@ -48,13 +48,17 @@ impl Plan {
 }
 
 fn print(plan: &PlanOutlook) {
-    println!(
-        "{}: {:.1} requests/s from {:.1} callers/s, over the last {}",
-        plan.flag,
-        plan.requests_per_second,
-        plan.callers_per_second,
-        span(plan.seconds_seen)
-    );
+    let flag = &plan.flag;
+    if plan.seconds_seen <= 0.0 {
+        println!("{flag}: no requests have come yet");
+    } else {
+        println!(
+            "{flag}: {:.1} requests/s from {:.1} callers/s, over the last {}",
+            plan.requests_per_second,
+            plan.callers_per_second,
+            span(plan.seconds_seen)
+        );
+    }
     let titles = [
         "",
         "CANARY",
