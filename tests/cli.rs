@@ -629,3 +629,22 @@ fn an_argument_that_does_not_fit_is_told_with_what_would() {
         );
     }
 }
+
+#[test]
+fn a_rollout_that_no_request_can_come_to_is_noted() {
+    let notes = |route: &str| {
+        let config = Written::new(&format!(
+            "listeners: [{{ address: \"127.0.0.1:8080\" }}]\n\
+             backends: {{ v1: http://127.0.0.1:1, v2: http://127.0.0.1:2 }}\n\
+             identity: [{{ assigned_cookie: {{ name: id }} }}]\nflags:\n\
+             \x20 orders: {{ stable: v1, canary: v2, rollout: {{ revision: a, stages: [5%] }} }}\n\
+             routes: [{route}]\n"
+        ));
+        let output = serin(&["check", "--config", config.path()]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let note = "note: no route goes by flag `orders`, so its rollout sees no requests";
+    assert!(notes("{ backend: v1 }").contains(note));
+    assert!(!notes("{ flag: orders }").contains("no route"));
+}

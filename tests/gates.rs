@@ -428,6 +428,12 @@ fn many_flags() -> (TestProxy, [TestBackend; 2]) {
 #[test]
 fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
     let (proxy, _backends) = many_flags();
+    let waits = |flag: &str| {
+        let status = proxy.rollout(flag);
+        status["waiting_for"]["says"].as_str().unwrap().to_owned()
+    };
+    let no_route = "no route goes by the flag";
+    assert!(waits("search").contains(no_route) && !waits("orders").contains(no_route));
     let promoted = proxy.command("POST", "/api/v1/rollouts/orders/promote", "");
     assert_eq!(promoted.status, 200);
     let choose = Request::get("/chosen")

@@ -10,6 +10,7 @@ use crate::app::{access_log, tls};
 use crate::cli::exit::Exit;
 use crate::cli::{ConfigArgument, Done};
 use crate::config::{self, Config, ConfigError, Role};
+use crate::domain::ids::FlagIndex;
 use crate::runtime::clock;
 
 #[derive(Args)]
@@ -92,6 +93,14 @@ fn notes(config: &Config, source: &Source, path: &Path) -> Vec<String> {
     if config.identity.is_empty() && !config.flags.is_empty() {
         let note = "no `identity`, so callers are not known again and each request is drawn anew";
         notes.push(note.to_owned());
+    }
+    for (place, flag) in config.flags.iter().enumerate() {
+        if flag.rollout.is_some() && !config.routes.goes_by(FlagIndex(place)) {
+            notes.push(format!(
+                "no route goes by flag `{}`, so its rollout sees no requests and waits for ever",
+                flag.flag.name
+            ));
+        }
     }
     for backend in &config.backends {
         let count = backend.endpoints.len();

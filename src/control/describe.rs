@@ -34,6 +34,12 @@ impl RunningRollout {
         }
         .status();
         self.gatekeeper.show(&mut status);
+        let waiting = status.waiting_for.as_mut();
+        if let Some(waiting) = waiting.filter(|_| !performer.routing.routes.goes_by(self.flag)) {
+            waiting
+                .says
+                .push_str("; no route goes by the flag, so no request comes");
+        }
         status
     }
 

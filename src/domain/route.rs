@@ -190,6 +190,12 @@ impl RouteTable {
         &self.routes[route.0]
     }
 
+    /// Whether any route goes by a flag.
+    pub fn goes_by(&self, flag: FlagIndex) -> bool {
+        let is_of = |target: RouteTarget| matches!(target, RouteTarget::Flag { flag: of, .. } if of == flag);
+        self.iter().any(|(_, route)| is_of(route.target))
+    }
+
     /// All routes, in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = (RouteIndex, &Route)> {
         self.routes
