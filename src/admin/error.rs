@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use crate::control::apps::AppError;
 use crate::control::assignments::AssignmentError;
 use crate::control::commands::CommandError;
 use crate::control::flags::FlagError;
@@ -120,6 +121,25 @@ impl From<AssignmentError> for ApiError {
             }
             AssignmentError::Full(_) => Self::Full(said),
             AssignmentError::NotWritten(_) | AssignmentError::Stopping => Self::Unavailable(said),
+        }
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        let said = error.to_string();
+        match error {
+            AppError::NoApp(_) => Self::NotFound(said),
+            AppError::Unfit(_) => Self::BadRequest(said),
+            AppError::Exists(_)
+            | AppError::Declared(_)
+            | AppError::Final(..)
+            | AppError::TooManyKeys(_) => Self::Conflict(said),
+            AppError::Stale { .. } => Self::Stale(said),
+            AppError::TooManyApps => Self::Full(said),
+            AppError::NoRandomness(_) | AppError::NotWritten(_) | AppError::Stopping => {
+                Self::Unavailable(said)
+            }
         }
     }
 }

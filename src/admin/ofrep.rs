@@ -2,6 +2,7 @@
 //! very decision that the proxy takes for the same caller.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 use crate::admin::AdminState;
 use crate::admin::error::InOwnWords;
 use crate::admin::ofrep_events;
+use crate::domain::app::App;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
@@ -135,7 +137,8 @@ pub(crate) async fn one(
         return failure.into_response();
     };
     let assigned = assigned(&state, &published.routing, &request);
-    let facts = request.facts(&assigned, rand::rng().random());
+    let app = app(&state, &published.routing, &request);
+    let facts = request.facts(app.as_deref(), &assigned, rand::rng().random());
     match evaluate(
         &published.routing,
         flag,
@@ -177,7 +180,9 @@ pub(crate) async fn all(
     let published = state.published.load();
     let routing = &published.routing;
     let assigned = assigned(&state, routing, &request);
-    let mut decisions = routing.decisions(request.facts(&assigned, rand::rng().random()));
+    let app = app(&state, routing, &request);
+    let facts = request.facts(app.as_deref(), &assigned, rand::rng().random());
+    let mut decisions = routing.decisions(facts);
     let flags = (0..routing.flags.len()).map(FlagIndex);
     let flags: Vec<_> = flags
         .map(|flag| evaluate(routing, flag, &mut decisions))
@@ -254,7 +259,7 @@ fn metadata(routing: &RoutingSnapshot, flag: &Flag, decision: Decision) -> Map<S
         Reason::Prerequisite { flag } => say("requires", routing.flag(flag).name.to_string()),
         Reason::Forced { group } => say("group", routing.groups.name(group).to_string()),
         Reason::Default { .. } => say("weight", share()),
-        Reason::Disabled | Reason::RolledBack => {}
+        Reason::Disabled | Reason::RolledBack | Reason::Barred => {}
     }
     metadata
 }
@@ -275,6 +280,19 @@ fn assigned(
         });
     }
     groups
+}
+
+/// The app that the caller is: where requests bring keys of apps, `targetingKey` may be the id of one.
+fn app(
+    state: &AdminState,
+    routing: &RoutingSnapshot,
+    request: &DescribedRequest,
+) -> Option<Arc<App>> {
+    let key = request
+        .caller()
+        .key()
+        .filter(|_| routing.admission.reads_keys)?;
+    state.apps.find(key)
 }
 
 /// The request that a context describes: `targetingKey` is the caller; `ip`, `method`, `host` and `path` say

@@ -20,7 +20,7 @@ use crate::config;
 #[openapi(
     info(
         title = "Serin API",
-        description = "Rollouts, flags, groups and the journal of one Serin, and its flags for applications. \
+        description = "Rollouts, flags, groups, apps and the journal of one Serin, and its flags for applications. \
                        What goes wrong is told as a problem (RFC 9457). A method that a path does not have is 405.",
         version = env!("CARGO_PKG_VERSION"),
         contact(name = "Serin maintainers"),
@@ -32,6 +32,7 @@ use crate::config;
         (name = "flags", description = "What is set of flags at run time"),
         (name = "rollouts", description = "Where rollouts are, and the verbs"),
         (name = "groups", description = "Callers put into groups at run time"),
+        (name = "apps", description = "Third-party applications, their review and their keys"),
         (name = "journal", description = "What was done, by whom, and why"),
         (name = "events", description = "What happens, as it happens"),
         (name = "ofrep", description = "Flags for applications (OpenFeature Remote Evaluation Protocol)"),

@@ -29,6 +29,7 @@ use crate::control::recording::Recordings;
 use crate::control::reload::{ReloadSender, ReloadStatus};
 use crate::control::status::Status;
 use crate::proxy::Tail;
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
 use crate::runtime::clock::Clock;
@@ -61,6 +62,8 @@ pub struct AdminState {
     pub reloaded: Option<SnapshotReader<ReloadStatus>>,
     /// Callers put into groups at run time.
     pub assignments: Arc<CallerAssignments>,
+    /// The apps.
+    pub apps: Arc<AppRegistry>,
     /// All metrics.
     pub exporter: Exporter,
     /// The clock that assignments expire by.

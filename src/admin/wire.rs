@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::control::apps::AppView;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, FlagLeftAside, GroupStatus, RolloutStatus};
-use crate::domain::ids::{BackendName, FlagName, GroupName};
+use crate::domain::ids::{AppId, BackendName, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
 use crate::runtime::key_hash::fingerprint;
@@ -86,6 +87,29 @@ impl AssignedCaller {
             key,
         }
     }
+}
+
+/// Some apps.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AppList {
+    /// In the order of their ids.
+    pub apps: Vec<AppView>,
+    /// How many there are, of whatever status.
+    pub total: usize,
+    /// What to give as `after` to read on; none at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<AppId>,
+}
+
+/// How an app stands, with a key that was made for it.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct AppWithKey {
+    /// The app.
+    #[serde(flatten)]
+    pub app: AppView,
+    /// Its new key, shown this once; absent where none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Everything at one look.
@@ -167,7 +191,7 @@ pub struct JournalEvent {
     pub sequence: u64,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
-    /// The flag or group: `flag` or `group` in JSON.
+    /// The flag, group or app: `flag`, `group` or `app` in JSON.
     #[serde(flatten)]
     pub subject: Subject,
     /// Who, what, why, and the findings behind it.

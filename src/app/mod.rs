@@ -40,9 +40,12 @@ use crate::control::ports::StateReader;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
+use crate::domain;
 use crate::domain::backend::{Backend, Der};
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::timestamp::Timestamp;
 use crate::proxy::{AccessLogReader, HealthContext, Socket, Tail, WorkerContext};
+use crate::runtime::apps::{AppRegistry, Moment};
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::ConnectionCounters;
@@ -67,6 +70,7 @@ pub struct App {
 struct Shared {
     ledger: Arc<Ledger>,
     assignments: Arc<CallerAssignments>,
+    apps: Arc<AppRegistry>,
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
@@ -100,6 +104,7 @@ impl Shared {
         let shared = Self {
             ledger,
             assignments: Arc::default(),
+            apps: Arc::default(),
             subscriber: publisher.reader(),
             clock,
             inbox,
@@ -143,6 +148,7 @@ impl App {
             hooks: Arc::new(HttpHooks::default()),
             commands: orders,
             inbox: messages,
+            apps: Arc::clone(&shared.apps),
             assignments: Arc::clone(&shared.assignments),
             clock: shared.clock,
         })
@@ -232,6 +238,7 @@ fn admin_state(
         gate: Arc::clone(&shared.gate),
         published: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
+        apps: Arc::clone(&shared.apps),
         clock: shared.clock,
         shutdown: shared.stops.readiness.listener(),
         streams: Streams::new(shared.stops.readiness.listener()),
@@ -248,12 +255,14 @@ fn routing(config: Config) -> NewConfiguration {
         system_authorities: system_authorities(&config.backends),
         backends: config.backends.into(),
         identity: config.identity.into(),
+        admission: config.apps.admission,
         trusted: Arc::new(config.trusted),
     };
     let mut configuration = NewConfiguration {
         routing,
         planned: Vec::new(),
         targets: config.notify,
+        apps: config.apps.declared,
         definitions: config.definitions,
     };
     for flag in config.flags {
@@ -312,6 +321,7 @@ fn exporter(
         status,
         reloaded: reloader.map(Reloader::status),
         assignments: Arc::clone(&shared.assignments),
+        apps: Arc::clone(&shared.apps),
         inbox: shared.inbox.clone(),
         gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
@@ -346,6 +356,7 @@ fn contexts(
         sockets,
         subscriber: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
+        apps: Arc::clone(&shared.apps),
         clock: shared.clock,
         connections: Arc::clone(&shared.connections[index]),
         inbox: shared.inbox.clone(),
@@ -357,7 +368,17 @@ fn contexts(
     sockets.into_iter().enumerate().map(context).collect()
 }
 
-/// What requests would be decided by at the start; to explain a request without a process.
-pub fn initial_routing(config: Config) -> RoutingSnapshot {
-    routing(config).routing
+/// What requests would be decided by at the start, and the apps that are declared; to explain a request
+/// without a process.
+pub fn initial_routing(config: Config) -> (RoutingSnapshot, AppRegistry) {
+    let configuration = routing(config);
+    let registry = AppRegistry::default();
+    let apps = configuration.apps.iter();
+    let apps = apps.filter_map(|(id, declared)| domain::app::App::of(id, Some(declared), None));
+    let moment = Moment {
+        now: Timestamp::default(),
+        wall_unix_ms: u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX),
+    };
+    registry.replace(apps.collect(), moment);
+    (configuration.routing, registry)
 }

@@ -11,6 +11,7 @@ use crate::domain::evidence::{Failure, Fault};
 use crate::domain::ids::{BackendName, TargetName};
 use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
@@ -23,8 +24,8 @@ use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
 use crate::telemetry::samples::{
-    AccessLogSample, ArmSample, ConfigSample, EndpointSample, NotificationSample, RequestSample,
-    RolloutSample, Samples, StoreSample, WeightSample,
+    AccessLogSample, AppsSample, ArmSample, ConfigSample, EndpointSample, NotificationSample,
+    RequestSample, RolloutSample, Samples, StoreSample, WeightSample,
 };
 
 /// Where it is counted.
@@ -34,6 +35,7 @@ pub(crate) struct Sources {
     pub(crate) status: SnapshotReader<Status>,
     pub(crate) reloaded: Option<SnapshotReader<ReloadStatus>>,
     pub(crate) assignments: Arc<CallerAssignments>,
+    pub(crate) apps: Arc<AppRegistry>,
     pub(crate) inbox: InboxSender,
     pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
@@ -71,6 +73,10 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         weights: weights(&sources.subscriber.load().routing),
         rollouts: rollouts.collect(),
         assigned_callers: sources.assignments.len() as u64,
+        apps: AppsSample {
+            count: sources.apps.len() as u64,
+            refused: sources.apps.denied(),
+        },
         dropped_messages: sources.inbox.dropped(),
         denied_requests: sources.gate.denied(),
         config: sources.reloaded.as_ref().map(|reloaded| {

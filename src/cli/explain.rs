@@ -55,8 +55,8 @@ impl Explain {
             .iter()
             .map(|entry| entry.rollout.as_ref().map(|rollout| rollout.plan.clone()))
             .collect();
-        let routing = app::initial_routing(config);
-        let explanation = match explain(&routing, self.from, request) {
+        let (routing, apps) = app::initial_routing(config);
+        let explanation = match explain(&routing, &apps, self.from, request) {
             Ok(explanation) => explanation,
             Err(not_routed) => {
                 println!("not sent on: {not_routed}");

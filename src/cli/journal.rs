@@ -12,7 +12,7 @@ use crate::cli::Done;
 use crate::cli::exit::Exit;
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words::{journal_entry, moment};
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 
 /// The most lines that the API gives at a time.
 const PAGE: usize = 1000;
@@ -27,6 +27,9 @@ pub(crate) struct Journal {
     /// Only what concerns this group.
     #[arg(long, conflicts_with = "flag", value_name = "GROUP")]
     group: Option<GroupName>,
+    /// Only what concerns this app.
+    #[arg(long, conflicts_with_all = ["flag", "group"], value_name = "APP")]
+    app: Option<AppId>,
     /// How many lines at the most, the newest of all.
     #[arg(short = 'n', long, default_value_t = 50, value_name = "LINES")]
     limit: usize,
@@ -111,6 +114,7 @@ impl Journal {
         let optional = [
             ("flag", self.flag.as_ref().map(FlagName::as_str)),
             ("group", self.group.as_ref().map(GroupName::as_str)),
+            ("app", self.app.as_ref().map(AppId::as_str)),
             ("since", self.since.as_deref()),
             ("before", before.as_deref()),
         ];

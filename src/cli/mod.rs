@@ -6,6 +6,7 @@
     reason = "this is where things are printed"
 )]
 
+mod app;
 mod backends;
 mod check;
 mod completions;
@@ -74,6 +75,9 @@ enum Command {
     /// Look at groups, and put single callers into them.
     #[command(subcommand)]
     Group(group::Group),
+    /// Look at third-party applications, review them, and give them keys.
+    #[command(subcommand)]
+    App(app::App),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Rollout(rollout) => rollout.run(),
         Command::Flag(flag) => flag.run(),
         Command::Group(group) => group.run(),
+        Command::App(app) => app.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Top(top) => top.run(),

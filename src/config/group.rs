@@ -7,18 +7,25 @@ use http::HeaderName;
 
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::group::{Group, GroupTable, Membership};
+use crate::domain::identity::CertificateName;
 use crate::domain::ids::{GroupIndex, GroupName};
 use crate::domain::matcher::Matcher;
 use crate::domain::matcher::address::AddressMatcher;
+use crate::domain::matcher::app::AppMatcher;
 use crate::domain::matcher::callers::CallersMatcher;
+use crate::domain::matcher::certificate::CertificateMatcher;
 use crate::domain::matcher::cookie::CookieMatcher;
 use crate::domain::matcher::header::HeaderMatcher;
+use crate::domain::matcher::method::MethodMatcher;
+use crate::domain::matcher::path::PathMatcher;
 use crate::domain::matcher::percentage::PercentageMatcher;
+use crate::domain::matcher::query::QueryMatcher;
 use crate::domain::matcher::text::TextPattern;
 
 use crate::config::document::{MembershipDocument, TextDocument, TextPatternDocument};
 use crate::config::names::Names;
 use crate::config::report::{AS_WRITTEN, Problem, Report};
+use crate::config::route;
 use crate::config::text::NonEmpty;
 use crate::config::tree::Place;
 use crate::config::written::{Named, NamedEntry, Placed, ShortOr, Written};
@@ -37,6 +44,8 @@ pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 pub(super) struct GroupReader<'a> {
     pub(super) names: &'a Names<'a>,
     pub(super) read_file: ReadFile<'a>,
+    /// Whether a listener asks clients for certificates.
+    pub(super) asks_for_certificates: bool,
     pub(super) report: &'a Report,
 }
 
@@ -92,6 +101,31 @@ impl GroupReader<'_> {
                     value: text_pattern(entry.value.as_ref()?, self.report)?,
                 })
             }
+            MembershipDocument::Query(one) => {
+                let entry = self.only(one)?;
+                Matcher::Query(QueryMatcher {
+                    name: entry.name.value.0.as_str().into(),
+                    value: text_pattern(entry.value.as_ref()?, self.report)?,
+                })
+            }
+            MembershipDocument::Path(path) => Matcher::Path(PathMatcher {
+                path: route::path(path, self.report)?,
+            }),
+            MembershipDocument::Method(methods) => {
+                self.some_of(methods);
+                let methods = methods.value.iter().map(|method| method.value.clone());
+                Matcher::Method(MethodMatcher {
+                    methods: methods.collect(),
+                })
+            }
+            MembershipDocument::Certificate(one) => Matcher::Certificate(self.certificate(one)?),
+            MembershipDocument::App(one) => {
+                let entry = self.only(one)?;
+                Matcher::App(AppMatcher {
+                    attribute: entry.name.value.0.as_str().into(),
+                    value: text_pattern(entry.value.as_ref()?, self.report)?,
+                })
+            }
             MembershipDocument::Ip(networks) => {
                 self.some_of(networks);
                 let networks = networks.value.iter().map(|network| network.value).collect();
@@ -119,6 +153,22 @@ impl GroupReader<'_> {
             }
         };
         Some(Membership::Matcher(matcher))
+    }
+
+    fn certificate(
+        &self,
+        one: &Placed<Named<CertificateName, TextDocument>>,
+    ) -> Option<CertificateMatcher> {
+        let entry = self.only(one)?;
+        if !self.asks_for_certificates {
+            let problem = Problem::new("no listener asks clients for a certificate");
+            let hint = "add `client_ca:` to `tls` of a listener";
+            self.report.add(one.place, problem.hint(hint));
+        }
+        Some(CertificateMatcher {
+            kind: entry.name.value,
+            value: text_pattern(entry.value.as_ref()?, self.report)?,
+        })
     }
 
     /// All parts are read, even after one with a problem.

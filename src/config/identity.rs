@@ -2,6 +2,7 @@
 
 use crate::domain::identity::{AssignedCookie, CertificateName, IdentitySource};
 
+use crate::config::apps;
 use crate::config::defaults;
 use crate::config::document::{
     AssignedCookieDocument, CertificateNameDocument, Document, IdentityDocument, ListenerDocument,
@@ -49,7 +50,9 @@ pub(super) fn identity(
             let problem = Problem::new("is never reached: every request has a client address");
             report.add(*place, problem.hint("move `client_ip` to the end"));
         }
-        let source = source(value);
+        let Some(source) = source(value, *place, report) else {
+            continue;
+        };
         if let (IdentityDocument::Header(name), false) = (value, vouching.trusts_peers) {
             let problem = format!(
                 "header `{}` is believed from trusted proxies only, and there are none",
@@ -87,8 +90,10 @@ fn reject_twice(
     }
 }
 
-fn source(document: &IdentityDocument) -> IdentitySource {
-    match document {
+/// None where it is not one, which is reported.
+fn source(document: &IdentityDocument, place: Place, report: &Report) -> Option<IdentitySource> {
+    Some(match document {
+        IdentityDocument::ApiKey(key) => IdentitySource::ApiKey(apps::source(key, place, report)?),
         IdentityDocument::Header(name) => IdentitySource::Header(name.value.0.clone()),
         IdentityDocument::Certificate(name) => IdentitySource::Certificate(match name {
             CertificateNameDocument::SanUri => CertificateName::SanUri,
@@ -105,5 +110,5 @@ fn source(document: &IdentityDocument) -> IdentitySource {
             })
         }
         IdentityDocument::ClientIp => IdentitySource::ClientIp,
-    }
+    })
 }

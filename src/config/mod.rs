@@ -31,6 +31,7 @@
 mod access_log;
 mod address;
 mod admin;
+mod apps;
 mod backend;
 pub mod defaults;
 mod definitions;
@@ -92,6 +93,7 @@ use crate::domain::secret::HIDDEN;
 
 pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
+pub use self::apps::AppsConfig;
 pub use self::definitions::{DEFINITION_BYTES_MAX, Defined, DefinitionError, Definitions};
 pub use self::diff::{Change, Diff, diff, dump, dump_flag};
 pub use self::error::{ConfigError, ConfigErrors};
@@ -133,6 +135,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Peers whose forwarding and identity headers are believed.
     pub trusted: AddressMatcher,
+    /// The apps that are declared, and what is asked of them.
+    pub apps: AppsConfig,
     /// Where a caller's key comes from, first source first.
     pub identity: Vec<IdentitySource>,
     /// The groups, in the file's order.
@@ -279,6 +283,7 @@ fn understand(
     let group_reader = GroupReader {
         names: &group_names,
         read_file,
+        asks_for_certificates: vouching.asks_for_certificates,
         report,
     };
     let backend_reader = BackendReader { read_file, report };
@@ -302,13 +307,15 @@ fn understand(
         report,
     };
     let flags = flag_reader.flags(&document.flags);
+    let identity = identity::identity(&document.identity, &vouching, report);
     Config {
         workers: workers(document),
         admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),
         listeners,
         state: state::state(&document.state),
         shutdown: shutdown::shutdown(&document.shutdown),
-        identity: identity::identity(&document.identity, &vouching, report),
+        apps: apps::apps(document.apps.as_ref(), &identity, read_file, report),
+        identity,
         trusted: trusted(document),
         groups: group_reader.groups(&document.groups),
         backends: backend_reader.backends(&document.backends),

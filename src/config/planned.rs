@@ -4,22 +4,11 @@
 
 /// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
 const PLANNED: &[(&str, &[&str])] = &[
-    ("Document", &["fleet", "apps", "tracing"]),
+    ("Document", &["fleet", "tracing"]),
     ("ListenerDocument", &["http3", "feedback"]),
     ("AdminDocument", &["tls"]),
-    ("IdentityDocument", &["api_key", "jwt", "link"]),
-    (
-        "MembershipDocument",
-        &[
-            "app",
-            "segment",
-            "query",
-            "path",
-            "method",
-            "claim",
-            "certificate",
-        ],
-    ),
+    ("IdentityDocument", &["jwt", "link"]),
+    ("MembershipDocument", &["segment", "claim"]),
     ("BackendDocument", &["discover", "failure"]),
     (
         "FlagDocument",
@@ -27,7 +16,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ),
     ("RolloutDocument", &["independent"]),
     ("StageDocument", &["checks", "gates"]),
-    ("RouteDocument", &["query", "public", "rate_limit"]),
+    ("RouteDocument", &["query", "rate_limit"]),
     ("PathDocument", &["regex"]),
 ];
 

@@ -100,9 +100,10 @@ impl RouteReader<'_> {
             ..
         } = &document.value;
         let target = self.target(document);
-        let path = path
-            .as_ref()
-            .map_or_else(|| Some(PathPattern::prefix("/")), |path| self.path(path));
+        let path = path.as_ref().map_or_else(
+            || Some(PathPattern::prefix("/")),
+            |document| self::path(document, self.report),
+        );
         let methods = self.methods(methods.as_ref());
         let conditions = headers
             .0
@@ -119,6 +120,7 @@ impl RouteReader<'_> {
             headers: conditions.into_iter().collect::<Option<_>>()?,
             target: target?,
             send: self.send(&document.value),
+            is_public: document.value.public.is_some_and(|switch| switch.0),
         };
         if name.is_none() {
             route.label = label(&route).into();
@@ -200,36 +202,6 @@ impl RouteReader<'_> {
         })
     }
 
-    fn path(&self, document: &ShortOr<Written<String>, PathDocument>) -> Option<PathPattern> {
-        let (text, pattern): (_, fn(&str) -> PathPattern) = match document {
-            ShortOr::Short(text) | ShortOr::Long(PathDocument::Prefix(text)) => {
-                (text, PathPattern::prefix)
-            }
-            ShortOr::Long(PathDocument::Exact(text)) => {
-                (text, |path| PathPattern::Exact(path.into()))
-            }
-        };
-        let path = &*text.value;
-        let refuse = |problem: String, hint: String| {
-            self.report
-                .add(text.place, Problem::new(problem).hint(hint));
-            None
-        };
-        if !path.starts_with('/') {
-            return refuse(
-                format!("`{path}` does not start with `/`"),
-                format!("write `/{path}`"),
-            );
-        }
-        let stray = |c: char| matches!(c, '?' | '#' | '*') || !c.is_ascii_graphic();
-        if let Some(stray) = path.chars().find(|c| stray(*c)) {
-            let hint = "a path is compared as it is sent: percent-encoded, without query; \
-                        a prefix needs no `*`";
-            return refuse(format!("`{path}` has a `{stray}`"), hint.to_owned());
-        }
-        Some(pattern(path))
-    }
-
     fn methods(&self, section: Option<&Placed<Vec<Written<Method>>>>) -> Vec<Method> {
         let Some(section) = section else {
             return Vec::new();
@@ -253,6 +225,37 @@ impl RouteReader<'_> {
         }
         methods
     }
+}
+
+/// Understands which paths are meant.
+pub(super) fn path(
+    document: &ShortOr<Written<String>, PathDocument>,
+    report: &Report,
+) -> Option<PathPattern> {
+    let (text, pattern): (_, fn(&str) -> PathPattern) = match document {
+        ShortOr::Short(text) | ShortOr::Long(PathDocument::Prefix(text)) => {
+            (text, PathPattern::prefix)
+        }
+        ShortOr::Long(PathDocument::Exact(text)) => (text, |path| PathPattern::Exact(path.into())),
+    };
+    let path = &*text.value;
+    let refuse = |problem: String, hint: String| {
+        report.add(text.place, Problem::new(problem).hint(hint));
+        None
+    };
+    if !path.starts_with('/') {
+        return refuse(
+            format!("`{path}` does not start with `/`"),
+            format!("write `/{path}`"),
+        );
+    }
+    let stray = |c: char| matches!(c, '?' | '#' | '*') || !c.is_ascii_graphic();
+    if let Some(stray) = path.chars().find(|c| stray(*c)) {
+        let hint = "a path is compared as it is sent: percent-encoded, without query; \
+                    a prefix needs no `*`";
+        return refuse(format!("`{path}` has a `{stray}`"), hint.to_owned());
+    }
+    Some(pattern(path))
 }
 
 /// Whether two routes fit the very same requests.

@@ -17,6 +17,7 @@ use crate::domain::weight::Weight;
 
 const SMALLEST: &str = include_str!("../../config/serin.yaml");
 const REFERENCE: &str = include_str!("../../config/reference.yaml");
+const APPS: &str = include_str!("../../config/apps.yaml");
 const BETA: &str = include_str!("../../config/beta.txt");
 const EDGE: [&str; 2] = [
     include_str!("../../config/edge.pem"),
@@ -28,6 +29,7 @@ const AUTHORITY: &str = include_str!("../../config/internal.pem");
 fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("beta.txt") => Ok(BETA.to_owned()),
+        Some("apps.yaml") => Ok(APPS.to_owned()),
         Some("ci.token") => Ok("a-secret-of-24-bytes-abc\r\n".to_owned()),
         Some("short.token") => Ok("hunter2\n".to_owned()),
         Some("edge.pem") => Ok(EDGE[0].to_owned()),
@@ -126,13 +128,20 @@ fn the_reference_means_what_it_says() {
         .map(|(_, group)| group.name.to_string());
     assert_eq!(
         groups.collect::<Vec<_>>(),
-        ["internal", "testers", "beta", "early", "sample"]
+        [
+            "internal",
+            "testers",
+            "beta",
+            "early",
+            "sample",
+            "gold-apps"
+        ]
     );
     let cookie = IdentitySource::AssignedCookie(AssignedCookie {
         name: "serin".into(),
         max_age: Duration::from_secs(30 * 86_400),
     });
-    assert_eq!(config.identity[5], cookie);
+    assert_eq!(config.identity[7], cookie);
 
     assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
@@ -862,8 +871,9 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
         ),
         (
             "{ x: }",
-            "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `ip`, `callers`, \
-             `callers_file`, `percentage`, `group`, `any`, `all` or `not`",
+            "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `query`, `path`, \
+             `method`, `certificate`, `app`, `ip`, `callers`, `callers_file`, `percentage`, `group`, `any`, \
+             `all` or `not`",
         ),
         (
             "{ x: { segment: {} } }",
@@ -1266,8 +1276,7 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "http3", "fleet", "apps", "api_key", "jwt", "app", "segment", "discover", "mirror",
-        "tracing",
+        "http3", "fleet", "jwt", "segment", "discover", "mirror", "tracing",
     ] {
         let named = refused
             .iter()

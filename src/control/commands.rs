@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
+use crate::control::apps::{AppError, AppOrder, Ordered};
 use crate::control::assignments::{AssignmentError, AssignmentOrder};
 use crate::control::created::{Defined, Precondition};
 use crate::control::emergency::TakenBack;
@@ -12,7 +13,7 @@ use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::outlook::LookAhead;
 use crate::control::status::{FreezeStatus, PlanOutlook, RolloutStatus};
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{AppId, FlagName};
 use crate::domain::rollout::{Author, Command, Refusal};
 
 /// Commands that may wait; operators are few.
@@ -76,6 +77,15 @@ pub(crate) enum PendingCommand {
     },
     /// For one flag.
     Flag(FlagCommand),
+    /// Of one app.
+    App {
+        app: AppId,
+        order: AppOrder,
+        /// The version that it must have.
+        expected: Option<String>,
+        by: Author,
+        reply: Reply<Ordered, AppError>,
+    },
     /// Put a caller into a group, or take it out.
     Assign {
         group: String,
@@ -278,6 +288,28 @@ impl CommandSender {
         };
         let pending = |reply| PendingCommand::Flag(command(reply));
         self.ask(pending).await.unwrap_or(Err(FlagError::Stopping))
+    }
+
+    /// Does what is wanted of an app, if it has the expected version.
+    ///
+    /// # Errors
+    /// When there is no such app or there is one already, it makes no sense where it is, could not be written
+    /// down, or Serin is stopping.
+    pub async fn order_app(
+        &self,
+        app: AppId,
+        order: AppOrder,
+        expected: Option<String>,
+        by: Author,
+    ) -> Result<Ordered, AppError> {
+        let pending = |reply| PendingCommand::App {
+            app,
+            order,
+            expected,
+            by,
+            reply,
+        };
+        self.ask(pending).await.unwrap_or(Err(AppError::Stopping))
     }
 
     /// Puts a caller into a group, or takes it out.

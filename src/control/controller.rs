@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
+use crate::control::apps::Apps;
 use crate::control::commands::CommandReceiver;
 use crate::control::definitions::Created;
 use crate::control::endpoints::{EndpointTotals, EndpointsUp};
@@ -25,6 +26,7 @@ use crate::domain::ids::FlagName;
 use crate::domain::rollout::{Admission, Freeze, Moment};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::Clock;
 use crate::runtime::inbox::{Inbox, Message};
@@ -66,6 +68,8 @@ pub struct Parts {
     pub commands: CommandReceiver,
     /// Messages from requests.
     pub inbox: Inbox,
+    /// The apps as requests find them; those that were written down or are declared are added.
+    pub apps: Arc<AppRegistry>,
     /// Callers assigned to groups; those that were written down are added.
     pub assignments: Arc<CallerAssignments>,
     /// The time.
@@ -81,6 +85,7 @@ pub struct Controller {
     pub(super) performer: Performer,
     pub(super) settings: Settings,
     pub(super) created: Created,
+    pub(super) apps: Apps,
     pub(super) reader: Arc<dyn StateReader>,
     evidence: Box<dyn EvidenceSource>,
     /// Collected between ticks, to be judged with the next one.
@@ -131,6 +136,7 @@ impl Controller {
             performer,
             settings: Settings::new(parts.saved.overrides),
             created: Created::found(parts.saved.created),
+            apps: Apps::new(parts.saved.apps, parts.apps),
             reader: parts.reader,
             evidence: parts.evidence,
             collected: BTreeMap::new(),
@@ -239,6 +245,8 @@ impl Controller {
             // The configuration holds in any case.
             let _ = self.performer.save(gone, Unwritten::Allowed);
         }
+        // Before the requests that are asked for them.
+        self.declare_apps(&configuration.apps);
         let running = std::mem::take(&mut self.rollouts);
         let moment = Moment {
             now: self.clock.now(),

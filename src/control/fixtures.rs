@@ -104,6 +104,12 @@ impl StateWriter for Witness {
                 None => saved.created.remove(flag),
             };
         }
+        for (app, record) in &transition.apps {
+            match record {
+                Some(record) => saved.apps.insert(app.clone(), record.clone()),
+                None => saved.apps.remove(app),
+            };
+        }
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             match change.membership {
@@ -246,6 +252,7 @@ pub(super) fn configuration(planned: PlannedRollout) -> NewConfiguration {
         routing: routing(),
         planned: vec![planned],
         targets: Vec::new(),
+        apps: Arc::default(),
         definitions: crate::config::Definitions::default(),
     }
 }
@@ -284,6 +291,7 @@ pub(super) fn stopped(
         hooks: Arc::new(Silent),
         commands: orders,
         inbox: messages,
+        apps: Arc::default(),
         assignments: Arc::<CallerAssignments>::default(),
         clock: Clock::start(),
     })?;

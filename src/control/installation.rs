@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::config::{Definitions, FlagConfig};
 use crate::control::perform::Performer;
 use crate::control::running::RunningRollout;
+use crate::domain::app::Declarations;
 use crate::domain::flag::{Flag, FlagWeights};
 use crate::domain::further::FurtherChecks;
 use crate::domain::group::GroupTable;
@@ -49,6 +50,8 @@ pub struct NewConfiguration {
     pub planned: Vec<PlannedRollout>,
     /// Who is told of changes by a message.
     pub targets: Vec<NotifyTarget>,
+    /// The apps that it declares.
+    pub apps: Arc<Declarations>,
     /// What flags may be defined beside at run time.
     pub definitions: Definitions,
 }
@@ -159,6 +162,7 @@ pub(crate) fn carry_out(
         mut routing,
         planned,
         targets,
+        apps: _,
         definitions: _,
     } = configuration;
     performer.targets = targets;

@@ -42,6 +42,15 @@ impl Controller {
                 let _ = reply.send(answer);
             }
             PendingCommand::Flag(command) => self.obey_of_flag(command),
+            PendingCommand::App {
+                app,
+                order,
+                expected,
+                by,
+                reply,
+            } => {
+                let _ = reply.send(self.order_app(&app, &order, expected.as_deref(), &by));
+            }
             PendingCommand::Assign {
                 group,
                 key,

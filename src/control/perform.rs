@@ -10,7 +10,7 @@ use crate::control::ports::{
 use crate::control::recording::Recordings;
 use crate::domain::flag::{Flag, FlagWeights, GroupWeight};
 use crate::domain::group::GroupTable;
-use crate::domain::ids::{FlagIndex, FlagName, GroupIndex};
+use crate::domain::ids::{AppId, FlagIndex, FlagName, GroupIndex};
 use crate::domain::notify::NotifyTarget;
 use crate::domain::rollout::{
     JournalEntry, Notice, Phase, Release, RolloutRecord, RolloutState, StageWeights,
@@ -156,7 +156,7 @@ impl Performer {
         }
     }
 
-    /// A change of the freeze, of a flag's settings or definition or of an assignment that waits to be written holds no
+    /// A change of the freeze, of a flag's settings or definition, of an app or of an assignment that waits to be written holds no
     /// longer once there is another.
     fn forget_before(&mut self, newer: &Transition) {
         for older in &mut self.unsaved {
@@ -164,6 +164,8 @@ impl Performer {
             older.overrides.retain(|(flag, _)| !is_newer(flag));
             let is_newer = |flag: &FlagName| newer.created.iter().any(|(name, _)| name == flag);
             older.created.retain(|(flag, _)| !is_newer(flag));
+            let is_newer = |app: &AppId| newer.apps.iter().any(|(id, _)| id == app);
+            older.apps.retain(|(app, _)| !is_newer(app));
             let newer = &newer.assignments;
             let assignments = &mut older.assignments;
             assignments.retain(|older| !newer.iter().any(|newer| newer.is_of_same(older)));

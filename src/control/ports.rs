@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::app::AppRecord;
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::evidence::TickCounts;
 use crate::domain::further::{Question, Sample, Silence};
 use crate::domain::gate::{HookAnswer, HookSaid, Webhook};
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
@@ -63,6 +64,8 @@ pub struct Transition {
     pub overrides: Vec<(FlagName, FlagOverrides)>,
     /// Flags that are created, with their definitions, or deleted, each at most once.
     pub created: Vec<(FlagName, Option<Arc<str>>)>,
+    /// What was done of apps at run time, each app at most once; none where that is nothing.
+    pub apps: Vec<(AppId, Option<AppRecord>)>,
     /// Callers put into groups and taken out, each at most once.
     pub assignments: Vec<AssignmentChange>,
     /// Lines for the journal, oldest first.
@@ -82,6 +85,8 @@ pub struct SavedState {
     pub overrides: BTreeMap<FlagName, FlagOverrides>,
     /// The definitions of flags that were created.
     pub created: BTreeMap<FlagName, Arc<str>>,
+    /// What was done of apps.
+    pub apps: BTreeMap<AppId, AppRecord>,
     /// The callers assigned to groups, those included whose time is over.
     pub assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// What was known of harm, at most one for each flag.
@@ -190,7 +195,7 @@ pub struct StateError {
 /// Which lines of the journal are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalQuery {
-    /// Of this flag or group only.
+    /// Of this flag, group or app only.
     pub subject: Option<Subject>,
     /// Only those before this sequence number, to read on from an earlier answer.
     pub before: Option<u64>,
@@ -249,6 +254,8 @@ pub enum Subject {
     Flag(FlagName),
     /// A group of callers.
     Group(GroupName),
+    /// An app.
+    App(AppId),
 }
 
 impl Subject {
@@ -256,7 +263,7 @@ impl Subject {
     pub const fn flag(&self) -> Option<&FlagName> {
         match self {
             Self::Flag(flag) => Some(flag),
-            Self::Group(_) => None,
+            Self::Group(_) | Self::App(_) => None,
         }
     }
 }
@@ -266,6 +273,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Flag(flag) => flag.fmt(f),
             Self::Group(group) => write!(f, "group {group}"),
+            Self::App(app) => write!(f, "app {app}"),
         }
     }
 }
@@ -276,7 +284,7 @@ pub struct JournalLine {
     /// Its number in the journal, growing; 0 until it is written.
     #[serde(skip)]
     pub sequence: u64,
-    /// The flag or group.
+    /// The flag, group or app.
     #[serde(flatten)]
     pub subject: Subject,
     /// When, in milliseconds since 1970; for people, nothing is decided by it.

@@ -350,6 +350,7 @@ async fn a_configuration_that_moves_callers_by_mistake_changes_nothing() {
         routing,
         planned: vec![other],
         targets: Vec::new(),
+        apps: Arc::default(),
         definitions: crate::config::Definitions::default(),
     };
     let refused = world.commands.install(swapped).await;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Method, header};
 
+use crate::domain::app::App;
+use crate::domain::certificate::CertificateNames;
 use crate::domain::ids::GroupIndex;
 
 /// The longest caller key that is used, in bytes; a longer one is as good as none.
@@ -39,12 +41,18 @@ pub struct RequestFacts<'a> {
     pub host: &'a str,
     /// The path, without query; starts with `/`.
     pub path: &'a str,
+    /// What follows the path after a `?`, as it is sent.
+    pub query: Option<&'a str>,
     /// The head's fields, forged ones already removed.
     pub headers: &'a HeaderMap,
     /// Where the request comes from, looked up behind trusted proxies.
     pub client_ip: IpAddr,
     /// Who sent it.
     pub caller: Caller<'a>,
+    /// The app that sent it, if it brought a key of one.
+    pub app: Option<&'a App>,
+    /// What the client's certificate calls it, if it has shown one.
+    pub certificate: Option<&'a CertificateNames>,
     /// Groups that an operator put this caller into at run time, in any order.
     pub assigned: &'a [GroupIndex],
     /// This request's own random number, evenly spread: what stands in for the hash of a key where

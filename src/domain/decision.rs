@@ -12,6 +12,8 @@ use crate::domain::weight::Weight;
 pub enum Reason {
     /// The flag's kill switch is thrown: everyone gets stable.
     Disabled,
+    /// The caller is an app that is suspended or revoked: it gets stable, or off.
+    Barred,
     /// The rollout was rolled back: everyone gets stable.
     RolledBack,
     /// Another flag gives the caller something else than this one needs: the caller gets stable, or off.
@@ -47,7 +49,7 @@ impl Reason {
             Self::Disabled => "DISABLED",
             Self::RolledBack => "STATIC",
             Self::Forced { .. } | Self::Group { .. } => "TARGETING_MATCH",
-            Self::Default { .. } | Self::Prerequisite { .. } => "DEFAULT",
+            Self::Default { .. } | Self::Prerequisite { .. } | Self::Barred => "DEFAULT",
         }
     }
 
@@ -55,6 +57,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
+            Self::Barred => "barred",
             Self::RolledBack => "rolled_back",
             Self::Prerequisite { .. } => "prerequisite",
             Self::Forced { .. } => "forced",
@@ -99,11 +102,11 @@ impl Decision {
     }
 
     /// Whether the caller was not drawn into its arm, so that what happens to it says nothing about the arms:
-    /// it chose the variant, or was kept out by another flag.
+    /// it chose the variant, or was kept out by another flag or as an app that may not pass.
     pub const fn is_apart(self) -> bool {
         matches!(
             self.reason,
-            Reason::Forced { .. } | Reason::Prerequisite { .. }
+            Reason::Forced { .. } | Reason::Prerequisite { .. } | Reason::Barred
         )
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, Method};
 
+use crate::domain::app::App;
 use crate::domain::caller::{Caller, RequestFacts};
 use crate::domain::ids::GroupIndex;
 
@@ -43,15 +44,24 @@ impl DescribedRequest {
         self.key.as_deref().map_or(Caller::Anonymous, Caller::Known)
     }
 
-    /// What decisions look at in it; `draw` stands in for a key that is not there.
-    pub fn facts<'a>(&'a self, assigned: &'a [GroupIndex], draw: u32) -> RequestFacts<'a> {
+    /// What decisions look at in it; `app` is the one that sends it, and `draw` stands in for a key that is
+    /// not there.
+    pub fn facts<'a>(
+        &'a self,
+        app: Option<&'a App>,
+        assigned: &'a [GroupIndex],
+        draw: u32,
+    ) -> RequestFacts<'a> {
         RequestFacts {
             method: &self.method,
             host: &self.host,
             path: &self.path,
+            query: None,
             headers: &self.headers,
             client_ip: self.client_ip,
             caller: self.caller(),
+            app,
+            certificate: None,
             assigned,
             draw,
         }

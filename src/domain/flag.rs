@@ -183,6 +183,9 @@ impl Flag {
         if !self.enabled {
             return stable(Reason::Disabled, self.weights.default_stratum());
         }
+        if facts.app.is_some_and(|app| app.status.is_barred()) {
+            return stable(Reason::Barred, self.weights.apart_stratum());
+        }
         if let Some(flag) = unmet {
             let reason = Reason::Prerequisite { flag };
             return stable(reason, self.weights.apart_stratum());
@@ -234,6 +237,7 @@ impl Flag {
         let weight = match decision.reason {
             Reason::Group { weight, .. } | Reason::Default { weight } => weight,
             Reason::Disabled
+            | Reason::Barred
             | Reason::RolledBack
             | Reason::Prerequisite { .. }
             | Reason::Forced { .. } => return false,

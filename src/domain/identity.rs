@@ -11,6 +11,8 @@ use http::HeaderName;
 pub enum IdentitySource {
     /// A header that a trusted peer has set; removed when anyone else sends it.
     Header(HeaderName),
+    /// The id of the app whose key the request brings.
+    ApiKey(ApiKeySource),
     /// A name in the certificate that the client has shown in the handshake.
     Certificate(CertificateName),
     /// A cookie that the application sets.
@@ -19,6 +21,24 @@ pub enum IdentitySource {
     AssignedCookie(AssignedCookie),
     /// The client's address; of an IPv6 address the /64 network, which is what one site gets.
     ClientIp,
+}
+
+/// Where a request brings an app's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeySource {
+    /// The place in the request.
+    pub place: ApiKeyPlace,
+    /// Whether the backend sees the key.
+    pub forward: bool,
+}
+
+/// A place of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiKeyPlace {
+    /// A header; the first field of its name.
+    Header(HeaderName),
+    /// A parameter of the query; the first of its name.
+    Query(Box<str>),
 }
 
 /// A name in a certificate; of several the first.

@@ -96,6 +96,8 @@ names! {
     CustomCheckName;
     /// The name of one of a flag's variants.
     VariantName;
+    /// The id of an app, and its key as a caller.
+    AppId;
 }
 
 impl From<Variant> for VariantName {

@@ -9,10 +9,12 @@
 //! weights through *stages*, a *tick* is one second of *evidence*, a *verdict* is what the judge
 //! makes of it, and its *findings* say why.
 
+pub mod app;
 pub mod assignment;
 pub mod backend;
 pub mod bucket;
 pub mod caller;
+pub mod certificate;
 pub mod decision;
 pub mod described;
 pub mod evidence;

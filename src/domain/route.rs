@@ -59,7 +59,8 @@ impl PathPattern {
         Self::Prefix(path.trim_end_matches('/').into())
     }
 
-    fn fits(&self, path: &str) -> bool {
+    /// Whether a path fits.
+    pub fn fits(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => **exact == *path,
             Self::Prefix(prefix) => path
@@ -107,6 +108,8 @@ pub struct Route {
     pub target: RouteTarget,
     /// Further flags whose decisions the backend is told.
     pub send: Box<[FlagIndex]>,
+    /// Whether anybody may pass, whatever is asked of apps elsewhere.
+    pub is_public: bool,
 }
 
 impl Route {
@@ -222,6 +225,7 @@ mod tests {
             headers: vec![],
             target,
             send: Box::default(),
+            is_public: false,
         }
     }
 

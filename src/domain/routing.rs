@@ -17,6 +17,15 @@ use crate::domain::matcher::address::AddressMatcher;
 use crate::domain::prerequisite::Decisions;
 use crate::domain::route::RouteTable;
 
+/// What is asked of apps before anything is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether requests may bring keys of apps at all.
+    pub reads_keys: bool,
+    /// Whether only approved apps pass.
+    pub require_approved: bool,
+}
+
 /// Routes, flags, groups and backends as they stand at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct RoutingSnapshot {
@@ -32,6 +41,8 @@ pub struct RoutingSnapshot {
     pub system_authorities: Arc<[Der]>,
     /// Where a caller's key comes from, first source first.
     pub identity: Arc<[IdentitySource]>,
+    /// What is asked of apps.
+    pub admission: Admission,
     /// Peers whose forwarding and identity headers are believed.
     pub trusted: Arc<AddressMatcher>,
 }

@@ -106,9 +106,12 @@ impl FactsBuilder {
             method: &Method::GET,
             host: "example.com",
             path: "/",
+            query: None,
             headers: &self.headers,
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             caller: self.key.as_deref().map_or(Caller::Anonymous, Caller::Known),
+            app: None,
+            certificate: None,
             assigned: &[],
             draw: 0,
         }

@@ -17,10 +17,10 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::config::{ListenerLimits, defaults};
+use crate::domain::certificate::CertificateNames;
 use crate::proxy::connection::stream::Stream;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
-use crate::proxy::identity::certificate::ClientCertificate;
 use crate::proxy::interim::Interim;
 use crate::proxy::upgrade::Tunnel;
 use crate::proxy::worker::HOUSEKEEPING;
@@ -97,7 +97,7 @@ pub(crate) struct Client {
     /// What it may take up.
     pub(crate) limits: ListenerLimits,
     /// What the client has shown of itself in the handshake.
-    certificate: OnceCell<Box<ClientCertificate>>,
+    certificate: OnceCell<Box<CertificateNames>>,
     /// The last `Forwarded` value made for this client, with the host it was made for.
     pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// Why a request was not let in, as the last one of the connection.
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// Takes note of what the client has shown of itself.
-    pub(crate) fn has_shown(&self, certificate: ClientCertificate) {
+    pub(crate) fn has_shown(&self, certificate: CertificateNames) {
         self.certificate.get_or_init(|| Box::new(certificate));
     }
 
@@ -206,6 +206,7 @@ impl Client {
         Peer {
             ip: self.ip(),
             certificate: self.certificate.get().map(|shown| &**shown),
+            app: None,
         }
     }
 

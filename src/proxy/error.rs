@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::framing::Refusal;
+use crate::runtime::apps::Denial;
 
 /// Why Serin answers a request itself.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub(crate) enum ProxyError {
     /// No route fits.
     #[error("no route for this host, path and method")]
     NoRoute,
+    /// Whoever sends it may not, or not so often.
+    #[error("{0}")]
+    Denied(Denial),
     /// The client sent the body too slowly, or broke off.
     #[error("the request body did not arrive")]
     UploadBroken,
@@ -85,6 +89,11 @@ impl ProxyError {
             },
             Self::Tunnel => StatusCode::NOT_IMPLEMENTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::Denied(denial) => match denial {
+                Denial::NoKey | Denial::UnknownKey | Denial::ExpiredKey => StatusCode::UNAUTHORIZED,
+                Denial::Pending | Denial::Suspended | Denial::Revoked => StatusCode::FORBIDDEN,
+                Denial::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            },
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(_)
             | Self::Unreachable(_)
@@ -103,9 +112,13 @@ impl ProxyError {
     /// How the request counts.
     pub(crate) const fn class(&self) -> OutcomeClass {
         match self {
-            Self::Malformed(_) | Self::BadHost | Self::BadTarget | Self::Tunnel | Self::NoRoute => {
-                OutcomeClass::ClientError
-            }
+            Self::Denied(Denial::TooMany { .. }) => OutcomeClass::TooManyRequests,
+            Self::Malformed(_)
+            | Self::BadHost
+            | Self::BadTarget
+            | Self::Tunnel
+            | Self::NoRoute
+            | Self::Denied(_) => OutcomeClass::ClientError,
             Self::UploadBroken => OutcomeClass::ClientAborted,
             Self::Exhausted(_) => OutcomeClass::ProxyFault,
             Self::Refused(_)

@@ -3,11 +3,13 @@
 //! Runs the very sequence that requests go through, on a request that somebody describes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::uri::Authority;
 use http::{HeaderValue, Request, header};
 use smallvec::SmallVec;
 
+use crate::domain::app::App;
 use crate::domain::caller::Caller;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
@@ -15,8 +17,11 @@ use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
+use crate::proxy::admission;
+use crate::proxy::error::ProxyError;
 use crate::proxy::identity::Peer;
 use crate::proxy::resolve::{self, Surroundings};
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 
 /// Where a request would go, and why.
@@ -26,6 +31,8 @@ pub struct Explanation {
     pub route: RouteIndex,
     /// The caller's key, if an identity source yields one.
     pub caller: Option<String>,
+    /// The app that sends it, if it brings a key of one.
+    pub app: Option<Arc<App>>,
     /// The client's address behind trusted proxies.
     pub client_ip: IpAddr,
     /// The groups the caller is in, in the file's order.
@@ -41,7 +48,7 @@ pub struct Explanation {
     pub backends: Option<PerVariant<BackendIndex>>,
 }
 
-/// Why a request would not be sent on: no route fits, or it names no host.
+/// Why a request would not be sent on: no route fits, it names no host, or its app may not pass.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason} (answered with {status})")]
 pub struct NotRouted {
@@ -51,49 +58,67 @@ pub struct NotRouted {
     pub status: u16,
 }
 
-/// Explains a request that comes from `peer` without a certificate.
+/// What is known of callers beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Who was put into groups.
+    pub assignments: &'a CallerAssignments,
+    /// The apps, with their keys.
+    pub apps: &'a AppRegistry,
+    /// By which both end.
+    pub now: Timestamp,
+}
+
+/// Explains a request that comes from `peer` without a certificate, where nobody was put into a group.
 ///
 /// # Errors
-/// When no route fits or the request names no host.
+/// When no route fits, the request names no host, or its app may not pass.
 pub fn explain<B>(
     routing: &RoutingSnapshot,
+    apps: &AppRegistry,
     peer: IpAddr,
     request: Request<B>,
 ) -> Result<Explanation, NotRouted> {
-    explain_among(
-        routing,
-        peer,
-        request,
-        &CallerAssignments::default(),
-        Timestamp::default(),
-    )
+    let known = Known {
+        assignments: &CallerAssignments::default(),
+        apps,
+        now: Timestamp::default(),
+    };
+    explain_among(routing, peer, request, known)
 }
 
 /// The same where callers may have been put into groups.
 ///
 /// # Errors
-/// When no route fits or the request names no host.
+/// When no route fits, the request names no host, or its app may not pass.
 pub fn explain_among<B>(
     routing: &RoutingSnapshot,
     peer: IpAddr,
     mut request: Request<B>,
-    assignments: &CallerAssignments,
-    now: Timestamp,
+    known: Known<'_>,
 ) -> Result<Explanation, NotRouted> {
-    let surroundings = Described { assignments, now };
+    let surroundings = Described {
+        assignments: known.assignments,
+        now: known.now,
+    };
     name_host(&mut request);
-    let located = resolve::locate(routing, peer, &mut request).map_err(|error| NotRouted {
+    let presented = admission::present(routing, known.apps, &mut request, || known.now);
+    let refused = |error: &ProxyError| NotRouted {
         reason: error.to_string(),
         status: error.status().as_u16(),
-    })?;
+    };
+    let located = resolve::locate(routing, peer, &mut request).map_err(|error| refused(&error))?;
+    let checked = presented.check(routing, located.route);
+    checked.map_err(|denial| refused(&ProxyError::Denied(denial)))?;
     let peer = Peer {
         ip: peer,
         certificate: None,
+        app: presented.app(),
     };
-    let (client_ip, identity) = resolve::identity(routing, peer, &request, &surroundings);
+    let (client, identity) = resolve::identity(routing, peer, &request, &surroundings);
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
-    let facts = resolve::facts(&request, &located, client_ip, caller, &assigned);
+    let facts = resolve::facts(&request, &located, client, caller, &assigned);
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
@@ -106,9 +131,10 @@ pub fn explain_among<B>(
         .and_then(|(flag, _)| routing.decisions(facts).drawn_by(flag, key.is_some()));
     Ok(Explanation {
         route: located.route,
-        caller: key.map(str::to_owned),
-        drawn_by,
-        client_ip,
+            caller: key.map(str::to_owned),
+            app: presented.shared(),
+            drawn_by,
+            client_ip: client.ip,
         groups,
         backends: destination
             .flag

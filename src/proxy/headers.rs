@@ -21,6 +21,9 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Tells the backend what was decided.
 pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags");
 
+/// Tells the backend which app sends the request.
+pub(crate) const SERIN_APP: HeaderName = HeaderName::from_static("serin-app");
+
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted
 /// peer the `guarded` ones, from which callers are known, and all that speaks of forwarding.
 ///

@@ -10,6 +10,7 @@
 
 mod accept;
 mod access;
+mod admission;
 mod balance;
 mod budget;
 mod client;

@@ -114,7 +114,7 @@ fn routed_path<B>(request: &Request<B>) -> &str {
 pub(crate) fn facts<'a, B>(
     request: &'a Request<B>,
     located: &'a Located,
-    client_ip: IpAddr,
+    client: Peer<'a>,
     caller: Caller<'a>,
     assigned: &'a [GroupIndex],
 ) -> RequestFacts<'a> {
@@ -122,9 +122,12 @@ pub(crate) fn facts<'a, B>(
         method: request.method(),
         host: target::host_name(&located.host),
         path: routed_path(request),
+        query: request.uri().query(),
         headers: request.headers(),
-        client_ip,
+        client_ip: client.ip,
         caller,
+        app: client.app,
+        certificate: client.certificate,
         assigned,
         draw: 0,
     }
@@ -134,7 +137,8 @@ pub(crate) fn facts<'a, B>(
 fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
         IdentitySource::Header(source) => headers::is_alike(source.as_str(), name),
-        IdentitySource::Certificate(_)
+        IdentitySource::ApiKey(_)
+        | IdentitySource::Certificate(_)
         | IdentitySource::Cookie(_)
         | IdentitySource::AssignedCookie(_)
         | IdentitySource::ClientIp => false,
@@ -142,18 +146,18 @@ fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     routing.identity.iter().any(is_source)
 }
 
-/// Finds out who sent a request.
+/// Finds out who sent a request, and what is known of the client behind trusted proxies.
 pub(crate) fn identity<'a, B>(
     routing: &RoutingSnapshot,
     peer: Peer<'a>,
     request: &'a Request<B>,
     surroundings: &impl Surroundings,
-) -> (IpAddr, Identity<'a>) {
+) -> (Peer<'a>, Identity<'a>) {
     let ip = forwarded::client_ip(request.headers(), peer.ip, &routing.trusted);
     let client = Peer { ip, ..peer };
     let new_caller = || surroundings.new_caller();
     (
-        ip,
+        client,
         identify(&routing.identity, request.headers(), client, new_caller),
     )
 }
@@ -176,12 +180,12 @@ pub(crate) fn decide<B>(
             set_cookie: None,
         };
     }
-    let (client_ip, identity) = identity(routing, peer, request, surroundings);
+    let (client, identity) = identity(routing, peer, request, surroundings);
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
     let facts = RequestFacts {
         draw: surroundings.draw(),
-        ..facts(request, located, client_ip, caller, &assigned)
+        ..facts(request, located, client, caller, &assigned)
     };
     let (decided, further) = if route.send.is_empty() {
         (

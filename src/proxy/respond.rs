@@ -1,10 +1,11 @@
 //! Answers that Serin gives itself, as problem details (RFC 9457).
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
+use crate::runtime::apps::Denial;
 
 /// The answer to a request that no backend answered.
 pub(crate) fn problem(
@@ -31,6 +32,9 @@ pub(crate) fn problem(
     if error.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    if let ProxyError::Denied(denial) = error {
+        tell_denied(*denial, status, headers);
+    }
     if error.ends_connection() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -39,3 +43,19 @@ pub(crate) fn problem(
     }
     response
 }
+
+/// What else a client is told that was not let in (RFC 9110, sections 10.2.3 and 15.5.2).
+fn tell_denied(denial: Denial, status: StatusCode, headers: &mut HeaderMap) {
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if let Denial::TooMany {
+        retry_after_seconds,
+    } = denial
+    {
+        headers.insert(header::RETRY_AFTER, retry_after_seconds.into());
+    }
+}
+
+/// No registered scheme is about keys in headers of one's own choice; this is what most call it.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"serin\"");

@@ -9,8 +9,9 @@ use rand::RngExt;
 
 use crate::domain::backend::Protocol;
 use crate::domain::bucket::murmur3_x86_32;
-use crate::domain::ids::FlagIndex;
+use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::admission::{Presented, present};
 use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
 use crate::proxy::dispatch::{Parcel, Received, dispatch};
@@ -18,6 +19,7 @@ use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand};
 use crate::proxy::framing::Refusal;
+use crate::proxy::identity::Peer;
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::resolve::{Located, decide, identity, locate};
@@ -37,22 +39,32 @@ pub(crate) async fn handle(
     let mut observation =
         Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
     let wish = Wish::of(&request, &client);
-    observation.log(&request);
     let routing = view.routing();
+    // Before the request is logged, for a key may be in its query.
+    let presented = present(routing, &worker.apps, &mut request, || worker.now());
+    observation.log(&request);
     let located = match admit(routing, &client, &mut request) {
         Ok(located) => located,
         Err(error) => return refuse(observation, &error, None),
     };
     observation.routed(located.route);
-    let destination = decide(routing, client.peer(), &request, &located, &*worker);
+    if let Err(denial) = let_in(&worker, routing, located.route, &presented) {
+        return refuse(observation, &denial, None);
+    }
+    let peer = Peer {
+        app: presented.app(),
+        ..client.peer()
+    };
+    let destination = decide(routing, peer, &request, &located, &*worker);
     let flag = destination.flag.map(|(flag, decision)| {
         observation.decided(flag, decision);
         flag
     });
-    let chance = chance(&worker, &view, &client, &request);
+    let chance = chance(&worker, &view, peer, &request);
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
     observation.entry.marked(&request_id, request.headers());
+    name_app(&presented, request.headers_mut());
     let backend = routing.backend(destination.backend);
     let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
     if let Some(wish) = &wish {
@@ -104,6 +116,24 @@ fn admit(
     })
 }
 
+/// Whether the sender may go on.
+fn let_in(
+    worker: &Worker,
+    routing: &RoutingSnapshot,
+    route: RouteIndex,
+    presented: &Presented,
+) -> Result<(), ProxyError> {
+    let admitted = presented.admit(routing, route, &worker.apps, || worker.now());
+    admitted.map_err(ProxyError::Denied)
+}
+
+/// Tells the backend which app it is.
+fn name_app(presented: &Presented, fields: &mut HeaderMap) {
+    if let Some(known) = presented.known() {
+        fields.insert(headers::SERIN_APP, known.header().clone());
+    }
+}
+
 /// Whether a head has no more fields than it may, cookies as one; over HTTP/1 that is known by now.
 fn within_limits(client: &Client, request: &Request<Incoming>) -> Result<(), ProxyError> {
     let is_over =
@@ -124,9 +154,9 @@ fn refuse(
 }
 
 /// What an endpoint is picked by, besides the endpoints.
-fn chance(worker: &Worker, view: &View, client: &Client, request: &Request<Incoming>) -> Chance {
+fn chance(worker: &Worker, view: &View, peer: Peer<'_>, request: &Request<Incoming>) -> Chance {
     let caller = view.balances_by_caller().then(|| {
-        let (_, identity) = identity(view.routing(), client.peer(), request, worker);
+        let (_, identity) = identity(view.routing(), peer, request, worker);
         let key = identity.caller().key()?;
         Some(murmur3_x86_32(b"", key.as_bytes()))
     });

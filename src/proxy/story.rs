@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::app::App;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Flag;
 use crate::domain::hashing::HashScheme;
@@ -37,6 +38,9 @@ impl Story<'_> {
         line("client", explanation.client_ip.to_string());
         let caller = explanation.caller.as_deref().unwrap_or("not known");
         line("caller", format!("{caller}{}", self.memberships()));
+        if let Some(app) = &explanation.app {
+            line("app", app_in_words(app));
+        }
         if let Some((flag, decision)) = explanation.flag {
             let flag = routing.flag(flag);
             line("flag", flag.name.to_string());
@@ -95,6 +99,7 @@ impl Story<'_> {
         match decision.reason {
             Reason::Disabled => "the flag is off: stable for everyone".to_owned(),
             Reason::RolledBack => "rolled back: stable for everyone".to_owned(),
+            Reason::Barred => "an app that may not pass gets no canary".to_owned(),
             Reason::Prerequisite { flag } => {
                 let flag = &self.routing.flag(flag).name;
                 format!("flag `{flag}` gives it something else than this one needs")
@@ -198,6 +203,12 @@ impl Story<'_> {
             "route": routing.routes.get(explanation.route).label,
             "client_ip": explanation.client_ip,
             "caller": explanation.caller,
+            "app": explanation.app.as_ref().map(|app| json!({
+                "id": app.id,
+                "status": app.status,
+                "owner": app.profile.owner,
+                "attributes": app.profile.attributes,
+            })),
             "groups": self.group_names(),
             "flag": flag,
             "backend": if is_random { Value::Null } else { json!(backend) },
@@ -211,4 +222,16 @@ fn scheme(flag: &Flag) -> String {
         HashScheme::Murmur3 => String::new(),
         other => format!(", hash `{}`", other.as_str()),
     }
+}
+
+/// What is known of an app: `weather, approved, owner acme, tier gold`.
+fn app_in_words(app: &App) -> String {
+    let mut text = format!("{}, {}", app.id, app.status);
+    if !app.profile.owner.is_empty() {
+        text.push_str(&format!(", owner {}", app.profile.owner));
+    }
+    for (name, value) in &app.profile.attributes {
+        text.push_str(&format!(", {name} {value}"));
+    }
+    text
 }

@@ -20,6 +20,7 @@ use crate::config::{ListenerLimits, ProxyProtocol};
 use crate::domain::caller::Caller;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
+use crate::domain::timestamp::Timestamp;
 use crate::proxy::accept;
 use crate::proxy::access::{AccessLogReader, Clerk};
 use crate::proxy::client::{Client, Order, Scheme};
@@ -30,6 +31,7 @@ use crate::proxy::tail::Tail;
 use crate::proxy::tls::{TlsAcceptor, TlsServer};
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
@@ -93,6 +95,8 @@ pub struct WorkerContext {
     pub subscriber: Subscriber,
     /// Who was put into a group at run time.
     pub assignments: Arc<CallerAssignments>,
+    /// The apps and their keys.
+    pub apps: Arc<AppRegistry>,
     /// The clock that assignments expire by.
     pub clock: Clock,
     /// Where it counts connections.
@@ -117,6 +121,8 @@ pub(crate) struct Worker {
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
     assignments: Arc<CallerAssignments>,
+    /// The apps and their keys.
+    pub(crate) apps: Arc<AppRegistry>,
     clock: Clock,
     connections: Arc<ConnectionCounters>,
     inbox: InboxSender,
@@ -162,6 +168,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         pools: RefCell::new(pools),
         random: RefCell::new(rand::make_rng()),
         assignments: context.assignments,
+        apps: context.apps,
         clock: context.clock,
         connections: context.connections,
         inbox: context.inbox,
@@ -231,6 +238,11 @@ impl Worker {
     /// The time to the second, without asking for it.
     pub(crate) const fn coarse_now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// The time on the clock that keys and assignments expire by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether it is time to stop, so that answers are the last on their connections.

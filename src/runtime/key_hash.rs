@@ -10,6 +10,8 @@ use std::fmt;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
+use crate::domain::app::KeyDigest;
+
 /// The hexadecimal digits of a fingerprint: among a hundred thousand keys two have the same once in fifty
 /// thousand times.
 const FINGERPRINT_DIGITS: usize = 12;
@@ -32,9 +34,24 @@ pub struct KeyHash([u8; SHA256_OUTPUT_LEN]);
 impl KeyHash {
     /// Hashes a secret.
     pub fn of(secret: &str) -> Self {
+        Self::of_bytes(secret.as_bytes())
+    }
+
+    /// The same of one that need not be text.
+    pub fn of_bytes(secret: &[u8]) -> Self {
         let mut hash = [0; SHA256_OUTPUT_LEN];
-        hash.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
+        hash.copy_from_slice(digest(&SHA256, secret).as_ref());
         Self(hash)
+    }
+
+    /// One that was made before.
+    pub const fn of_digest(digest: KeyDigest) -> Self {
+        Self(digest.0)
+    }
+
+    /// The hash, to be kept.
+    pub const fn digest(&self) -> KeyDigest {
+        KeyDigest(self.0)
     }
 
     /// Whether two secrets are the same. Takes as long whether they are or not, so that nobody can

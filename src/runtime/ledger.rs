@@ -176,7 +176,16 @@ impl Ledger {
                         self.codes(books, series, worker)
                     })
                 });
-                RouteMeters::Flag(codes.collect())
+                let strata = codes.collect();
+                let is_refusing = routing.admission.reads_keys;
+                let undecided = is_refusing.then(|| {
+                    let series = RequestSeries {
+                        route: route.label.clone(),
+                        arm: None,
+                    };
+                    self.codes(books, series, worker)
+                });
+                RouteMeters::Flag { strata, undecided }
             }
         });
         let routes = routes.collect();
@@ -431,6 +440,7 @@ mod tests {
                 },
             },
             send: Box::default(),
+            is_public: false,
         };
         RoutingSnapshot {
             routes: Arc::new(RouteTable::new(vec![route])),

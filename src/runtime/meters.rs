@@ -16,7 +16,11 @@ pub(super) enum RouteMeters {
     /// No flag decides.
     Backend(Arc<CodeCounters>),
     /// By stratum and variant of the flag that decides.
-    Flag(Vec<PerVariant<Arc<CodeCounters>>>),
+    Flag {
+        strata: Vec<PerVariant<Arc<CodeCounters>>>,
+        /// Of requests that were refused before, where there may be such.
+        undecided: Option<Arc<CodeCounters>>,
+    },
 }
 
 /// Where a flag's outcomes are counted.
@@ -54,10 +58,12 @@ impl WorkerMeters {
             return &self.unrouted;
         };
         match (&self.routes[route.0], decision) {
-            (RouteMeters::Flag(strata), Some(decision)) => {
+            (RouteMeters::Flag { strata, .. }, Some(decision)) => {
                 strata[decision.stratum.0].get(decision.variant)
             }
-            (RouteMeters::Flag(strata), None) => &strata[0].stable,
+            (RouteMeters::Flag { strata, undecided }, None) => {
+                undecided.as_ref().unwrap_or(&strata[0].stable)
+            }
             (RouteMeters::Backend(codes), _) => codes,
         }
     }

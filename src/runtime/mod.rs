@@ -3,6 +3,8 @@
 //! The data plane reads a published snapshot, counts outcomes, and drops messages into a bounded
 //! inbox; the control plane does the reverse. They meet here and nowhere else.
 
+pub mod api_key;
+pub mod apps;
 mod arm_entry;
 pub mod assignments;
 pub mod bind;
@@ -18,6 +20,7 @@ pub mod key_hash;
 pub mod ledger;
 pub mod meters;
 pub mod published;
+pub mod rate;
 pub mod recorder;
 pub mod series;
 pub mod shutdown;

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 mod access_log_metrics;
+mod app_metrics;
 mod connection_metrics;
 mod control_metrics;
 mod exporter;

@@ -17,6 +17,8 @@ pub struct Samples {
     pub rollouts: Vec<RolloutSample>,
     /// Callers assigned to a group at run time.
     pub assigned_callers: u64,
+    /// The apps, and whom was not let in.
+    pub apps: AppsSample,
     /// Messages from requests that found no room.
     pub dropped_messages: u64,
     /// Requests that the admin API let nobody in for, by reason.
@@ -35,6 +37,15 @@ pub struct Samples {
     pub cuts: Vec<(&'static str, u64)>,
     /// Lines of the access log.
     pub access_log: AccessLogSample,
+}
+
+/// Apps.
+#[derive(Clone, Debug, Default)]
+pub struct AppsSample {
+    /// How many there are.
+    pub count: u64,
+    /// Requests that were not let in, by reason.
+    pub refused: Vec<(&'static str, u64)>,
 }
 
 /// Lines of the access log.

@@ -1,6 +1,6 @@
 //! A proxy before two backends, `v1` and `v2`, that can be ended and started again with its state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -19,7 +19,8 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Starts with the rest of a configuration: all but listeners, `admin`, `state` and backends.
+    /// Starts with the rest of a configuration: all but listeners, `admin`, `state`, backends and, where it has
+    /// none, `identity`, which is the header `x-user-id` then.
     pub(crate) fn start(rest: &str) -> Self {
         Self::prepare(rest, |_| ())
     }
@@ -51,6 +52,11 @@ impl Edge {
         self.proxy.kill();
         self.write(rest);
         self.proxy = TestProxy::in_folder(self.folder.path(), Command::new(SERIN));
+    }
+
+    /// The folder of its configuration and state.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Ends the process and takes its state away.
@@ -135,9 +141,13 @@ impl Edge {
 
 fn config(stable: &TestBackend, canary: &TestBackend, rest: &str) -> String {
     let backends = backends(&[("v1", stable), ("v2", canary)]);
+    let identity = match rest.contains("identity:") {
+        true => "",
+        false => "identity: [{ header: x-user-id }]\n",
+    };
     format!(
         "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
-         state: {{ path: state }}\nidentity: [{{ header: x-user-id }}]\n\
+         state: {{ path: state }}\n{identity}\
          trusted_proxies: [127.0.0.1]\n{backends}{rest}"
     )
 }

@@ -8,8 +8,9 @@ use crate::control::ports::{
     HISTORY_POINTS_MAX, HistoryPoint, JournalLine, JournalQuery, KnownEvidence, Outbox,
     OutboxMessage, SavedState, StateError, StateReader, StateWriter, StoreHealth, Transition,
 };
+use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 use crate::runtime::clock;
@@ -33,6 +34,7 @@ impl MemoryState {
             freeze: memory.freeze.clone(),
             overrides: memory.overrides.clone(),
             created: memory.created.clone(),
+            apps: memory.apps.clone(),
             assignments: memory.assignments.clone(),
             evidence: memory.evidence.values().cloned().collect(),
         }
@@ -213,6 +215,7 @@ struct Memory {
     freeze: Option<Freeze>,
     overrides: BTreeMap<FlagName, FlagOverrides>,
     created: BTreeMap<FlagName, Arc<str>>,
+    apps: BTreeMap<AppId, AppRecord>,
     assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// Oldest first.
     journal: VecDeque<JournalLine>,
@@ -243,6 +246,12 @@ impl Memory {
             match definition {
                 Some(text) => self.created.insert(flag.clone(), Arc::clone(text)),
                 None => self.created.remove(flag),
+            };
+        }
+        for (app, record) in &transition.apps {
+            match record {
+                Some(record) => self.apps.insert(app.clone(), record.clone()),
+                None => self.apps.remove(app),
             };
         }
         for change in &transition.assignments {

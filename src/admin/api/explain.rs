@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 use crate::admin::AdminState;
 use crate::admin::api::wish;
 use crate::admin::error::ApiError;
-use crate::proxy::explain::explain_among;
+use crate::domain::app::AppStatus;
+use crate::proxy::explain::{Known, explain_among};
 use crate::proxy::story::Story;
 
 /// What may be said, as an example.
@@ -54,6 +55,8 @@ pub(crate) struct Explained {
     client_ip: Option<String>,
     /// The caller's key, if the request yields one.
     caller: Option<String>,
+    /// The app that sends it, if it brings a key of one.
+    app: Option<ExplainedApp>,
     /// The groups that the caller is in, in the order of the configuration.
     groups: Option<Vec<String>>,
     /// The flag that decides, if one does.
@@ -64,6 +67,16 @@ pub(crate) struct Explained {
     refused: Option<ExplainedRefusal>,
     /// All of it in lines for people.
     text: String,
+}
+
+/// An app, as it stands.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it stands for a body")]
+struct ExplainedApp {
+    id: String,
+    status: AppStatus,
+    owner: String,
+    attributes: BTreeMap<String, String>,
 }
 
 /// What a flag decides.
@@ -107,8 +120,12 @@ pub(crate) async fn explain(
     let request = request(wish)?;
     let published = state.published.load();
     let routing = &published.routing;
-    let now = state.clock.now();
-    let explained = explain_among(routing, peer, request, &state.assignments, now);
+    let known = Known {
+        assignments: &state.assignments,
+        apps: &state.apps,
+        now: state.clock.now(),
+    };
+    let explained = explain_among(routing, peer, request, known);
     Ok(Json(match explained {
         Ok(explanation) => {
             let story = Story {

@@ -9,7 +9,7 @@ use crate::admin::api::query::{Parameters, Written};
 use crate::admin::error::ApiError;
 use crate::admin::wire::{History, JournalPage};
 use crate::control::ports::{JournalQuery, StateError, Subject};
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::runtime::clock;
 
 /// The most lines of one answer.
@@ -23,6 +23,8 @@ const LINES_DEFAULT: u64 = 100;
     get, path = "/api/v1/journal", tag = "journal",
     params(
         ("flag" = Option<FlagName>, Query, description = "of this flag only"),
+        ("group" = Option<GroupName>, Query, description = "of this group only"),
+        ("app" = Option<AppId>, Query, description = "of this app only"),
         (
             "limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
             description = "how many at the most, 100 unless said otherwise",
@@ -39,7 +41,10 @@ pub(crate) async fn journal(
     State(state): State<AdminState>,
     written: Written,
 ) -> Result<Json<JournalPage>, ApiError> {
-    let parameters = Parameters::read(written, &["flag", "group", "limit", "before", "since"])?;
+    let parameters = Parameters::read(
+        written,
+        &["flag", "group", "app", "limit", "before", "since"],
+    )?;
     let limit = parameters.number("limit", 1..=LINES_MAX)?;
     let limit = usize::try_from(limit.unwrap_or(LINES_DEFAULT)).unwrap_or(usize::MAX);
     let query = JournalQuery {
@@ -63,14 +68,18 @@ pub(crate) async fn journal(
 /// Whom the lines are to be about, if it matters.
 fn subject(parameters: &Parameters) -> Result<Option<Subject>, ApiError> {
     let (flag, group) = (parameters.flag("flag")?, parameters.group("group")?);
-    if flag.is_some() && group.is_some() {
-        let problem = "`flag` and `group` are asked for one at a time";
+    let subjects = [
+        flag.map(Subject::Flag),
+        group.map(Subject::Group),
+        parameters.app("app")?.map(Subject::App),
+    ];
+    let mut subjects = subjects.into_iter().flatten();
+    let subject = subjects.next();
+    if subjects.next().is_some() {
+        let problem = "`flag`, `group` and `app` are asked for one at a time";
         return Err(ApiError::BadRequest(problem.to_owned()));
     }
-    Ok(match (flag, group) {
-        (Some(flag), _) => Some(Subject::Flag(flag)),
-        (None, group) => group.map(Subject::Group),
-    })
+    Ok(subject)
 }
 
 /// What was seen of both arms.

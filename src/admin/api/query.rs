@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::extract::Query;
 
 use crate::admin::error::ApiError;
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::telemetry::access_log::Statuses;
 
 /// The parameters of a query.
@@ -123,6 +123,13 @@ impl Parameters {
         let text = self.find(name);
         let flag = text.map(str::parse).transpose();
         flag.map_err(|error| ApiError::BadRequest(format!("parameter `{name}`: {error}")))
+    }
+
+    /// The id of an app.
+    pub(super) fn app(&self, name: &str) -> Result<Option<AppId>, ApiError> {
+        let text = self.find(name);
+        let app = text.map(str::parse).transpose();
+        app.map_err(|error| ApiError::BadRequest(format!("parameter `{name}`: {error}")))
     }
 
     /// The name of a group.

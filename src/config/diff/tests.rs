@@ -95,7 +95,7 @@ const CASES: &[Case] = &[
     (
         "  - header: x-user-id ",
         "  - header: x-caller ",
-        &["identity[3].header: x-user-id -> x-caller"],
+        &["identity[5].header: x-user-id -> x-caller"],
     ),
     (
         "  - header: x-user-id             # set by a trusted proxy; removed when anyone else sends it\n  - cookie: uid ",

@@ -4,6 +4,7 @@
 //! together; that is the business of the file of each section. Keys that a type does not have are
 //! problems, each with a suggestion: see [`super::reader`], which reads them all.
 
+mod apps;
 mod backend;
 mod further;
 mod gate;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::domain::identity::CertificateName;
 use crate::domain::ids::{BackendName, FlagName, GroupName, VariantName};
 use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
@@ -25,6 +27,10 @@ use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
 use crate::config::value::AnyValue;
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
+pub(in crate::config) use apps::{
+    AppDocument, AppKeyDocument, AppListDocument, AppStatusDocument, AppsDocument,
+    RateLimitDocument,
+};
 pub(in crate::config) use backend::{
     BackendDocument, BackendLimitsDocument, BackendTlsDocument, BalanceDocument, HealthDocument,
     OutlierDocument, ProtocolDocument, RetriesDocument, TimeoutsDocument,
@@ -96,6 +102,8 @@ pub(in crate::config) struct Document {
     /// the client is or set an identity header. Without it, nobody.
     #[serde(default)]
     pub(in crate::config) trusted_proxies: Vec<Written<IpNet>>,
+    /// Applications of third parties, known by their API keys.
+    pub(in crate::config) apps: Option<Placed<AppsDocument>>,
     /// Where a caller's key comes from: the first source that yields one wins. A caller with a key
     /// gets the same variant each time; one without is drawn anew for each request.
     #[serde(default)]
@@ -127,6 +135,8 @@ pub(in crate::config) struct Document {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum IdentityDocument {
+    /// The API key of an app; the caller's key is the app's id.
+    ApiKey(ApiKeyDocument),
     /// This header, believed from trusted proxies only and removed when anyone else sends it.
     Header(Written<OwnHeader>),
     /// This cookie, set by your application.
@@ -138,6 +148,21 @@ pub(in crate::config) enum IdentityDocument {
     AssignedCookie(AssignedCookieDocument),
     /// The client's address, which is always there: nothing can come after it.
     ClientIp,
+}
+
+/// Where requests bring keys of apps: in a header or in the query.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ header: x-api-key }`"
+)]
+pub(in crate::config) struct ApiKeyDocument {
+    /// The header.
+    pub(in crate::config) header: Option<Written<OwnHeader>>,
+    /// The parameter of the query.
+    pub(in crate::config) query: Option<Written<NonEmpty>>,
+    /// Whether the backend sees the key. A key in the query is never passed on.
+    pub(in crate::config) forward: Option<Switch>,
 }
 
 /// A name in a certificate; of several the first.
@@ -173,6 +198,17 @@ pub(in crate::config) enum MembershipDocument {
     Header(Placed<Named<HeaderName, TextDocument>>),
     /// A cookie has this value, begins with it, or is there.
     Cookie(Placed<Named<CookieName, TextDocument>>),
+    /// A parameter of the query has this value, begins with it, or is there; as it is sent.
+    Query(Placed<Named<NonEmpty, TextDocument>>),
+    /// The path is this or below it, by whole segments.
+    Path(ShortOr<Written<String>, PathDocument>),
+    /// The method is one of these.
+    Method(Placed<Vec<Written<Method>>>),
+    /// A name in the client's certificate has this value, begins with it, or is there.
+    Certificate(Placed<Named<CertificateName, TextDocument>>),
+    /// The request brings the API key of an app of which this is known: its `id`, `name`, `owner`, `status` or
+    /// another attribute.
+    App(Placed<Named<NonEmpty, TextDocument>>),
     /// The client's address is in one of these networks.
     Ip(Placed<Vec<Written<IpNet>>>),
     /// The caller's key is one of these.
@@ -337,6 +373,8 @@ pub(in crate::config) struct RouteDocument {
     /// Further flags whose variants the backend is told, in `serin-flags`.
     #[serde(default)]
     pub(in crate::config) send: Vec<Written<String>>,
+    /// Whether everybody passes here, whatever is asked of apps elsewhere.
+    pub(in crate::config) public: Option<Switch>,
 }
 
 /// How a path is compared.

@@ -4,10 +4,15 @@
 //! enum, so a `match` stays exhaustive and matching a request needs no boxes and no dispatch.
 
 pub mod address;
+pub mod app;
 pub mod callers;
+pub mod certificate;
 pub mod cookie;
 pub mod header;
+pub mod method;
+pub mod path;
 pub mod percentage;
+pub mod query;
 pub mod text;
 
 use crate::domain::caller::RequestFacts;
@@ -45,4 +50,9 @@ matchers! {
     Address => address::AddressMatcher,
     Callers => callers::CallersMatcher,
     Percentage => percentage::PercentageMatcher,
+    App => app::AppMatcher,
+    Certificate => certificate::CertificateMatcher,
+    Method => method::MethodMatcher,
+    Path => path::PathMatcher,
+    Query => query::QueryMatcher,
 }

@@ -10,7 +10,7 @@ pub(crate) mod stream;
 use std::rc::Rc;
 
 use crate::proxy::client::Client;
-use crate::proxy::identity::certificate::ClientCertificate;
+use crate::proxy::identity::certificate;
 use crate::proxy::stream::ClientStream;
 use crate::proxy::stream::guarded::Guarded;
 use crate::proxy::tls::{HTTP2, HandshakeError, TlsTerms, shake_hands};
@@ -43,7 +43,7 @@ pub(crate) async fn serve_tls(
             counters.completed.add(1);
             let session = stream.get_ref().1;
             if let Some([own, ..]) = session.peer_certificates() {
-                client.has_shown(ClientCertificate::read(own));
+                client.has_shown(certificate::read(own));
             }
             client.begin(clock::monotonic());
             match session.alpn_protocol() {

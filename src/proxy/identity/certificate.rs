@@ -7,48 +7,29 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::domain::identity::CertificateName;
+use crate::domain::certificate::CertificateNames;
 
-/// Who a client is by its certificate: the first name of each kind.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClientCertificate {
-    san_uri: Option<Box<str>>,
-    san_dns: Option<Box<str>>,
-    subject_cn: Option<Box<str>>,
-}
-
-impl ClientCertificate {
-    /// Reads a certificate; one that cannot be read says nothing.
-    pub(crate) fn read(der: &[u8]) -> Self {
-        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-            return Self::default();
-        };
-        let alternatives = certificate.subject_alternative_name().ok().flatten();
-        let alternatives = alternatives.map(|extension| &extension.value.general_names);
-        let mut found = Self::default();
-        for name in alternatives.into_iter().flatten() {
-            match name {
-                GeneralName::URI(uri) => note(&mut found.san_uri, uri),
-                GeneralName::DNSName(name) => note(&mut found.san_dns, &name.to_ascii_lowercase()),
-                _ => {}
-            }
-        }
-        for name in certificate.subject().iter_common_name() {
-            if let Ok(name) = name.as_str() {
-                note(&mut found.subject_cn, name);
-            }
-        }
-        found
-    }
-
-    /// The name that makes a key.
-    pub(crate) fn key(&self, name: CertificateName) -> Option<&str> {
+/// Reads the names in a certificate, the first of each kind; one that cannot be read says nothing.
+pub(crate) fn read(der: &[u8]) -> CertificateNames {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return CertificateNames::default();
+    };
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let alternatives = alternatives.map(|extension| &extension.value.general_names);
+    let mut found = CertificateNames::default();
+    for name in alternatives.into_iter().flatten() {
         match name {
-            CertificateName::SanUri => self.san_uri.as_deref(),
-            CertificateName::SanDns => self.san_dns.as_deref(),
-            CertificateName::SubjectCn => self.subject_cn.as_deref(),
+            GeneralName::URI(uri) => note(&mut found.san_uri, uri),
+            GeneralName::DNSName(name) => note(&mut found.san_dns, &name.to_ascii_lowercase()),
+            _ => {}
         }
     }
+    for name in certificate.subject().iter_common_name() {
+        if let Ok(name) = name.as_str() {
+            note(&mut found.subject_cn, name);
+        }
+    }
+    found
 }
 
 /// Keeps the first. What cannot be shown on one line is nobody's name.
@@ -63,14 +44,15 @@ mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
     use super::*;
+    use crate::domain::identity::CertificateName;
 
-    fn read(common_name: &str, names: Vec<SanType>) -> ClientCertificate {
+    fn made(common_name: &str, names: Vec<SanType>) -> CertificateNames {
         let mut params = CertificateParams::new([]).unwrap();
         params.subject_alt_names = names;
         let subject = &mut params.distinguished_name;
         subject.push(DnType::CommonName, common_name);
         let key = KeyPair::generate().unwrap();
-        ClientCertificate::read(params.self_signed(&key).unwrap().der())
+        read(params.self_signed(&key).unwrap().der())
     }
 
     #[test]
@@ -83,18 +65,15 @@ mod tests {
             dns("two.test"),
             uri("b:c"),
         ];
-        let read = read("ann", names);
-        assert_eq!(read.key(CertificateName::SanUri), Some("spiffe://x/1"));
-        assert_eq!(read.key(CertificateName::SanDns), Some("one.test"));
-        assert_eq!(read.key(CertificateName::SubjectCn), Some("ann"));
+        let read = made("ann", names);
+        assert_eq!(read.name(CertificateName::SanUri), Some("spiffe://x/1"));
+        assert_eq!(read.name(CertificateName::SanDns), Some("one.test"));
+        assert_eq!(read.name(CertificateName::SubjectCn), Some("ann"));
     }
 
     #[test]
     fn what_is_not_there_or_not_a_name_is_no_key() {
-        assert_eq!(read("a\nb", Vec::new()), ClientCertificate::default());
-        assert_eq!(
-            ClientCertificate::read(b"nothing"),
-            ClientCertificate::default()
-        );
+        assert_eq!(made("a\nb", Vec::new()), CertificateNames::default());
+        assert_eq!(read(b"nothing"), CertificateNames::default());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Sources are asked in the file's order, and the first that yields a key wins. Each is one file.
 
+pub(crate) mod api_key;
 pub(crate) mod assigned_cookie;
 pub(crate) mod certificate;
 pub(crate) mod client_ip;
@@ -13,16 +14,19 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue};
 
+use crate::domain::app::App;
 use crate::domain::caller::{CALLER_KEY_BYTES_MAX, Caller};
+use crate::domain::certificate::CertificateNames;
 use crate::domain::identity::IdentitySource;
-use crate::proxy::identity::certificate::ClientCertificate;
 
 /// Who is at the other end of a connection, or behind it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer<'a> {
     pub(crate) ip: IpAddr,
     /// What was shown in the handshake and found to be good.
-    pub(crate) certificate: Option<&'a ClientCertificate>,
+    pub(crate) certificate: Option<&'a CertificateNames>,
+    /// The app whose key the request brings.
+    pub(crate) app: Option<&'a App>,
 }
 
 /// Who sent a request.
@@ -53,8 +57,10 @@ pub(crate) fn identify<'a>(
             IdentitySource::Header(name) => header::key(headers, name).map(Cow::Borrowed),
             IdentitySource::Cookie(name) => cookie::key(headers, name).map(Cow::Borrowed),
             IdentitySource::ClientIp => Some(Cow::Owned(client_ip::key(client.ip))),
+            // Keys of apps were read before; the id stays where a key is rotated, and is no secret.
+            IdentitySource::ApiKey(_) => client.app.map(|app| Cow::Borrowed(app.id.as_str())),
             IdentitySource::Certificate(name) => {
-                let key = client.certificate.and_then(|shown| shown.key(*name));
+                let key = client.certificate.and_then(|shown| shown.name(*name));
                 key.map(Cow::Borrowed)
             }
             IdentitySource::AssignedCookie(cookie) => {
@@ -111,6 +117,7 @@ mod tests {
         Peer {
             ip: "192.0.2.9".parse().unwrap(),
             certificate: None,
+            app: None,
         }
     }
 

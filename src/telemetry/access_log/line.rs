@@ -83,7 +83,9 @@ fn write_way(object: &mut Object<'_>, routing: &RoutingSnapshot, way: &Way) {
 /// The group that the rule which decided is about.
 pub(super) fn group(routing: &RoutingSnapshot, reason: Reason) -> Option<&str> {
     match reason {
-        Reason::Disabled | Reason::RolledBack | Reason::Prerequisite { .. } => None,
+        Reason::Disabled | Reason::Barred | Reason::RolledBack | Reason::Prerequisite { .. } => {
+            None
+        }
         Reason::Forced { group } | Reason::Group { group, .. } => {
             Some(routing.groups.name(group).as_str())
         }

@@ -16,15 +16,16 @@ use crate::adapters::store::limits::{
     RELEASES_MAX, millis,
 };
 use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage};
+use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
 use super::fault::Fault;
 use super::history;
 use super::schema::{
-    ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
+    APPS, ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
     META_MESSAGE, META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Batch {
     pub(super) overrides: BTreeMap<FlagName, FlagOverrides>,
     /// Definitions of flags that are created; none of those deleted.
     pub(super) created: BTreeMap<FlagName, Option<Arc<str>>>,
+    /// What was done of apps; none where that is nothing.
+    pub(super) apps: BTreeMap<AppId, Option<AppRecord>>,
     /// Callers put into groups, and those taken out.
     pub(super) assignments: BTreeMap<(GroupName, Box<str>), Option<Membership>>,
     /// Lines for the journal, oldest first.
@@ -85,6 +88,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_freeze(&transaction, batch.freeze.as_ref())?;
         write_overrides(&transaction, &batch.overrides)?;
         write_created(&transaction, &batch.created)?;
+        write_apps(&transaction, &batch.apps)?;
         write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
@@ -210,6 +214,27 @@ fn write_created(
             Some(text) => table.insert(flag.as_str(), &**text)?,
             None => table.remove(flag.as_str())?,
         };
+    }
+    Ok(())
+}
+
+fn write_apps(
+    transaction: &WriteTransaction,
+    changed: &BTreeMap<AppId, Option<AppRecord>>,
+) -> Result<(), Fault> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(APPS)?;
+    for (app, record) in changed {
+        match record {
+            Some(record) => {
+                table.insert(app.as_str(), serde_json::to_vec(record)?.as_slice())?;
+            }
+            None => {
+                table.remove(app.as_str())?;
+            }
+        }
     }
     Ok(())
 }

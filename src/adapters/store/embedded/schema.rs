@@ -9,8 +9,9 @@ use redb::{
 };
 
 use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState, Subject};
+use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
@@ -27,7 +28,7 @@ pub(super) const RECORDS: TableDefinition<'_, ReleaseKey<'_>, (u64, &[u8])> =
     TableDefinition::new("records");
 /// One entry while nothing may be promoted: the freeze as JSON.
 pub(super) const FREEZE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("freeze");
-/// Sequence number -> flag or group (see [`column()`]), moment, and the line as JSON.
+/// Sequence number -> flag, group or app (see [`column()`]), moment, and the line as JSON.
 pub(super) const JOURNAL: TableDefinition<'_, u64, (&str, u64, &[u8])> =
     TableDefinition::new("journal");
 /// Flag, grade (0 is the finest), end of the span -> the rest of a point, see [`codec`].
@@ -48,6 +49,9 @@ pub(super) const CREATED: TableDefinition<'_, &str, &str> = TableDefinition::new
 /// Group, caller's key -> until when, as JSON; has come later as well.
 pub(super) const ASSIGNMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
     TableDefinition::new("assignments");
+
+/// App -> what was done of it at run time, as JSON; has come later as well.
+pub(super) const APPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("apps");
 
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
@@ -127,6 +131,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         freeze,
         overrides: overrides(transaction)?,
         created: created(transaction)?,
+        apps: apps(transaction)?,
         assignments: assignments(transaction)?,
     })
 }
@@ -163,6 +168,23 @@ fn created(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, Arc<str>>
         created.insert(name, text.value().into());
     }
     Ok(created)
+}
+
+/// What was done of apps.
+fn apps(transaction: &ReadTransaction) -> Result<BTreeMap<AppId, AppRecord>, Fault> {
+    let table = match transaction.open_table(APPS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut apps = BTreeMap::new();
+    for entry in table.iter()? {
+        let (app, bytes) = entry?;
+        let id = app.value().parse::<AppId>();
+        let id = id.map_err(|error| Fault::Other(error.to_string()))?;
+        apps.insert(id, serde_json::from_slice(bytes.value())?);
+    }
+    Ok(apps)
 }
 
 /// Which callers are assigned to groups.
@@ -229,6 +251,7 @@ pub(super) fn column(subject: &Subject) -> Cow<'_, str> {
     match subject {
         Subject::Flag(flag) => flag.as_str().into(),
         Subject::Group(group) => format!("group/{group}").into(),
+        Subject::App(app) => format!("app/{app}").into(),
     }
 }
 

@@ -86,6 +86,7 @@ impl Queue {
         }
         batch.overrides.extend(transition.overrides.iter().cloned());
         batch.created.extend(transition.created.iter().cloned());
+        batch.apps.extend(transition.apps.iter().cloned());
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             batch.assignments.insert(place, change.membership);

@@ -1,0 +1,501 @@
+//! Apps: registered, reviewed and given keys at run time; written down first, then in force.
+//!
+//! What a file declares, and what was done beside it, are put together for each app alone, so a change of
+//! one is a change of one. Of a key nothing is kept, logged or written but its hash.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::control::controller::Controller;
+use crate::control::perform::{NOT_IN_TIME, Unwritten, line_about, now_unix_ms};
+use crate::control::ports::{JournalLine, Subject, Transition};
+use crate::domain::app::{
+    APPS_MAX, App, AppKey, AppProfile, AppRecord, AppSource, AppStatus, Declarations, Declared,
+    Final, GivenStatus, KEYS_MAX, RateLimit, Review, UnfitProfile,
+};
+use crate::domain::ids::AppId;
+use crate::domain::rollout::{Author, JournalEntry};
+use crate::domain::secret::Secret;
+use crate::runtime::api_key;
+use crate::runtime::apps::{AppRegistry, Moment};
+use crate::runtime::key_hash::KeyHash;
+
+/// What operators want of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppOrder {
+    /// That there is one, with this profile; it gets a key.
+    Register(AppProfile),
+    /// That one which was registered has this profile from now on.
+    Redefine(AppProfile),
+    /// A verdict of its review.
+    Review(Review),
+    /// A new key.
+    RotateKey {
+        /// What people call it; empty for no name.
+        name: String,
+        /// How long it lasts; for good, if `None`.
+        lasting: Option<Duration>,
+        /// After how long the keys before it end; as they would, if `None`.
+        expire_old: Option<Duration>,
+    },
+    /// That one which was registered is no more.
+    Delete,
+}
+
+/// Why an app is not as it was wanted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppError {
+    /// There is no such app.
+    #[error("no app `{0}`")]
+    NoApp(String),
+    /// There is one.
+    #[error("app `{0}` is there already; `If-Match` with its version defines it anew")]
+    Exists(AppId),
+    /// It is another version of it.
+    #[error("app `{id}` has changed; its version is \"{version}\" now")]
+    Stale {
+        /// The app.
+        id: AppId,
+        /// The version it has.
+        version: String,
+    },
+    /// A file declares it.
+    #[error("app `{0}` is declared in the configuration; change it there")]
+    Declared(AppId),
+    /// Its review is over.
+    #[error("app `{0}`: {1}")]
+    Final(AppId, Final),
+    /// What is said of it makes no sense.
+    #[error(transparent)]
+    Unfit(#[from] UnfitProfile),
+    /// There is no room for one more.
+    #[error("there are {APPS_MAX} apps already, which is the most there may be")]
+    TooManyApps,
+    /// There is no room for one more key.
+    #[error("app `{0}` has {KEYS_MAX} keys already; have old ones end with `expire_old`")]
+    TooManyKeys(AppId),
+    /// No key can be made.
+    #[error(transparent)]
+    NoRandomness(#[from] api_key::NoRandomness),
+    /// It could not be written down, so it was not done.
+    #[error("not done, for it could not be written down: {0}")]
+    NotWritten(String),
+    /// Serin is stopping.
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
+/// How an app stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AppView {
+    /// Its id, which is its key as a caller.
+    pub app: AppId,
+    /// What people call it; absent for no name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// What came of its review.
+    pub status: AppStatus,
+    /// Whether the status was given at run time and holds in the place of the file's.
+    pub is_overridden: bool,
+    /// What else is known of it, `tier` among it.
+    pub attributes: BTreeMap<String, String>,
+    /// How often it may ask; as often as it likes, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Its keys, those that have ended included; nobody is shown a key twice.
+    pub keys: Vec<KeyView>,
+    /// Where it is defined.
+    pub source: AppSource,
+    /// Changes whenever anything of the above does: what a change may be made to depend on.
+    pub version: String,
+}
+
+/// What is shown of a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct KeyView {
+    /// The start of its SHA-256, which the journal calls it by.
+    pub fingerprint: String,
+    /// What people call it; absent for no name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// When it was made, in milliseconds since 1970; absent for one of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_unix_ms: Option<u64>,
+    /// When it ends, in milliseconds since 1970; never, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix_ms: Option<u64>,
+}
+
+impl AppView {
+    /// What is shown of an app.
+    pub fn of(app: &App) -> Self {
+        let key = |key: &AppKey| KeyView {
+            fingerprint: key.sha256.fingerprint(),
+            name: key.name.clone(),
+            created_unix_ms: key.created_unix_ms,
+            expires_unix_ms: key.expires_unix_ms,
+        };
+        let mut view = Self {
+            app: app.id.clone(),
+            name: app.profile.name.clone(),
+            owner: app.profile.owner.clone(),
+            status: app.status,
+            is_overridden: app.is_given,
+            attributes: app.profile.attributes.clone(),
+            rate_limit: app.profile.rate_limit,
+            keys: app.keys.iter().map(key).collect(),
+            source: app.source,
+            version: String::new(),
+        };
+        let mut hasher = DefaultHasher::new();
+        // What cannot be written as JSON cannot be shown either.
+        serde_json::to_string(&view)
+            .unwrap_or_default()
+            .hash(&mut hasher);
+        view.version = format!("{:016x}", hasher.finish());
+        view
+    }
+}
+
+/// What has become of an order.
+#[derive(Debug)]
+pub struct Ordered {
+    /// How the app stands; none where it is gone.
+    pub app: Option<AppView>,
+    /// A key that was made, to be shown once.
+    pub key: Option<Secret>,
+}
+
+/// What is known of apps: what files declare, and what was done beside.
+#[derive(Debug, Default)]
+pub(crate) struct Apps {
+    declared: Arc<Declarations>,
+    records: BTreeMap<AppId, AppRecord>,
+    pub(super) registry: Arc<AppRegistry>,
+}
+
+impl Apps {
+    pub(crate) fn new(records: BTreeMap<AppId, AppRecord>, registry: Arc<AppRegistry>) -> Self {
+        Self {
+            declared: Arc::default(),
+            records,
+            registry,
+        }
+    }
+
+    fn app(&self, id: &AppId) -> Option<App> {
+        App::of(id, self.declared.get(id), self.records.get(id))
+    }
+
+    /// Takes what files declare now; gives what gives way to it, to be written down.
+    pub(super) fn declare(&mut self, declared: &Arc<Declarations>, moment: Moment) -> Transition {
+        let mut gone = Transition::default();
+        for (id, record) in &mut self.records {
+            let left = record.beside(declared.get(id));
+            if left == *record {
+                continue;
+            }
+            if let (Some(given), None) = (record.given, left.given) {
+                let own = declared.get(id).map(|app| app.status).unwrap_or_default();
+                let entry = JournalEntry {
+                    who: "configuration".to_owned(),
+                    what: format!("{} -> {own}", given.status),
+                    why: "the configuration has changed under what was set at run time".to_owned(),
+                    findings: Vec::new(),
+                };
+                gone.lines.push(line_about(Subject::App(id.clone()), entry));
+            }
+            gone.apps.push((id.clone(), stored(&left)));
+            *record = left;
+        }
+        self.records.retain(|_, record| !record.is_empty());
+        self.declared = Arc::clone(declared);
+        let ids = self.declared.keys().chain(self.records.keys());
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let apps = ids.into_iter().filter_map(|id| self.app(id)).collect();
+        self.registry.replace(apps, moment);
+        gone
+    }
+}
+
+/// A record as it is written down; one of nothing is none.
+fn stored(record: &AppRecord) -> Option<AppRecord> {
+    (!record.is_empty()).then(|| record.clone())
+}
+
+/// A record that is to hold from now on, with what is told of it.
+struct Change {
+    record: AppRecord,
+    /// What the journal tells; none where nothing changes.
+    what: Option<String>,
+    key: Option<Secret>,
+}
+
+impl Change {
+    const fn quiet(record: AppRecord, what: Option<String>) -> Self {
+        Self {
+            record,
+            what,
+            key: None,
+        }
+    }
+}
+
+impl Controller {
+    /// Puts the apps of a configuration in place.
+    pub(super) fn declare_apps(&mut self, declared: &Arc<Declarations>) {
+        let moment = self.moment();
+        let gone = self.apps.declare(declared, moment);
+        if !gone.apps.is_empty() {
+            // The configuration holds in any case.
+            let _ = self.performer.save(gone, Unwritten::Allowed);
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            now: self.clock.now(),
+            wall_unix_ms: now_unix_ms(),
+        }
+    }
+
+    /// Does what is wanted of an app, if it has the expected version; the next request goes by it.
+    pub(super) fn order_app(
+        &mut self,
+        id: &AppId,
+        order: &AppOrder,
+        expected: Option<&str>,
+        by: &Author,
+    ) -> Result<Ordered, AppError> {
+        let before = self.apps.app(id);
+        let view = before.as_ref().map(AppView::of);
+        if let (Some(expected), Some(view)) = (expected, &view)
+            && expected != view.version
+        {
+            return Err(AppError::Stale {
+                id: id.clone(),
+                version: view.version.clone(),
+            });
+        }
+        let Change { record, what, key } = self.changed(id, before.as_ref(), order)?;
+        if let Some(what) = what {
+            self.write_app(id, record, what, by)?;
+        }
+        let app = self.apps.app(id);
+        let moment = self.moment();
+        match &app {
+            Some(app) => self.apps.registry.put(app.clone(), moment),
+            None => self.apps.registry.remove(id.as_str()),
+        }
+        Ok(Ordered {
+            app: app.as_ref().map(AppView::of),
+            key,
+        })
+    }
+
+    /// What an order makes of an app.
+    fn changed(
+        &self,
+        id: &AppId,
+        before: Option<&App>,
+        order: &AppOrder,
+    ) -> Result<Change, AppError> {
+        let mut record = self.apps.records.get(id).cloned().unwrap_or_default();
+        let declared = self.apps.declared.get(id);
+        if let AppOrder::Register(profile) = order {
+            return match before {
+                Some(_) => Err(AppError::Exists(id.clone())),
+                None => self.registered(profile),
+            };
+        }
+        let before = before.ok_or_else(|| AppError::NoApp(id.to_string()))?;
+        let own = || match declared {
+            Some(_) => Err(AppError::Declared(id.clone())),
+            None => Ok(()),
+        };
+        match order {
+            AppOrder::Register(_) => Err(AppError::Exists(id.clone())),
+            AppOrder::Redefine(profile) => {
+                own()?;
+                profile.check()?;
+                let what = (*profile != before.profile).then(|| {
+                    format!(
+                        "defined anew: {} -> {}",
+                        told(&before.profile),
+                        told(profile)
+                    )
+                });
+                record.registered = Some(profile.clone());
+                Ok(Change::quiet(record, what))
+            }
+            AppOrder::Review(review) => {
+                let status = before.status.after(*review);
+                let status = status.map_err(|end| AppError::Final(id.clone(), end))?;
+                let over = declared.map(|declared| declared.status);
+                let what =
+                    (status != before.status).then(|| format!("{} -> {status}", before.status));
+                if what.is_some() {
+                    let is_own = over.unwrap_or_default() == status;
+                    record.given = (!is_own).then_some(GivenStatus { status, over });
+                }
+                Ok(Change::quiet(record, what))
+            }
+            AppOrder::RotateKey {
+                name,
+                lasting,
+                expire_old,
+            } => {
+                let terms = (name.as_str(), *lasting, *expire_old);
+                rotated(id, record, declared, terms)
+            }
+            AppOrder::Delete => {
+                own()?;
+                let what = Some(format!("deleted, when it was {}", before.status));
+                Ok(Change::quiet(AppRecord::default(), what))
+            }
+        }
+    }
+
+    fn registered(&self, profile: &AppProfile) -> Result<Change, AppError> {
+        profile.check()?;
+        if self.apps.registry.len().max(self.apps.records.len()) >= APPS_MAX {
+            return Err(AppError::TooManyApps);
+        }
+        let now = now_unix_ms();
+        let (key, secret) = made_key("", None, now)?;
+        let what = format!(
+            "registered: {}, with key {}",
+            told(profile),
+            key.sha256.fingerprint()
+        );
+        let record = AppRecord {
+            registered: Some(profile.clone()),
+            keys: vec![key],
+            ..AppRecord::default()
+        };
+        Ok(Change {
+            record,
+            what: Some(what),
+            key: Some(secret),
+        })
+    }
+
+    /// Writes down what holds of an app from now on.
+    fn write_app(
+        &mut self,
+        id: &AppId,
+        record: AppRecord,
+        what: String,
+        by: &Author,
+    ) -> Result<(), AppError> {
+        let entry = JournalEntry {
+            who: by.who.clone(),
+            what,
+            why: by.why.clone(),
+            findings: Vec::new(),
+        };
+        tracing::info!(app = %id, who = entry.who, why = entry.why, "{}", entry.what);
+        let transition = Transition {
+            apps: vec![(id.clone(), stored(&record))],
+            lines: vec![line_about(Subject::App(id.clone()), entry)],
+            ..Transition::default()
+        };
+        let lines = transition.lines.clone();
+        if let Err(error) = self.performer.save(transition, Unwritten::Refused) {
+            if self.performer.is_in_doubt {
+                let holds = self.apps.records.get(id).cloned();
+                self.performer.restore(still((id.clone(), holds), lines));
+            }
+            return Err(AppError::NotWritten(error.to_string()));
+        }
+        if record.is_empty() {
+            self.apps.records.remove(id);
+        } else {
+            self.apps.records.insert(id.clone(), record);
+        }
+        Ok(())
+    }
+}
+
+/// A record with one key more.
+fn rotated(
+    id: &AppId,
+    mut record: AppRecord,
+    declared: Option<&Declared>,
+    (name, lasting, expire_old): (&str, Option<Duration>, Option<Duration>),
+) -> Result<Change, AppError> {
+    let now = now_unix_ms();
+    let (key, secret) = made_key(name, lasting, now)?;
+    let mut what = format!("key {} added", key.sha256.fingerprint());
+    if let Some(lasting) = lasting {
+        what.push_str(&format!(" for {}", humantime::format_duration(lasting)));
+    }
+    if let Some(span) = expire_old {
+        let span = humantime::format_duration(span);
+        what.push_str(&format!(", those before it end in {span}"));
+    }
+    let end = expire_old.map(|span| after(now, span));
+    record.rotate(declared, key, end, now);
+    let of_file = declared.map_or(0, |declared| declared.keys.len());
+    if record.keys.len() + of_file > KEYS_MAX {
+        return Err(AppError::TooManyKeys(id.clone()));
+    }
+    Ok(Change {
+        record,
+        what: Some(what),
+        key: Some(secret),
+    })
+}
+
+/// A key, and what of it is kept.
+fn made_key(
+    name: &str,
+    lasting: Option<Duration>,
+    now_unix_ms: u64,
+) -> Result<(AppKey, Secret), AppError> {
+    let secret = api_key::generate()?;
+    let key = AppKey {
+        name: name.to_owned(),
+        sha256: KeyHash::of(secret.reveal()).digest(),
+        created_unix_ms: Some(now_unix_ms),
+        expires_unix_ms: lasting.map(|lasting| after(now_unix_ms, lasting)),
+    };
+    Ok((key, secret))
+}
+
+fn after(now_unix_ms: u64, span: Duration) -> u64 {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    now_unix_ms.saturating_add(span)
+}
+
+/// A profile in one line.
+fn told(profile: &AppProfile) -> String {
+    serde_json::to_string(profile).unwrap_or_default()
+}
+
+/// What holds when a change was refused, as `refused` would have told.
+fn still(holds: (AppId, Option<AppRecord>), refused: Vec<JournalLine>) -> Transition {
+    let lines = refused.into_iter().map(|line| JournalLine {
+        entry: JournalEntry {
+            what: format!("not done: {}", line.entry.what),
+            why: NOT_IN_TIME.to_owned(),
+            ..line.entry
+        },
+        ..line
+    });
+    Transition {
+        apps: vec![holds],
+        lines: lines.collect(),
+        ..Transition::default()
+    }
+}

@@ -1,0 +1,101 @@
+//! Who is let in, before anything is decided: apps by their status, and as often as they may ask.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::domain::app::{App, AppStatus};
+use crate::domain::ids::RouteIndex;
+use crate::domain::routing::RoutingSnapshot;
+use crate::domain::timestamp::Timestamp;
+use crate::proxy::identity::api_key;
+use crate::runtime::apps::{AppRegistry, Denial, Holder, KnownApp};
+
+/// What the keys in a request say of who sends it.
+#[derive(Debug, Default)]
+pub(crate) struct Presented {
+    holder: Option<Holder>,
+    /// The app as it stands for this request, from its first byte to its last.
+    app: Option<Arc<App>>,
+}
+
+/// Reads the keys that a request brings and takes them out of it.
+pub(crate) fn present<B>(
+    routing: &RoutingSnapshot,
+    registry: &AppRegistry,
+    request: &mut Request<B>,
+    now: impl FnOnce() -> Timestamp,
+) -> Presented {
+    if !routing.admission.reads_keys {
+        return Presented::default();
+    }
+    let holder = api_key::take(&routing.identity, registry, request, now());
+    let app = match &holder {
+        Some(Holder::App(known)) => Some(known.now()),
+        _ => None,
+    };
+    Presented { holder, app }
+}
+
+impl Presented {
+    /// The app, if the request brings a key of one.
+    pub(crate) fn app(&self) -> Option<&App> {
+        self.app.as_deref()
+    }
+
+    /// The same to be kept.
+    pub(crate) fn shared(&self) -> Option<Arc<App>> {
+        self.app.clone()
+    }
+
+    /// What else is known of it.
+    pub(crate) const fn known(&self) -> Option<&Arc<KnownApp>> {
+        match &self.holder {
+            Some(Holder::App(known)) => Some(known),
+            _ => None,
+        }
+    }
+
+    /// Whether the request may go on, its app's limit apart.
+    pub(crate) fn check(&self, routing: &RoutingSnapshot, route: RouteIndex) -> Result<(), Denial> {
+        if !routing.admission.reads_keys || routing.routes.get(route).is_public {
+            return Ok(());
+        }
+        if let Some(app) = &self.app {
+            return match app.status {
+                AppStatus::Suspended => Err(Denial::Suspended),
+                AppStatus::Revoked => Err(Denial::Revoked),
+                AppStatus::Pending if routing.admission.require_approved => Err(Denial::Pending),
+                AppStatus::Pending | AppStatus::Approved => Ok(()),
+            };
+        }
+        if !routing.admission.require_approved {
+            return Ok(());
+        }
+        Err(match self.holder {
+            None => Denial::NoKey,
+            Some(Holder::Ended) => Denial::ExpiredKey,
+            Some(Holder::Nobody | Holder::App(_)) => Denial::UnknownKey,
+        })
+    }
+
+    /// Whether the request may go on; counts it towards its app's limit, or among those that are not let in.
+    pub(crate) fn admit(
+        &self,
+        routing: &RoutingSnapshot,
+        route: RouteIndex,
+        registry: &AppRegistry,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Result<(), Denial> {
+        let checked = self.check(routing, route);
+        let admitted = checked.and_then(|()| match (self.known(), &self.app) {
+            (Some(known), Some(app)) if !routing.routes.get(route).is_public => {
+                let limit = app.profile.rate_limit;
+                let taken = limit.map_or(Ok(()), |limit| known.rate.take(limit, now()));
+                taken.map_err(Denial::too_many)
+            }
+            _ => Ok(()),
+        });
+        admitted.inspect_err(|denial| registry.count(*denial))
+    }
+}
