@@ -8,6 +8,8 @@ pub mod config;
 pub mod control;
 pub mod domain;
 pub mod lab;
+#[cfg(feature = "segments")]
+pub mod learning;
 pub mod proxy;
 pub mod runtime;
 pub mod simulator;

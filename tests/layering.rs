@@ -49,7 +49,7 @@ const FORBIDDEN_IN_DOMAIN: [&str; 19] = [
 ];
 
 /// Outside crates that only some modules may use; any other crate is free above `domain`.
-const KEPT_TO: [(&str, &[&str]); 15] = [
+const KEPT_TO: [(&str, &[&str]); 14] = [
     ("h2", &["proxy"]),
     ("hyper", &["proxy", "admin", "adapters", "lab"]),
     ("hyper_util", &["proxy", "admin", "adapters", "lab"]),
@@ -61,8 +61,7 @@ const KEPT_TO: [(&str, &[&str]); 15] = [
     ("notify", &["adapters"]),
     ("redb", &["adapters"]),
     ("tonic", &["adapters"]),
-    ("linfa_clustering", &["learning"]),
-    ("linfa_trees", &["learning"]),
+    ("smartcore", &["learning"]),
     ("clap", &["cli"]),
     ("anyhow", &["app", "cli", "main"]),
 ];

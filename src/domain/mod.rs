@@ -36,6 +36,7 @@ pub mod rollout;
 pub mod route;
 pub mod routing;
 pub mod secret;
+pub mod segment;
 pub mod settings;
 pub mod share;
 pub mod stage_weights;

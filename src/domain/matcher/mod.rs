@@ -13,6 +13,7 @@ pub mod method;
 pub mod path;
 pub mod percentage;
 pub mod query;
+pub mod segment;
 pub mod text;
 
 use crate::domain::caller::RequestFacts;
@@ -55,4 +56,5 @@ matchers! {
     Method => method::MethodMatcher,
     Path => path::PathMatcher,
     Query => query::QueryMatcher,
+    Segment => segment::SegmentMatcher,
 }
