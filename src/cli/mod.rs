@@ -27,6 +27,7 @@ mod remote;
 mod replay;
 mod rollout;
 mod schema;
+mod segment;
 mod serve;
 mod simulate;
 mod status;
@@ -78,6 +79,9 @@ enum Command {
     /// Look at third-party applications, review them, and give them keys.
     #[command(subcommand)]
     App(app::App),
+    /// Learn groups of callers from what callers do.
+    #[command(subcommand)]
+    Segment(segment::Segment),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Flag(flag) => flag.run(),
         Command::Group(group) => group.run(),
         Command::App(app) => app.run(),
+        Command::Segment(segment) => segment.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Top(top) => top.run(),
