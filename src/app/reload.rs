@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::adapters::config_file::{self, ConfigWatch, Pace, Source};
+use crate::adapters::config_file::{
+    self, ConfigFileError, ConfigWatch, LoadedConfig, Pace, Source,
+};
 use crate::admin::Tokens;
 use crate::app::access_log::AccessLog;
 use crate::app::routing;
@@ -210,7 +213,7 @@ impl Reloader {
     /// Reads, compares, and hands over; gives what changed.
     async fn take(&mut self) -> Result<Vec<String>, ReloadError> {
         let path = self.source.path.clone();
-        let loaded = config_file::read(&path);
+        let loaded = read_beside_the_loop(path.clone()).await?;
         if let Some((watch, _)) = &self.watch {
             let files = match &loaded {
                 Ok(loaded) => loaded.files.clone(),
@@ -256,6 +259,15 @@ impl Reloader {
             Err(InstallError::Stopping) => Err(ReloadError::Stopping),
         }
     }
+}
+
+/// Reads on a thread of its own: a table of a million callers takes a second, and judging must not wait
+/// for that.
+async fn read_beside_the_loop(
+    path: PathBuf,
+) -> Result<Result<LoadedConfig, ConfigFileError>, ReloadError> {
+    let read = tokio::task::spawn_blocking(move || config_file::read(&path)).await;
+    read.map_err(|error| ReloadError::Refused(vec![format!("reading failed: {error}")]))
 }
 
 /// A configuration as it is written, without secrets.

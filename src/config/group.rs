@@ -26,6 +26,7 @@ use crate::config::document::{MembershipDocument, TextDocument, TextPatternDocum
 use crate::config::names::Names;
 use crate::config::report::{AS_WRITTEN, Problem, Report};
 use crate::config::route;
+use crate::config::segment::SegmentReader;
 use crate::config::text::NonEmpty;
 use crate::config::tree::Place;
 use crate::config::written::{Named, NamedEntry, Placed, ShortOr, Written};
@@ -46,6 +47,7 @@ pub(super) struct GroupReader<'a> {
     pub(super) read_file: ReadFile<'a>,
     /// Whether a listener asks clients for certificates.
     pub(super) asks_for_certificates: bool,
+    pub(super) segments: SegmentReader<'a>,
     pub(super) report: &'a Report,
 }
 
@@ -133,6 +135,9 @@ impl GroupReader<'_> {
             }
             MembershipDocument::Callers(keys) => Matcher::Callers(self.callers(keys)),
             MembershipDocument::CallersFile(path) => Matcher::Callers(self.callers_file(path)?),
+            MembershipDocument::Segment(segment) => {
+                Matcher::Segment(self.segments.matcher(segment)?)
+            }
             MembershipDocument::Percentage(share) => Matcher::Percentage(PercentageMatcher {
                 salt: group.clone(),
                 share: share.value,

@@ -61,6 +61,7 @@ mod rollout;
 mod route;
 mod schema;
 mod secret;
+mod segment;
 mod shutdown;
 mod size;
 pub mod state;
@@ -117,6 +118,7 @@ use self::names::Names;
 use self::notify::NotifyReader;
 use self::report::Report;
 use self::route::RouteReader;
+use self::segment::SegmentReader;
 use self::tree::{Content, Node};
 use self::variables::Variable;
 
@@ -284,6 +286,7 @@ fn understand(
         names: &group_names,
         read_file,
         asks_for_certificates: vouching.asks_for_certificates,
+        segments: SegmentReader::new(read_file, report, vouching.trusts_peers),
         report,
     };
     let backend_reader = BackendReader { read_file, report };

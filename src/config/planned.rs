@@ -8,7 +8,7 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("ListenerDocument", &["http3", "feedback"]),
     ("AdminDocument", &["tls"]),
     ("IdentityDocument", &["jwt", "link"]),
-    ("MembershipDocument", &["segment", "claim"]),
+    ("MembershipDocument", &["claim"]),
     ("BackendDocument", &["discover", "failure"]),
     (
         "FlagDocument",

@@ -3,8 +3,11 @@
 //! A caller may be in many groups. Which one decides is the first, in the file's order, of those
 //! that a flag names; that order is the same for every flag, so one table serves them all.
 
+use http::HeaderName;
+
 use crate::domain::caller::RequestFacts;
 use crate::domain::ids::{GroupIndex, GroupName};
+use crate::domain::matcher::segment::SegmentMatcher;
 use crate::domain::matcher::{Matcher, Matches};
 
 /// Who belongs to a group.
@@ -43,6 +46,8 @@ pub struct CyclicGroups {
 #[derive(Clone, Debug, Default)]
 pub struct GroupTable {
     groups: Vec<Group>,
+    /// Headers that say what callers are like, by which segments are found.
+    feature_headers: Vec<HeaderName>,
 }
 
 impl GroupTable {
@@ -51,7 +56,12 @@ impl GroupTable {
     /// # Errors
     /// Where groups refer to each other in a circle, with the way round.
     pub fn new(groups: Vec<Group>) -> Result<Self, CyclicGroups> {
-        let table = Self { groups };
+        let mut table = Self {
+            groups,
+            feature_headers: Vec::new(),
+        };
+        let headers = table.segments().flat_map(SegmentMatcher::headers).cloned();
+        table.feature_headers = headers.collect();
         let mut cleared = vec![false; table.groups.len()];
         for start in 0..table.groups.len() {
             table.walk(GroupIndex(start), &mut Vec::new(), &mut cleared)?;
@@ -108,6 +118,20 @@ impl GroupTable {
             .map(|(place, group)| (GroupIndex(place), group))
     }
 
+    /// The matchers of learned segments, in the file's order.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentMatcher> {
+        let mut found = Vec::new();
+        for group in &self.groups {
+            collect_segments(&group.membership, &mut found);
+        }
+        found.into_iter()
+    }
+
+    /// Headers that say what callers are like, so that only trusted peers may send them.
+    pub fn feature_headers(&self) -> &[HeaderName] {
+        &self.feature_headers
+    }
+
     /// Whether the sender of a request belongs to a group.
     pub fn contains(&self, group: GroupIndex, facts: &RequestFacts<'_>) -> bool {
         facts.assigned.contains(&group) || self.fits(&self.groups[group.0].membership, facts)
@@ -134,6 +158,19 @@ fn collect_references(membership: &Membership, found: &mut Vec<GroupIndex>) {
                 .for_each(|member| collect_references(member, found));
         }
         Membership::Not(member) => collect_references(member, found),
+    }
+}
+
+fn collect_segments<'m>(membership: &'m Membership, found: &mut Vec<&'m SegmentMatcher>) {
+    match membership {
+        Membership::Matcher(Matcher::Segment(matcher)) => found.push(matcher),
+        Membership::Matcher(_) | Membership::Group(_) => {}
+        Membership::Any(members) | Membership::All(members) => {
+            members
+                .iter()
+                .for_each(|member| collect_segments(member, found));
+        }
+        Membership::Not(member) => collect_segments(member, found),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::caller::Caller;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
+use crate::domain::matcher::segment::SegmentStory;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
@@ -37,6 +38,8 @@ pub struct Explanation {
     pub client_ip: IpAddr,
     /// The groups the caller is in, in the file's order.
     pub groups: Vec<GroupIndex>,
+    /// The learned segments it is in, and why; one for each model and source of features.
+    pub segments: Vec<SegmentStory>,
     /// The flag and its decision, where a flag decides.
     pub flag: Option<(FlagIndex, Decision)>,
     /// The flag whose variant is drawn anew for each such request and decides about it: the one above, or one
@@ -123,6 +126,17 @@ pub fn explain_among<B>(
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
         .collect();
+    let mut segments = Vec::new();
+    for story in routing
+        .groups
+        .segments()
+        .map(|segment| segment.story(&facts))
+    {
+        // Groups of one model tell the same.
+        if !segments.contains(&story) {
+            segments.push(story);
+        }
+    }
     let destination = resolve::decide(routing, peer, &request, &located, &surroundings);
     // A key that was made up just now makes nobody known.
     let key = caller.key().filter(|_| identity.set_cookie.is_none());
@@ -131,11 +145,12 @@ pub fn explain_among<B>(
         .and_then(|(flag, _)| routing.decisions(facts).drawn_by(flag, key.is_some()));
     Ok(Explanation {
         route: located.route,
-            caller: key.map(str::to_owned),
-            app: presented.shared(),
-            drawn_by,
-            client_ip: client.ip,
+        caller: key.map(str::to_owned),
+        app: presented.shared(),
+        drawn_by,
+        client_ip: client.ip,
         groups,
+        segments,
         backends: destination
             .flag
             .and_then(|(flag, _)| routing.flag(flag).backends),

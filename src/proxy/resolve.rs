@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
@@ -133,7 +133,7 @@ pub(crate) fn facts<'a, B>(
     }
 }
 
-/// Whether a header says who the caller is, so that only trusted peers may send it.
+/// Whether a header says who the caller is or what it is like, so that only trusted peers may send it.
 fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
         IdentitySource::Header(source) => headers::is_alike(source.as_str(), name),
@@ -143,7 +143,9 @@ fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
         | IdentitySource::AssignedCookie(_)
         | IdentitySource::ClientIp => false,
     };
-    routing.identity.iter().any(is_source)
+    let features = routing.groups.feature_headers();
+    let is_feature = |feature: &HeaderName| headers::is_alike(feature.as_str(), name);
+    routing.identity.iter().any(is_source) || features.iter().any(is_feature)
 }
 
 /// Finds out who sent a request, and what is known of the client behind trusted proxies.

@@ -41,6 +41,10 @@ impl Story<'_> {
         if let Some(app) = &explanation.app {
             line("app", app_in_words(app));
         }
+        for story in &explanation.segments {
+            let segment = story.segment.as_deref().unwrap_or("none");
+            line("segment", format!("{segment}: {}", story.why));
+        }
         if let Some((flag, decision)) = explanation.flag {
             let flag = routing.flag(flag);
             line("flag", flag.name.to_string());
@@ -199,6 +203,8 @@ impl Story<'_> {
                 "rollout": self.outlook(decision),
             })
         });
+        let segments = explanation.segments.iter();
+        let segments = segments.map(|story| json!({ "segment": story.segment, "why": story.why }));
         json!({
             "route": routing.routes.get(explanation.route).label,
             "client_ip": explanation.client_ip,
@@ -210,6 +216,7 @@ impl Story<'_> {
                 "attributes": app.profile.attributes,
             })),
             "groups": self.group_names(),
+            "segments": segments.collect::<Value>(),
             "flag": flag,
             "backend": if is_random { Value::Null } else { json!(backend) },
         })

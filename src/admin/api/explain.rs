@@ -59,6 +59,8 @@ pub(crate) struct Explained {
     app: Option<ExplainedApp>,
     /// The groups that the caller is in, in the order of the configuration.
     groups: Option<Vec<String>>,
+    /// The learned segments that the caller is in, one for each model and source of features.
+    segments: Option<Vec<ExplainedSegment>>,
     /// The flag that decides, if one does.
     flag: Option<ExplainedFlag>,
     /// The backend that would be asked; none where that is drawn anew for each request.
@@ -77,6 +79,16 @@ struct ExplainedApp {
     status: AppStatus,
     owner: String,
     attributes: BTreeMap<String, String>,
+}
+
+/// Where a learned model puts the caller.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it stands for a body")]
+struct ExplainedSegment {
+    /// None where the caller's features are not known, and no segment is said for that.
+    segment: Option<String>,
+    /// Why, in words: the nearest centre or the rule of the tree.
+    why: String,
 }
 
 /// What a flag decides.

@@ -11,6 +11,7 @@ mod gate;
 mod listening;
 mod operating;
 mod rollout;
+mod segment;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -56,6 +57,7 @@ pub(in crate::config) use rollout::{
     RollbackDocument, RollbackScopeDocument, RolloutDocument, SensitivityDocument, StageDocument,
     StartDocument, UndecidedDocument,
 };
+pub(in crate::config) use segment::{FeaturesDocument, SegmentDocument};
 
 /// The keys that a map must have, though its type can do without.
 ///
@@ -215,6 +217,8 @@ pub(in crate::config) enum MembershipDocument {
     Callers(Vec<Written<NonEmpty>>),
     /// The caller's key is in this file, one a line. The path is relative to the configuration.
     CallersFile(Written<NonEmpty>),
+    /// The caller is in this learned segment.
+    Segment(SegmentDocument),
     /// This share of all callers that have a key, always the same ones.
     Percentage(Written<Weight>),
     /// Whoever is in this other group.

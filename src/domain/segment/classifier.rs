@@ -1,6 +1,5 @@
 //! Finds out which segment the sender of a request is in.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -8,7 +7,7 @@ use http::HeaderName;
 use crate::domain::caller::RequestFacts;
 use crate::domain::segment::centroids::Nearest;
 use crate::domain::segment::rule::Rule;
-use crate::domain::segment::{FEATURES_MAX, FeatureTable, Method, SegmentIndex, SegmentModel};
+use crate::domain::segment::{CallerTable, FEATURES_MAX, Method, SegmentIndex, SegmentModel};
 
 /// A model, and where it takes features from.
 #[derive(Clone, Debug)]
@@ -19,26 +18,14 @@ pub struct Classifier {
     pub source: FeatureSource,
 }
 
-/// Where the features of a request's sender come from. Another source is another kind here, and a
-/// line in [`Classifier::features`].
+/// Where the features of a request's sender come from. Another source, such as the claims of a token,
+/// is another kind here and an arm of `Classifier::with_features`.
 #[derive(Clone, Debug)]
 pub enum FeatureSource {
     /// A table, by the caller's key.
     Table(Arc<CallerTable>),
     /// Header fields of the request, one for each feature in the model's order.
     Headers(Box<[HeaderName]>),
-}
-
-/// The features of many callers, and which segment each is in.
-///
-/// What a caller is in is found out when the table is made, so that a request costs one look-up;
-/// the features are kept to say why.
-#[derive(Clone, Debug)]
-pub struct CallerTable {
-    rows: HashMap<Box<str>, u32>,
-    segments: Box<[SegmentIndex]>,
-    features: usize,
-    values: Box<[f64]>,
 }
 
 /// Why a sender is in no segment.
@@ -74,43 +61,11 @@ pub enum Placement {
     Unknown(Unknown),
 }
 
-impl CallerTable {
-    /// Classifies all callers of a table, whose features are the model's. None where it has no keys.
-    pub fn new(table: FeatureTable, model: &SegmentModel) -> Option<Self> {
-        let segments = (0..table.rows()).map(|row| model.segment(table.row(row)));
-        let segments = segments.collect();
-        let keys = table.keys?.values.into_iter();
-        Some(Self {
-            rows: keys.zip(0..).collect(),
-            segments,
-            features: table.features.len(),
-            values: table.values.into(),
-        })
-    }
-
-    /// How many callers it has.
-    pub fn len(&self) -> usize {
-        self.segments.len()
-    }
-
-    /// Whether it has no callers.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
-    fn row(&self, key: &str) -> Option<usize> {
-        self.rows.get(key).map(|row| *row as usize)
-    }
-}
-
 impl Classifier {
     /// The segment of a request's sender, where its features are known.
     pub fn segment(&self, facts: &RequestFacts<'_>) -> Option<SegmentIndex> {
         match &self.source {
-            FeatureSource::Table(table) => {
-                let row = table.row(facts.caller.key()?)?;
-                Some(table.segments[row])
-            }
+            FeatureSource::Table(table) => table.segment(facts.caller.key()?),
             FeatureSource::Headers(_) => self
                 .with_features(facts, |row| self.model.segment(row))
                 .ok(),
@@ -145,10 +100,8 @@ impl Classifier {
         match &self.source {
             FeatureSource::Table(table) => {
                 let key = facts.caller.key().ok_or(Unknown::Anonymous)?;
-                let row = table.row(key).ok_or(Unknown::NotInTable)?;
-                Ok(classify(
-                    &table.values[row * table.features..][..table.features],
-                ))
+                let row = table.features(key).ok_or(Unknown::NotInTable)?;
+                Ok(classify(row))
             }
             FeatureSource::Headers(names) => {
                 let mut row = [0.0; FEATURES_MAX];

@@ -6,6 +6,7 @@
 //! arrays, so a caller is classified in well under a microsecond. What it says of a row it can
 //! also say in words.
 
+pub mod caller_table;
 pub mod centroids;
 pub mod classifier;
 pub mod csv;
@@ -14,7 +15,8 @@ pub mod rule;
 pub mod table;
 pub mod tree;
 
-pub use self::classifier::{CallerTable, Classifier, FeatureSource, Placement, Unknown};
+pub use self::caller_table::{CallerTable, UnfitTable};
+pub use self::classifier::{Classifier, FeatureSource, Placement, Unknown};
 pub use self::model::{Feature, Method, ModelError, Quality, Segment, SegmentModel};
 pub use self::rule::Rule;
 pub use self::table::{Columns, FeatureTable, TableError, TextColumn};
