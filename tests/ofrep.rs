@@ -345,6 +345,13 @@ fn whoever_may_look_may_evaluate() {
     // It is for evaluating, and opens nothing else.
     let status = Request::get("/api/v1/status").host(&edge.proxy.admin().to_string());
     let status = status.field("x-api-key", token).send_to(edge.proxy.admin());
+    let explain = Request::new("POST", "/api/v1/explain")
+        .host(&edge.proxy.admin().to_string())
+        .body("{}");
+    let explain = explain
+        .field("x-api-key", token)
+        .send_to(edge.proxy.admin());
+    assert_eq!(explain.status, 401);
     assert_eq!(status.status, 401);
     let bearer = format!("Bearer {token}");
     assert_eq!(

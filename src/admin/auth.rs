@@ -26,10 +26,11 @@ use crate::runtime::snapshot::SnapshotReader;
 /// Below this nothing is changed, whatever the method.
 const EVALUATION: &str = "/ofrep/";
 
-/// By which applications may bring their token when they evaluate flags (OFREP, `ApiKeyAuth`).
-const API_KEY_HEADER: &str = "x-api-key";
 /// Here neither.
 const EXPLANATION: &str = "/api/v1/explain";
+
+/// By which applications may bring their token when they evaluate flags (OFREP, `ApiKeyAuth`), and nobody else.
+const API_KEY_HEADER: &str = "x-api-key";
 
 /// Where anybody may look: load balancers have no tokens.
 pub(super) const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
@@ -313,7 +314,7 @@ pub(crate) async fn admit(
         request.method()
     };
     let method = method.clone();
-    if looks {
+    if path.starts_with(EVALUATION) {
         take_api_key(request.headers_mut());
     }
     match state.gate.admit(&method, request.headers()) {
