@@ -44,6 +44,12 @@ fn what_changes_is_told_to_whoever_listens() {
     for field in ["content-type: text/event-stream", "cache-control: no-store"] {
         assert!(all.head.contains(field), "{}", all.head);
     }
+    let unknown = proxy.command("GET", "/api/v1/events?flag=ordres", "");
+    let told = unknown.problem(404)["detail"].to_string();
+    assert!(
+        told.contains("no flag `ordres`, there are: orders"),
+        "{told}"
+    );
     let mut of_orders = EventStream::open(proxy.admin(), "/api/v1/events?flag=orders", "");
     assert_eq!(all.next().unwrap().name, "ready");
     let ready = of_orders.next().unwrap();

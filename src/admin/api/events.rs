@@ -42,6 +42,7 @@ const LINES_MAX: usize = 1000;
             description = "a stream of events: `ready`, `rollout`, `rollout_removed`, `verdict`, `flag`, `flag_removed`, `freeze`, `store`, `reload`, `journal`, `lagged`, `resync`",
             body = String, content_type = "text/event-stream",
         ),
+        (status = 404, description = "there is no such flag"),
     ),
 )]
 pub(crate) async fn events(
@@ -50,6 +51,9 @@ pub(crate) async fn events(
     written: Written,
 ) -> Result<Response, ApiError> {
     let flag = Parameters::read(written, &["flag"])?.flag("flag")?;
+    if let Some(flag) = &flag {
+        known(&state.status.load(), flag)?;
+    }
     let (outlet, response) = state.streams.open()?;
     let mut sources = Sources {
         status: state.status,
@@ -66,6 +70,21 @@ pub(crate) async fn events(
     let seen = last_event_id(&headers).map(str::to_owned);
     tokio::spawn(stream.run(sources, known, seen));
     Ok(response)
+}
+
+/// Nothing would ever be told of a flag that there is not.
+fn known(status: &Status, flag: &FlagName) -> Result<(), ApiError> {
+    let mut known = status.flags.iter().map(|known| &known.flag);
+    if known.any(|known| known == flag) {
+        return Ok(());
+    }
+    let all: Vec<_> = status
+        .flags
+        .iter()
+        .map(|known| known.flag.as_str())
+        .collect();
+    let problem = format!("no flag `{flag}`, there are: {}", all.join(", "));
+    Err(ApiError::NotFound(problem))
 }
 
 /// Where changes are seen.
