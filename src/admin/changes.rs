@@ -2,6 +2,8 @@
 //!
 //! It is found by comparing, so whoever looks rarely hears of less, and never of what does not hold.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::control::flags::FlagStatus;
@@ -107,37 +109,41 @@ pub(crate) fn between(before: &Status, after: &Status) -> Vec<Change> {
         let freeze = after.freeze.clone();
         changes.push(Change::Freeze { freeze });
     }
-    let flag = |status: &Status, name: &FlagName| {
-        let mut flags = status.flags.iter();
-        flags.find(|flag| flag.flag == *name).cloned()
-    };
+    let (flags, flags_before) = (flags(after), flags(before));
     for old in &before.flags {
-        if flag(after, &old.flag).is_none() {
+        if !flags.contains_key(&old.flag) {
             let flag = old.flag.clone();
             changes.push(Change::FlagRemoved { flag });
         }
     }
     for new in &after.flags {
-        if flag(before, &new.flag).is_none_or(|old| old.version != new.version) {
+        let old = flags_before.get(&new.flag);
+        if old.is_none_or(|old| old.version != new.version) {
             changes.push(Change::Flag(Box::new(new.clone())));
         }
     }
+    let (rollouts, rollouts_before) = (rollouts(after), rollouts(before));
     for old in &before.rollouts {
-        if rollout(after, &old.flag).is_none() {
+        if !rollouts.contains_key(&old.flag) {
             let flag = old.flag.clone();
             changes.push(Change::RolloutRemoved { flag });
         }
     }
     for new in &after.rollouts {
-        let old = rollout(before, &new.flag);
+        let old = rollouts_before.get(&new.flag).copied();
         changes.extend(moved(old, new));
         changes.extend(old.and_then(|old| judged(old, new)));
     }
     changes
 }
 
-fn rollout<'a>(status: &'a Status, flag: &FlagName) -> Option<&'a RolloutStatus> {
-    status.rollouts.iter().find(|rollout| rollout.flag == *flag)
+fn flags(status: &Status) -> HashMap<&FlagName, &FlagStatus> {
+    status.flags.iter().map(|flag| (&flag.flag, flag)).collect()
+}
+
+fn rollouts(status: &Status) -> HashMap<&FlagName, &RolloutStatus> {
+    let rollouts = status.rollouts.iter();
+    rollouts.map(|rollout| (&rollout.flag, rollout)).collect()
 }
 
 fn moved(old: Option<&RolloutStatus>, new: &RolloutStatus) -> Option<Change> {

@@ -1,12 +1,9 @@
 //! Tells applications that what flags give them may have changed (OFREP 0.3, event streams): they ask again then,
 //! and get nothing new where it has not.
 //!
-//! An event's identifier stands for the flags, groups and assignments as they are. One comes at the beginning,
+//! An event's identifier counts what was published and assigned in this process. One comes at the beginning,
 //! unless the client has seen it, so that nothing is missed between an answer and the stream; several changes
 //! at once are one event.
-
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -17,7 +14,6 @@ use tokio::sync::watch;
 use crate::admin::AdminState;
 use crate::admin::error::ApiError;
 use crate::admin::sse::{Event, Outlet, last_event_id};
-use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::clock;
 use crate::runtime::published::Subscriber;
 
@@ -54,13 +50,14 @@ pub(crate) async fn events(
     let (outlet, response) = state.streams.open()?;
     let seen = last_event_id(&headers).map(str::to_owned);
     let assigned = state.assignments.changes();
-    tokio::spawn(tell(outlet, state.published, assigned, seen));
+    let began = state.streams.began_unix_ms();
+    tokio::spawn(tell((outlet, began), state.published, assigned, seen));
     Ok(response)
 }
 
 /// Tells of changes until the client has gone.
 async fn tell(
-    outlet: Outlet,
+    (outlet, began): (Outlet, u64),
     mut published: Subscriber,
     mut assigned: watch::Receiver<u64>,
     mut told: Option<String>,
@@ -68,7 +65,9 @@ async fn tell(
     loop {
         // What comes from here on wakes the wait below.
         published.refresh();
-        let id = identifier(&published.load().routing, *assigned.borrow_and_update());
+        // Another wherever a flag may decide otherwise; also where nothing has changed by it.
+        let (version, assigned_so_far) = (published.version(), *assigned.borrow_and_update());
+        let id = format!("{began:x}-{version:x}-{assigned_so_far:x}");
         if told.as_ref() != Some(&id) {
             let data = json!({
                 "type": "refetchEvaluation",
@@ -89,13 +88,4 @@ async fn tell(
             () = outlet.closed() => return,
         }
     }
-}
-
-/// Another wherever a flag may decide otherwise. A reload that changes nothing may give another, too.
-fn identifier(routing: &RoutingSnapshot, assigned: u64) -> String {
-    let mut hasher = DefaultHasher::new();
-    format!("{:?}", routing.flags).hash(&mut hasher);
-    Arc::as_ptr(&routing.groups).hash(&mut hasher);
-    assigned.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }

@@ -25,6 +25,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::admin::error::ApiError;
 use crate::admin::limits::CONNECTION_AGE_MAX;
+use crate::runtime::clock;
 use crate::runtime::shutdown::Shutdown;
 
 /// Streams at a time: a quarter of the connections, so that there is always room for commands.
@@ -108,6 +109,7 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
 pub struct Streams {
     places: Arc<Semaphore>,
     stop: Shutdown,
+    began_unix_ms: u64,
 }
 
 impl Streams {
@@ -116,7 +118,13 @@ impl Streams {
         Self {
             places: Arc::new(Semaphore::new(STREAMS_MAX)),
             stop,
+            began_unix_ms: u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// When this was made: what tells counts of this process from those of one before.
+    pub(crate) const fn began_unix_ms(&self) -> u64 {
+        self.began_unix_ms
     }
 
     /// Opens a stream: where to leave events, and what to answer. The stream ends once the outlet is

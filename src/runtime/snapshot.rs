@@ -88,6 +88,11 @@ impl<T> SnapshotReader<T> {
         Some(self.load())
     }
 
+    /// How many values had been published before the one this reader was given last.
+    pub fn version(&self) -> u64 {
+        self.seen.unwrap_or_default()
+    }
+
     /// Waits for a value that is newer than the one this reader was given last, and gives the latest.
     pub async fn changed(&mut self) -> Arc<T> {
         loop {
