@@ -252,3 +252,19 @@ fn backends_are_told_what_routes_send() {
         assert_eq!(seen.field("serin-flags"), said.as_deref(), "{path}");
     }
 }
+
+#[test]
+fn a_group_tells_what_each_variant_has_of_it() {
+    let (proxy, _backends) = start();
+    let group = proxy.command("GET", "/api/v1/groups/beta", "").json();
+    let flags = json!({ "dark-mode": 100.0, "theme": 100.0, "shop": 100.0 });
+    assert_eq!(group["flags"], flags);
+    let splits = json!({ "theme": { "sale": 20.0, "news": 80.0 } });
+    assert_eq!(group["splits"], splits);
+    let mut command = Command::new(SERIN);
+    let command = command.env("SERIN_ADMIN", format!("http://{}", proxy.admin()));
+    let output = command.args(["group", "list"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = "beta   0         dark-mode 100%, shop 100%, theme (news 80%, sale 20%)";
+    assert!(said.contains(line), "{said}");
+}

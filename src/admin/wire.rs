@@ -11,7 +11,7 @@ use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, FlagLeftAside, GroupStatus, RolloutStatus};
-use crate::domain::ids::{AppId, BackendName, FlagName, GroupName};
+use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
 use crate::runtime::key_hash::fingerprint;
@@ -54,6 +54,9 @@ pub struct GroupSummary {
     pub assigned: usize,
     /// The flags that name it now, each with the group's weight in percent.
     pub flags: BTreeMap<FlagName, f64>,
+    /// Of those of them with several variants beside the one that is off, what each variant has of it, in percent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub splits: BTreeMap<FlagName, BTreeMap<VariantName, f64>>,
 }
 
 /// Callers that are put into a group at run time.

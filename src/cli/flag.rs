@@ -136,28 +136,21 @@ impl List {
         let answer = remote.get("/api/v1/flags", &[])?;
         if let Some(answer) = remote.unless_json(answer) {
             let FlagList { flags, .. } = remote.read(answer)?;
-            if flags.is_empty() {
-                println!("there are no flags");
-            } else {
-                let titles = [
-                    "FLAG",
-                    "ON",
-                    "STABLE/OFF",
-                    "CANARY/OTHERS",
-                    "WEIGHTS",
-                    "SET BY HAND",
-                ];
-                let mut rows = vec![titles.map(str::to_owned).to_vec()];
-                rows.extend(flags.iter().map(row));
-                let lines = words::table(&rows, |_, cell| cell.to_owned());
-                lines.iter().for_each(|line| println!("{line}"));
-            }
+            let titles = [
+                "FLAG",
+                "ON",
+                "STABLE/OFF",
+                "CANARY/OTHERS",
+                "WEIGHTS",
+                "SET BY HAND",
+            ];
+            words::print_table(titles, flags.iter().map(row), "there are no flags");
         }
         Ok(Exit::Done)
     }
 }
 
-fn row(flag: &FlagStatus) -> Vec<String> {
+fn row(flag: &FlagStatus) -> [String; 6] {
     let on = if flag.enabled { "yes" } else { "no" };
     let by_hand = if flag.has_rollout && flag.overridden.is_empty() {
         "by its rollout".to_owned()
@@ -165,7 +158,7 @@ fn row(flag: &FlagStatus) -> Vec<String> {
         flag.overridden.join(", ")
     };
     let (rest, others) = arms(flag);
-    vec![
+    [
         flag.flag.to_string(),
         on.to_owned(),
         rest,

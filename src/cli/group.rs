@@ -93,23 +93,16 @@ impl List {
         let answer = remote.get("/api/v1/groups", &[])?;
         if let Some(answer) = remote.unless_json(answer) {
             let GroupList { groups } = remote.read(answer)?;
-            if groups.is_empty() {
-                println!("there are no groups");
-            } else {
-                let titles = ["GROUP", "ASSIGNED", "FLAGS"];
-                let mut rows = vec![titles.map(str::to_owned).to_vec()];
-                rows.extend(groups.iter().map(row));
-                let lines = words::table(&rows, |_, cell| cell.to_owned());
-                lines.iter().for_each(|line| println!("{line}"));
-            }
+            let titles = ["GROUP", "ASSIGNED", "FLAGS"];
+            words::print_table(titles, groups.iter().map(row), "there are no groups");
         }
         Ok(Exit::Done)
     }
 }
 
-fn row(group: &GroupSummary) -> Vec<String> {
+fn row(group: &GroupSummary) -> [String; 3] {
     let assigned = group.assigned.to_string();
-    vec![group.group.to_string(), assigned, flags(group)]
+    [group.group.to_string(), assigned, flags(group)]
 }
 
 fn flags(group: &GroupSummary) -> String {
@@ -117,7 +110,10 @@ fn flags(group: &GroupSummary) -> String {
         return "not in the configuration".to_owned();
     }
     let flags = group.flags.iter();
-    let flags = flags.map(|(flag, percent)| format!("{flag} {}", words::percent(*percent)));
+    let flags = flags.map(|(flag, percent)| match group.splits.get(flag) {
+        Some(parts) => format!("{flag} ({})", words::split(parts)),
+        None => format!("{flag} {}", words::percent(*percent)),
+    });
     flags.collect::<Vec<_>>().join(", ")
 }
 

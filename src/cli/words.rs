@@ -60,6 +60,19 @@ pub(crate) fn percent(percent: f64) -> String {
     format!("{percent}%")
 }
 
+/// The variants that some get: `on 20%, blue 5%`, or `0%`.
+pub(crate) fn split(parts: &BTreeMap<VariantName, f64>) -> String {
+    let given = parts.iter().filter(|(_, share)| **share > 0.0);
+    let given: Vec<_> = given
+        .map(|(name, share)| format!("{name} {}", percent(*share)))
+        .collect();
+    if given.is_empty() {
+        percent(0.0)
+    } else {
+        given.join(", ")
+    }
+}
+
 /// Who gets canary now: `5%`, or `5%, internal 100%`, or `100% less 1% for comparison`.
 pub(crate) fn weights(weights: &WeightsStatus) -> String {
     if !weights.default_split.is_empty() {
@@ -76,17 +89,6 @@ pub(crate) fn weights(weights: &WeightsStatus) -> String {
 
 /// Where there are several variants: `on 20%, blue 5%; beta on 100%`.
 fn split_weights(weights: &WeightsStatus) -> String {
-    let split = |parts: &BTreeMap<VariantName, f64>| {
-        let given = parts.iter().filter(|(_, share)| **share > 0.0);
-        let given: Vec<_> = given
-            .map(|(name, share)| format!("{name} {}", percent(*share)))
-            .collect();
-        if given.is_empty() {
-            percent(0.0)
-        } else {
-            given.join(", ")
-        }
-    };
     let groups = weights.groups.iter();
     let groups = groups.map(|group| format!("; {} {}", group.group, split(&group.split)));
     split(&weights.default_split) + &groups.collect::<String>()
@@ -280,6 +282,22 @@ pub(crate) fn table(rows: &[Vec<String>], paint: impl Fn(usize, &str) -> String)
         line.trim_end().to_owned()
     };
     rows.iter().map(render).collect()
+}
+
+/// Prints a table with its titles, or what to say instead where there are no rows.
+pub(crate) fn print_table<const COLUMNS: usize>(
+    titles: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [String; COLUMNS]>,
+    instead: &str,
+) {
+    let mut lines = vec![titles.map(str::to_owned).to_vec()];
+    lines.extend(rows.into_iter().map(Vec::from));
+    if lines.len() == 1 {
+        println!("{instead}");
+        return;
+    }
+    let lines = table(&lines, |_, cell| cell.to_owned());
+    lines.iter().for_each(|line| println!("{line}"));
 }
 
 #[cfg(test)]

@@ -872,7 +872,7 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
         (
             "{ x: }",
             "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `query`, `path`, \
-             `method`, `certificate`, `app`, `ip`, `callers`, `callers_file`, `percentage`, `segment`, `group`, \
+             `method`, `certificate`, `app`, `ip`, `callers`, `callers_file`, `segment`, `percentage`, `group`, \
              `any`, `all` or `not`",
         ),
         (
@@ -1276,7 +1276,7 @@ fn each_key_of_the_design_is_named_once() {
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
     for key in [
-        "http3", "fleet", "jwt", "claim", "discover", "mirror", "tracing",
+        "http3", "fleet", "jwt", "discover", "mirror", "tracing",
     ] {
         let named = refused
             .iter()

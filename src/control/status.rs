@@ -281,7 +281,7 @@ impl WeightsStatus {
 }
 
 /// A share by variant, where there are several.
-fn split(share: Share) -> BTreeMap<VariantName, f64> {
+pub fn split(share: Share) -> BTreeMap<VariantName, f64> {
     match share {
         Share::Of(_) => BTreeMap::new(),
         Share::Split(parts) => {

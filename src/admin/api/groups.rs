@@ -17,8 +17,10 @@ use crate::admin::auth::Visitor;
 use crate::admin::error::ApiError;
 use crate::admin::wire::{AssignedCaller, CallersPage, GroupList, GroupSummary};
 use crate::control::assignments::{AssignmentOrder, lasting};
+use crate::control::status::{percent, split};
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
-use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::decision::StratumIndex;
+use crate::domain::ids::GroupName;
 use crate::domain::routing::RoutingSnapshot;
 
 /// The most callers that one answer lists.
@@ -62,11 +64,16 @@ fn summaries(state: &AdminState) -> Vec<GroupSummary> {
     let published = state.published.load();
     let routing = &published.routing;
     let mut assigned = state.assignments.counts(state.clock.now());
-    let summary = |name: &GroupName, is_configured, assigned| GroupSummary {
-        group: name.clone(),
-        is_configured,
-        assigned,
-        flags: flags_of(routing, name),
+    let summary = |name: &GroupName, is_configured, assigned| {
+        let mut summary = GroupSummary {
+            group: name.clone(),
+            is_configured,
+            assigned,
+            flags: BTreeMap::new(),
+            splits: BTreeMap::new(),
+        };
+        add_flags(&mut summary, routing);
+        summary
     };
     let mut groups = Vec::new();
     for (_, group) in routing.groups.iter() {
@@ -78,20 +85,24 @@ fn summaries(state: &AdminState) -> Vec<GroupSummary> {
     groups
 }
 
-/// The flags that name a group, with its weight in percent.
-fn flags_of(routing: &RoutingSnapshot, group: &GroupName) -> BTreeMap<FlagName, f64> {
-    let mut flags = BTreeMap::new();
-    let Some(index) = routing.groups.index_of(group.as_str()) else {
-        return flags;
+/// Adds the flags that name a group, with its weights.
+fn add_flags(summary: &mut GroupSummary, routing: &RoutingSnapshot) {
+    let Some(index) = routing.groups.index_of(summary.group.as_str()) else {
+        return;
     };
     for flag in &routing.flags {
         let mut named = flag.weights.groups.iter();
-        if let Some(entry) = named.find(|entry| entry.group == index) {
-            let percent = f64::from(entry.weight.basis_points()) / 100.0;
-            flags.insert(flag.name.clone(), percent);
+        let Some(place) = named.position(|entry| entry.group == index) else {
+            continue;
+        };
+        let weight = percent(flag.weights.groups[place].weight);
+        summary.flags.insert(flag.name.clone(), weight);
+        let share = flag.weights.share(StratumIndex(place), &flag.variants);
+        let parts = split(share);
+        if !parts.is_empty() {
+            summary.splits.insert(flag.name.clone(), parts);
         }
     }
-    flags
 }
 
 /// Callers who were put into a group at run time.
