@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::control::controller::Controller;
-use crate::control::perform::{NOT_IN_TIME, Unwritten, line_about, now_unix_ms};
+use crate::control::perform::{Unwritten, line_about, not_done, now_unix_ms};
 use crate::control::ports::{JournalLine, Subject, Transition};
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::ids::GroupName;
@@ -231,17 +231,9 @@ impl Controller {
 
 /// What holds when a change was refused, as `refused` would have told.
 fn still(holds: AssignmentChange, refused: Vec<JournalLine>) -> Transition {
-    let lines = refused.into_iter().map(|line| JournalLine {
-        entry: JournalEntry {
-            what: format!("not done: {}", line.entry.what),
-            why: NOT_IN_TIME.to_owned(),
-            ..line.entry
-        },
-        ..line
-    });
     Transition {
         assignments: vec![holds],
-        lines: lines.collect(),
+        lines: not_done(refused),
         ..Transition::default()
     }
 }

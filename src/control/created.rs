@@ -13,7 +13,7 @@ use crate::control::definitions::{
 };
 use crate::control::flags::{FlagError, FlagStatus};
 use crate::control::installation::{FlagRefusal, NewConfiguration, examine};
-use crate::control::perform::{NOT_IN_TIME, Unwritten, line};
+use crate::control::perform::{Unwritten, line, not_done};
 use crate::control::ports::{JournalLine, Transition};
 use crate::domain::ids::{FlagIndex, FlagName};
 use crate::domain::rollout::{Admission, Author, JournalEntry};
@@ -293,17 +293,9 @@ fn not_defined(flag: &FlagName, errors: Vec<DefinitionError>) -> FlagError {
 
 /// What holds when a change was refused, as `refused` would have told.
 fn still((flag, holds): (&FlagName, Option<Arc<str>>), refused: Vec<JournalLine>) -> Transition {
-    let lines = refused.into_iter().map(|line| JournalLine {
-        entry: JournalEntry {
-            what: format!("not done: {}", line.entry.what),
-            why: NOT_IN_TIME.to_owned(),
-            ..line.entry
-        },
-        ..line
-    });
     Transition {
         created: vec![(flag.clone(), holds)],
-        lines: lines.collect(),
+        lines: not_done(refused),
         ..Transition::default()
     }
 }

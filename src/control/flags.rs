@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::control::controller::Controller;
 use crate::control::created::CREATED_FLAGS_MAX;
 use crate::control::installation::follow_switch;
-use crate::control::perform::{NOT_IN_TIME, Unwritten, line};
+use crate::control::perform::{Unwritten, line, not_done};
 use crate::control::ports::{JournalLine, Transition};
 use crate::control::requirement::Requirement;
 use crate::control::settings::with;
@@ -344,17 +344,9 @@ impl Controller {
 
 /// What holds when a change was refused, as `refused` would have told.
 fn still(name: &FlagName, holds: FlagOverrides, refused: Vec<JournalLine>) -> Transition {
-    let lines = refused.into_iter().map(|line| JournalLine {
-        entry: JournalEntry {
-            what: format!("not done: {}", line.entry.what),
-            why: NOT_IN_TIME.to_owned(),
-            ..line.entry
-        },
-        ..line
-    });
     Transition {
         overrides: vec![(name.clone(), holds)],
-        lines: lines.collect(),
+        lines: not_done(refused),
         ..Transition::default()
     }
 }

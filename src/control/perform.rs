@@ -323,6 +323,19 @@ pub(crate) fn line_about(subject: Subject, entry: JournalEntry) -> JournalLine {
     }
 }
 
+/// What the journal has of a change that was refused and may be written yet.
+pub(crate) fn not_done(refused: Vec<JournalLine>) -> Vec<JournalLine> {
+    let lines = refused.into_iter().map(|line| JournalLine {
+        entry: JournalEntry {
+            what: format!("not done: {}", line.entry.what),
+            why: NOT_IN_TIME.to_owned(),
+            ..line.entry
+        },
+        ..line
+    });
+    lines.collect()
+}
+
 /// The wall clock, in milliseconds since 1970; to be shown, never to be decided by.
 pub(crate) fn now_unix_ms() -> u64 {
     u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX)
