@@ -9,103 +9,50 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::spawn;
 
-use serde_json::Value;
 use serin::runtime::clock;
+use support::hook::Heard;
 use support::proxy::{SERIN, backends, replace_file};
-use support::{Behaviour, Load, SOON, TestBackend, TestProxy, wait_for, wait_until};
+use support::{Behaviour, Hook, Load, Manners, SOON, TestBackend, TestProxy, wait_until};
 use tempfile::TempDir;
 
 /// How often a message may be tried before this test is sure that it was not delivered.
 const TRIES: usize = 2;
 
+/// What names a message, so that one that comes twice is known.
+fn id(told: &Heard) -> &str {
+    let mut lines = told.head.lines();
+    let line = lines.find(|line| line.starts_with("x-serin-notification-id: "));
+    line.unwrap()
+}
+
 /// Somebody who is told: answers with a status, and remembers what came.
-struct Hub {
-    address: SocketAddr,
-    status: Arc<AtomicU16>,
-    told: Arc<Mutex<Vec<Told>>>,
-}
-
-#[derive(Clone, Debug)]
-struct Told {
-    /// In lower case.
-    head: String,
-    body: Value,
-}
-
-impl Told {
-    fn id(&self) -> &str {
-        let mut lines = self.head.lines();
-        let line = lines.find(|line| line.starts_with("x-serin-notification-id: "));
-        line.unwrap()
-    }
-}
+struct Hub(Hook);
 
 impl Hub {
     fn start(status: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let hub = Self {
-            address: listener.local_addr().unwrap(),
-            status: Arc::new(AtomicU16::new(status)),
-            told: Arc::default(),
-        };
-        let (status, told) = (Arc::clone(&hub.status), Arc::clone(&hub.told));
-        // Ends with the test.
-        spawn(move || {
-            for stream in listener.incoming() {
-                let (status, told) = (Arc::clone(&status), Arc::clone(&told));
-                spawn(move || serve(stream.unwrap(), &status, &told));
-            }
-        });
-        hub
+        Self(Hook::start(Manners::Answer(status, "")))
+    }
+
+    const fn address(&self) -> SocketAddr {
+        self.0.address()
     }
 
     fn answer(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
+        self.0.behave(Manners::Answer(status, ""));
     }
 
-    fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+    fn told(&self) -> Vec<Heard> {
+        self.0.messages()
     }
 
     /// Waits until so many messages have come, and gives them.
     #[track_caller]
-    fn wait_for(&self, count: usize) -> Vec<Told> {
-        wait_for(&format!("{count} messages"), SOON, || {
-            let told = self.told();
-            (told.len() >= count).then_some(told)
-        })
-    }
-}
-
-fn serve(stream: TcpStream, status: &AtomicU16, told: &Mutex<Vec<Told>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or_default() == 0 {
-                return;
-            }
-        }
-        let head = head.to_ascii_lowercase();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.unwrap().parse().unwrap()];
-        reader.read_exact(&mut body).unwrap();
-        let body = serde_json::from_slice(&body).unwrap();
-        told.lock().unwrap().push(Told { head, body });
-        let code = status.load(Ordering::SeqCst);
-        let answer = format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\n\r\n");
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
+    fn wait_for(&self, count: usize) -> Vec<Heard> {
+        self.0.wait_for(count);
+        self.told()
     }
 }
 
@@ -137,7 +84,8 @@ fn each_change_is_told_in_order_with_reason_and_numbers_and_no_secret_shows() {
         "{{ webhook: \"http://{}/s3cret\", name: hub, headers: {{ authorization: \"Bearer \
          s3cret\" }} }}, {{ webhook: \"http://{}/s3cret\", name: chat, format: slack, \
          on: [rolled_back] }}",
-        hub.address, chat.address
+        hub.address(),
+        chat.address()
     );
     let proxy = TestProxy::start(&config(&pair, &targets));
     order(&proxy, "pause", "a look at p99");
@@ -198,7 +146,7 @@ fn each_change_is_told_in_order_with_reason_and_numbers_and_no_secret_shows() {
 #[test]
 fn a_target_that_is_ill_delays_no_rollback_and_is_told_after_a_kill() {
     let (pair, hub) = (pair(), Hub::start(503));
-    let targets = format!("{{ webhook: \"http://{}/\", name: hub }}", hub.address);
+    let targets = format!("{{ webhook: \"http://{}/\", name: hub }}", hub.address());
     let folder = TempDir::new().unwrap();
     let text = format!(
         "listeners: [{{ address: \"127.0.0.1:0\" }}]\nadmin: {{ address: \"127.0.0.1:0\" }}\n\
@@ -219,7 +167,7 @@ fn a_target_that_is_ill_delays_no_rollback_and_is_told_after_a_kill() {
             .count("serin_notifications_pending", &[("target", "hub")])
     };
     wait_until("both wait", SOON, || pending() == 2);
-    let phase = |told: &Told| told.body["phase"].as_str().unwrap().to_owned();
+    let phase = |told: &Heard| told.body["phase"].as_str().unwrap().to_owned();
     assert!(
         hub.told().iter().all(|told| phase(told) == "progressing"),
         "in order"
@@ -235,8 +183,8 @@ fn a_target_that_is_ill_delays_no_rollback_and_is_told_after_a_kill() {
         [phase(&last[0]), phase(&last[1])],
         ["progressing", "rolled_back"]
     );
-    assert_eq!(last[0].id(), tried[0].id(), "the same message again");
-    assert_ne!(last[1].id(), tried[0].id());
+    assert_eq!(id(&last[0]), id(&tried[0]), "the same message again");
+    assert_ne!(id(&last[1]), id(&tried[0]));
     assert_eq!(last[1].body["why"], "it smells");
     wait_until("nothing waits", SOON, || {
         proxy.metrics().count("serin_notifications_pending", &[]) == 0

@@ -31,9 +31,17 @@ pub(crate) struct Hook {
     _reserved: Socket,
 }
 
+/// A message as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    /// In lower case.
+    pub(crate) head: String,
+    pub(crate) body: Value,
+}
+
 struct Shared {
     manners: Mutex<Manners>,
-    heard: Mutex<Vec<Value>>,
+    heard: Mutex<Vec<Heard>>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -53,6 +61,10 @@ impl Hook {
         };
         hook.listen(socket);
         hook
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -99,9 +111,15 @@ impl Hook {
         self.listener = Some(listener);
     }
 
+    /// Every message that has come.
+    pub(crate) fn messages(&self) -> Vec<Heard> {
+        self.shared.heard.lock().unwrap().clone()
+    }
+
     /// Every body that has come.
     pub(crate) fn heard(&self) -> Vec<Value> {
-        self.shared.heard.lock().unwrap().clone()
+        let heard = self.messages().into_iter();
+        heard.map(|heard| heard.body).collect()
     }
 
     /// Waits until so many have come, and gives them.
@@ -131,11 +149,12 @@ fn serve(stream: TcpStream, shared: &Shared) {
         if reader.read_exact(&mut body).is_err() {
             return;
         }
+        let body = serde_json::from_slice(&body).unwrap();
         shared
             .heard
             .lock()
             .unwrap()
-            .push(serde_json::from_slice(&body).unwrap());
+            .push(Heard { head: lower, body });
         let manners = shared.manners.lock().unwrap().clone();
         let (status, text) = match manners {
             Manners::Answer(status, text) => (status, text.to_owned()),
