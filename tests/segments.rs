@@ -1,6 +1,7 @@
 //! Learned segments through the real program: trained on a table, loaded as groups, looked up by
 //! requests, and read again when their files change.
 
+#![cfg(feature = "segments")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -35,6 +35,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("edge.pem") => Ok(EDGE[0].to_owned()),
         Some("edge.key") => Ok(EDGE[1].to_owned()),
         Some("internal.pem") => Ok(AUTHORITY.to_owned()),
+        Some("segments.json") => Ok(include_str!("../../config/segments.json").to_owned()),
+        Some("features.csv") => Ok(include_str!("../../config/features.csv").to_owned()),
         Some("torn.pem") => Ok(AUTHORITY[..200].to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -134,7 +136,9 @@ fn the_reference_means_what_it_says() {
             "beta",
             "early",
             "sample",
-            "gold-apps"
+            "gold-apps",
+            "quiet",
+            "busy"
         ]
     );
     let cookie = IdentitySource::AssignedCookie(AssignedCookie {
@@ -874,6 +878,36 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
             "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `query`, `path`, \
              `method`, `certificate`, `app`, `ip`, `callers`, `callers_file`, `segment`, `percentage`, `group`, \
              `any`, `all` or `not`",
+        ),
+        (
+            "{ x: { segment: { model: segments.json, name: quiet } } }",
+            "f:3:25: groups.x.segment: `features` is missing; add `features:`",
+        ),
+        (
+            "{ x: { segment: { model: none.json, name: quiet, features: { table: features.csv } } } }",
+            "f:3:34: groups.x.segment.model: cannot read `none.json`: entity not found; \
+             write a path that is absolute or starts at this file",
+        ),
+        (
+            "{ x: { segment: { model: beta.txt, name: quiet, features: { table: features.csv } } } }",
+            "f:3:34: groups.x.segment.model: `beta.txt` is not a model of segments: expected value at \
+             line 1 column 1; train one by `serin segment train`",
+        ),
+        (
+            "{ x: { segment: { model: segments.json, name: quite, features: { table: features.csv } } } }",
+            "f:3:55: groups.x.segment.name: the model has no segment `quite`; \
+             did you mean `quiet`? expected one of `quiet`, `busy`, `failing`",
+        ),
+        (
+            "{ x: { segment: { model: segments.json, name: quiet, features: { table: ci.token } } } }",
+            "f:3:81: groups.x.segment.features.table: `ci.token`: there is no column \
+             `requests_per_minute`; its first line has no comma; each row has a key and the model's \
+             features",
+        ),
+        (
+            "{ x: { segment: { model: segments.json, name: quiet, features: { headers: { error_share: x-e } } } } }",
+            "f:3:83: groups.x.segment.features.headers: headers with features are believed from trusted \
+             proxies only, and there are none; name your load balancers under `trusted_proxies`",
         ),
         (
             "{ x: { claim: {} } }",

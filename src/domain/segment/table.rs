@@ -80,7 +80,7 @@ pub enum TableError {
     NamelessColumn { number: usize },
     #[error("the header names the column `{name}` twice")]
     DuplicateColumn { name: String },
-    #[error("there is no column `{name}`; the columns are {known}")]
+    #[error("there is no column `{name}`; {known}")]
     MissingColumn { name: String, known: String },
     #[error("no column is left that could be a feature")]
     NoFeatures,
@@ -297,12 +297,25 @@ fn has_each_name_once(header: &[Cow<'_, str>]) -> Result<(), TableError> {
     Ok(())
 }
 
+/// Which columns there are. A line without commas may be anything, a secret even, and is not shown.
 fn listed(header: &[Cow<'_, str>]) -> String {
-    let names: Vec<String> = header
-        .iter()
-        .map(|name| format!("`{}`", name.trim()))
+    /// As many as a reader takes in at a glance.
+    const LISTED_MAX: usize = 20;
+    if header.len() < 2 {
+        return "its first line has no comma".to_owned();
+    }
+    let shown = header.iter().take(LISTED_MAX);
+    let mut names: Vec<String> = shown
+        .map(|name| format!("`{}`", short(name.trim())))
         .collect();
-    names.join(", ")
+    if header.len() > LISTED_MAX {
+        names.push("\u{2026}".to_owned());
+    }
+    format!("the columns are {}", names.join(", "))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 fn number(field: &str, column: &str, at: At) -> Result<f64, TableError> {
@@ -313,7 +326,7 @@ fn number(field: &str, column: &str, at: At) -> Result<f64, TableError> {
             false => Err(TableError::NotFinite {
                 column: column.to_owned(),
                 at,
-                text: text.to_owned(),
+                text: short(text),
             }),
         };
     }
@@ -323,7 +336,7 @@ fn number(field: &str, column: &str, at: At) -> Result<f64, TableError> {
         false => TableError::NotANumber {
             column,
             at,
-            text: text.chars().take(SHOWN_CHARS_MAX).collect(),
+            text: short(text),
         },
     })
 }
@@ -419,6 +432,11 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "there is no column `plan`; the columns are `a`, `b`"
+        );
+        let error = FeatureTable::read("s3cret\n1\n", &columns).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no column `plan`; its first line has no comma"
         );
     }
 }
