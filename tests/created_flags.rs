@@ -338,10 +338,10 @@ fn a_reload_keeps_created_flags_and_takes_nothing_away_that_they_need() {
     edge.bring(REST);
     assert_eq!(flag(&edge, "new")["enabled"], false);
     assert_evaluated(&edge, "new", "bea", Some("stable"));
-    // Left out, it can be created as if it had never been, and deleted.
+    // Left out, it can be defined anew without a version, which nobody has seen, and deleted.
     edge.restart_with(&REST.replace("beta: { callers: [bea] }, ", ""));
     let anew = put(&edge, "new", &NEW.replace("beta", "vip"));
-    assert_eq!(anew.status, 201, "{}", anew.text());
+    assert_eq!(anew.status, 200, "{}", anew.text());
     assert_evaluated(&edge, "new", "vic", Some("stable"));
     edge.restart_with("routes: [{ backend: v1 }]\n");
     assert_eq!(delete(&edge, "new").status, 204);
@@ -434,15 +434,64 @@ fn a_created_flag_may_have_a_rollout() {
     // A flag of this name that comes later does not begin where this one was left.
     for _ in 0..2 {
         let told = detail(&put(&edge, "new", rolled), 409);
-        assert!(
-            told.contains("revision `1` already (rolled_back)"),
-            "{told}"
-        );
+        assert!(told.contains("revision `1` already (aborted)"), "{told}");
         edge.restart();
     }
+    assert_eq!(put(&edge, "new", NEW).status, 201);
+    let told = detail(&put_if(&edge, "new", ("if-match", "*"), rolled), 409);
+    assert!(told.contains("revision `1` already"), "{told}");
     let other = rolled.replace("\"1\"", "\"2\"");
-    assert_eq!(put(&edge, "new", &other).status, 201);
+    let told = put_if(&edge, "new", ("if-match", "*"), &other);
+    assert_eq!(told.status, 200, "{}", told.text());
     edge.proxy.wait_for_phase("new", "progressing", SOON);
+}
+
+#[test]
+fn nobody_has_the_canary_of_a_release_whose_flag_was_deleted() {
+    let mut edge = Edge::start(ROUTED);
+    let rolled =
+        r#"{"stable": "v1", "canary": "v2", "rollout": {"revision": "1", "stages": ["100%"]}}"#;
+    assert_eq!(put(&edge, "new", rolled).status, 201);
+    edge.proxy.wait_for_phase("new", "progressing", SOON);
+    for _ in 0..2 {
+        let path = "/api/v1/rollouts/new/promote";
+        let promoted = edge.admin("POST", path, r#"{"full": true}"#);
+        assert_eq!(promoted.status, 200, "{}", promoted.text());
+    }
+    assert_eq!(edge.proxy.rollout("new")["phase"], "succeeded");
+    edge.bring(&ROUTED.replace("flag: new, ", ""));
+    assert_eq!(delete(&edge, "new").status, 204);
+    edge.bring(ROUTED);
+    edge.restart();
+    // Everyone is on v1 again, so that is what another release may begin from.
+    let next = rolled.replace("\"1\"", "\"2\"").replace("100%", "1%");
+    let told = put(&edge, "new", &next);
+    assert_eq!(told.status, 201, "{}", told.text());
+    edge.proxy.wait_for_phase("new", "progressing", SOON);
+    assert_eq!(edge.proxy.rollout("new")["weights"]["default_percent"], 1.0);
+}
+
+#[test]
+fn what_is_shown_of_a_secret_is_not_taken_for_it() {
+    let edge = Edge::start(REST);
+    let gated = |secret: &str| {
+        NEW.replace(
+            r#", "groups": {"beta": "100%"}, "default": "0%"}"#,
+            &format!(
+                r#", "rollout": {{"revision": "1", "stages": ["5%"], "gates": [{{"webhook":
+                {{"url": "http://127.0.0.1:1/", "headers": {{"authorization": "{secret}"}}}}}}]}}}}"#
+            ),
+        )
+    };
+    let made = put(&edge, "new", &gated("open"));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let shown = flag(&edge, "new")["definition"].clone();
+    let refused = put_if(&edge, "new", ("if-match", "*"), &shown.to_string());
+    let told = refused.problem(422).to_string();
+    assert!(
+        told.contains("headers.authorization: `***` is shown"),
+        "{told}"
+    );
 }
 
 #[test]

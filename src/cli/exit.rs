@@ -14,7 +14,7 @@ use crate::runtime::bind::BindError;
 /// What the help says about exit codes.
 pub(crate) const HELP: &str = "Exit codes: 0 done, 1 failed, refused, different or rolled back, \
     2 usage or configuration, 3 unreachable, 4 timed out, 5 paused or waiting for approval, \
-    130 interrupted.";
+    130 interrupted, 141 whoever reads has seen enough.";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1309,9 +1309,7 @@ fn each_key_of_the_design_is_named_once() {
         .collect();
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
-    for key in [
-        "http3", "fleet", "jwt", "discover", "mirror", "tracing",
-    ] {
+    for key in ["http3", "fleet", "jwt", "discover", "mirror", "tracing"] {
         let named = refused
             .iter()
             .any(|line| line.ends_with(&format!("`{key}`")));

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use crate::config::DefinitionError;
 use crate::control::controller::Controller;
 use crate::control::definitions::{
-    Created, Texts, completed, fitted, in_favour_of_file, shown, unfit,
+    Created, Texts, completed, fitted, hidden_in, in_favour_of_file, shown, unfit,
 };
 use crate::control::flags::{FlagError, FlagStatus};
-use crate::control::installation::{FlagRefusal, NewConfiguration, examine};
+use crate::control::installation::{FlagRefusal, NewConfiguration, examine, remember};
 use crate::control::perform::{Unwritten, line, not_done};
 use crate::control::ports::{JournalLine, Transition};
 use crate::domain::ids::{FlagIndex, FlagName};
-use crate::domain::rollout::{Admission, Author, JournalEntry};
+use crate::domain::rollout::{Admission, Author, JournalEntry, Phase, RolloutRecord};
 use crate::domain::route::RouteTarget;
+use crate::domain::stage_weights::StageWeights;
 
 /// The most flags that may be created: more than anybody looks after.
 pub const CREATED_FLAGS_MAX: usize = 256;
@@ -100,27 +101,33 @@ impl Controller {
         if let Some(line) = self.created.declared(flag) {
             return Err(FlagError::Declared(flag.clone(), line));
         }
+        let hidden = hidden_in(text);
+        if !hidden.is_empty() {
+            return Err(FlagError::Unfit(hidden));
+        }
         let mut created = self.created.clone();
         let known = created.insert(flag, text);
         // What is wrong in itself is told before what it is not wanted for.
         let whole = completed(&created.base, &created.texts);
         let whole = whole.map_err(|errors| not_defined(flag, errors))?;
         let before = self.status_of(flag);
-        // One that was left aside is not there for anybody, and may be created as if it never had been.
-        let is_new = !self.created.texts.contains_key(flag);
+        let is_new = !self.created.has(flag);
+        // One that was left aside is there for nobody, and has no version to be named.
+        let is_there = self.created.texts.contains_key(flag);
         let is_same = self.created.texts.get(flag) == Some(text);
         // Whoever has heard nothing of it may ask for it again.
         if !(is_same && *precondition == Precondition::None) {
-            check(flag, precondition, before.as_ref(), is_new)?;
+            check(flag, precondition, before.as_ref(), is_there)?;
         }
         if let (true, Some(status)) = (is_same, before) {
             return Ok(Defined { status, is_new });
         }
         let count = self.created.texts.len() + self.created.aside.len();
-        if !self.created.has(flag) && count >= CREATED_FLAGS_MAX {
+        if is_new && count >= CREATED_FLAGS_MAX {
             return Err(FlagError::TooMany);
         }
-        if !self.created.has(flag) {
+        // One that was left aside goes on where it was.
+        if is_new || is_there {
             self.refuse_known_release(flag, &whole)?;
         }
         let what = match &known {
@@ -147,10 +154,12 @@ impl Controller {
         if !self.created.has(&name) {
             return Err(unknown(self));
         }
-        if let Some(status) = self.status_of(&name)
-            && expected.is_some_and(|expected| expected != status.version)
-        {
-            return Err(stale(&status));
+        match (self.status_of(&name), expected) {
+            (Some(status), Some(expected)) if expected != status.version => {
+                return Err(stale(&status));
+            }
+            (None, Some(_)) => return Err(FlagError::IsAbsent(name)),
+            _ => {}
         }
         if let Some(route) = self.route_of(&name) {
             let told =
@@ -191,8 +200,10 @@ impl Controller {
             findings: Vec::new(),
         };
         tracing::info!(%flag, who = entry.who, why = entry.why, "{}", entry.what);
+        let ended = text.is_none().then(|| self.ended_release(flag)).flatten();
         let transition = Transition {
             created: vec![(flag.clone(), text.cloned())],
+            record: ended.clone(),
             lines: vec![line(flag, entry)],
             ..Transition::default()
         };
@@ -201,19 +212,40 @@ impl Controller {
             if self.performer.is_in_doubt {
                 let known = &self.created;
                 let holds = known.texts.get(flag).or_else(|| known.aside.get(flag));
-                let holds = holds.cloned();
-                self.performer.restore(still((flag, holds), lines));
+                let still = Transition {
+                    record: ended.and_then(|_| self.last_release(flag).cloned()),
+                    ..still((flag, holds.cloned()), lines)
+                };
+                self.performer.restore(still);
             }
             return Err(FlagError::NotWritten(error.to_string()));
         }
         self.created = created;
         self.carry_out(whole, admissions);
+        if let Some(ended) = ended {
+            remember(&mut self.records, ended);
+        }
         self.recall();
         Ok(())
     }
 
-    /// Refuses a new flag with a release that one of its name had before: it would be at once where that one
-    /// was left, with all callers on canary maybe.
+    fn last_release(&self, flag: &FlagName) -> Option<&RolloutRecord> {
+        self.records.get(flag)?.last()
+    }
+
+    /// The last release of a flag that is to be deleted: nobody is on its canary any more, so no flag of this
+    /// name that comes later has to begin there.
+    fn ended_release(&self, flag: &FlagName) -> Option<RolloutRecord> {
+        let mut record = self.last_release(flag)?.clone();
+        record.state.phase = Phase::Aborted {
+            reason: "the flag was deleted".to_owned(),
+        };
+        record.weights = StageWeights::default();
+        Some(record)
+    }
+
+    /// Refuses a rollout of a flag that has none, of a release that one of its name had before: it would be at
+    /// once where that one was left, with all callers on canary maybe.
     fn refuse_known_release(
         &self,
         flag: &FlagName,
@@ -223,6 +255,9 @@ impl Controller {
         let Some(plan) = planned.find(|plan| plan.flag() == flag) else {
             return Ok(());
         };
+        if self.rollouts.iter().any(|rollout| rollout.name == *flag) {
+            return Ok(());
+        }
         let known = self.records.get(flag).map_or(&[][..], Vec::as_slice);
         let same = known
             .iter()
@@ -261,12 +296,12 @@ fn check(
     flag: &FlagName,
     precondition: &Precondition,
     before: Option<&FlagStatus>,
-    is_new: bool,
+    is_there: bool,
 ) -> Result<(), FlagError> {
     match (precondition, before) {
-        (Precondition::None, _) if !is_new => Err(FlagError::Exists(flag.clone())),
-        (Precondition::IsAbsent, _) if !is_new => Err(FlagError::IsThere(flag.clone())),
-        (Precondition::IsThere(_), _) if is_new => Err(FlagError::IsAbsent(flag.clone())),
+        (Precondition::None, _) if is_there => Err(FlagError::Exists(flag.clone())),
+        (Precondition::IsAbsent, _) if is_there => Err(FlagError::IsThere(flag.clone())),
+        (Precondition::IsThere(_), _) if !is_there => Err(FlagError::IsAbsent(flag.clone())),
         (Precondition::IsThere(Some(version)), Some(before)) if *version != before.version => {
             Err(stale(before))
         }

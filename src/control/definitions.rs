@@ -12,6 +12,7 @@ use crate::control::ports::Transition;
 use crate::control::status::FlagLeftAside;
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::JournalEntry;
+use crate::domain::secret::HIDDEN;
 
 /// The longest definition that the journal shows whole, in characters.
 const SHOWN_CHARS_MAX: usize = 1_000;
@@ -210,6 +211,42 @@ pub(super) fn in_favour_of_file(given_way: Texts) -> Transition {
         gone.created.push((flag, None));
     }
     gone
+}
+
+/// What is wrong with a definition in which something stands that is shown in the place of a secret: whoever
+/// has been shown a definition and brings it back would make that the secret.
+pub(super) fn hidden_in(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Ok(definition) = serde_json::from_str(text) {
+        find_hidden(&definition, "", &mut found);
+    }
+    found
+}
+
+fn find_hidden(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            let is_shown =
+                text.ends_with(&format!("?{HIDDEN}")) || text.contains(&format!("//{HIDDEN}@"));
+            if text == HIDDEN || is_shown {
+                found.push(format!(
+                    "{path}: `{HIDDEN}` is shown in the place of a secret; write the secret itself"
+                ));
+            }
+        }
+        Value::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                find_hidden(item, &format!("{path}[{place}]"), found);
+            }
+        }
+        Value::Object(entries) => {
+            let dot = if path.is_empty() { "" } else { "." };
+            for (name, value) in entries {
+                find_hidden(value, &format!("{path}{dot}{name}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// A definition on one line: as it was written, if it has no secrets, and else without them.

@@ -28,6 +28,9 @@ pub struct TakenBack {
     /// The flags that go on giving values to callers: those without backends have no canary to take back.
     #[serde(default)]
     pub untouched: Vec<FlagName>,
+    /// The flags in which callers may still choose canary by a header, for `force.after_rollback` says so.
+    #[serde(default)]
+    pub choosable: Vec<FlagName>,
 }
 
 /// What became of it in one flag.
@@ -81,6 +84,15 @@ impl Controller {
         let untouched =
             flags.filter(|flag| flag.backends.is_none() && flag.enabled && !is_at_zero(flag));
         let untouched = untouched.map(|flag| flag.name.clone()).collect();
+        let may_choose = |flag: &&Arc<Flag>| {
+            let force = flag.force.as_ref();
+            flag.enabled && flag.backends.is_some() && force.is_some_and(|it| it.after_rollback)
+        };
+        let flags = self.performer.routing.flags.iter();
+        let choosable = flags
+            .filter(may_choose)
+            .map(|flag| flag.name.clone())
+            .collect();
         let groups = Arc::clone(&self.performer.routing.groups);
         let before = ways
             .iter()
@@ -92,7 +104,11 @@ impl Controller {
         let flags = taken.collect();
         // The last of them may have been taken back by its rollout.
         self.performer.publish();
-        TakenBack { flags, untouched }
+        TakenBack {
+            flags,
+            untouched,
+            choosable,
+        }
     }
 
     /// `None` where canary has no callers, or there is none: a flag without backends has values only.

@@ -67,8 +67,8 @@ async fn the_red_button_stops_all_before_the_first_is_written_down() {
     assert_eq!(
         saved,
         [
-            "save rolling_back while 0% is published",
-            "save rolled_back while 0% is published"
+            "save rolling_back while 0% and 0% is published",
+            "save rolled_back while 0% and 0% is published"
         ]
     );
     let flags = &world.subscriber.load().routing.flags;

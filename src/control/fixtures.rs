@@ -74,9 +74,14 @@ impl StateWriter for Witness {
     fn save(&mut self, transition: &Transition) -> Result<(), StateError> {
         let published = self.subscriber.load();
         let flags = &published.routing.flags;
-        let weight = flags
-            .first()
-            .map_or(Weight::ZERO, |flag| flag.weights.default);
+        let weights: Vec<_> = flags
+            .iter()
+            .map(|flag| flag.weights.default.to_string())
+            .collect();
+        let weight = match weights.as_slice() {
+            [] => "nothing".to_owned(),
+            weights => weights.join(" and "),
+        };
         if let Some(record) = &transition.record {
             let phase = &record.state.phase;
             self.note(format!("save {phase} while {weight} is published"));

@@ -1,7 +1,7 @@
 //! Flags: how they stand, and what operators want of them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -365,7 +365,9 @@ fn known_groups(change: &FlagChange, groups: &GroupTable) -> Result<(), FlagErro
 
 /// Short, and another for anything else.
 fn version(status: &FlagStatus, definition: Option<&Arc<str>>) -> String {
-    let mut hasher = DefaultHasher::new();
+    // Drawn anew by each process, so that nobody can try at home which secret makes a version.
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let mut hasher = KEY.build_hasher();
     // What is shown of a definition lacks its secrets.
     definition.hash(&mut hasher);
     // What cannot be written as JSON cannot be shown either.

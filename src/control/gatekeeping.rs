@@ -17,7 +17,7 @@ use crate::control::TICK;
 use crate::control::ports::{HookCall, HookCaller};
 use crate::control::status::{RolloutStatus, percent};
 use crate::domain::gate::{
-    Awaits, ClosedGate, Gate, GateKind, GatesNow, HookAnswer, HookSaid, Webhook, Window,
+    ClosedGate, Gate, GateKind, GatesNow, HookAnswer, HookSaid, Webhook, Window,
 };
 use crate::domain::rollout::{Phase, RolloutPlan, RolloutState, Wait};
 use crate::domain::timestamp::Timestamp;
@@ -163,10 +163,7 @@ impl Gatekeeper {
                 Err((says, gist)) => {
                     now.closed = Some(ClosedGate {
                         name: gate.name.clone(),
-                        awaits: match gate.kind {
-                            GateKind::Window(_) => Awaits::Window,
-                            GateKind::Webhook(_) => Awaits::Webhook,
-                        },
+                        awaits: gate.kind.awaits(),
                         says: format!("gate `{}` {says}", gate.name),
                         gist,
                     });
@@ -176,6 +173,12 @@ impl Gatekeeper {
         }
         self.now = now.clone();
         Some(now)
+    }
+
+    /// What the gates before the next stage amounted to when they were looked at last, if they were.
+    pub(crate) fn seen_before(&self, stage: usize, attempt: u32) -> Option<GatesNow> {
+        let is_there = self.place == Some((stage, attempt));
+        is_there.then(|| self.now.clone())
     }
 
     /// Shows the gates where the rollout is.

@@ -6,7 +6,7 @@ use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{JournalLine, Transition};
 use crate::control::running::RunningRollout;
 use crate::control::status::{FreezeStatus, RolloutStatus};
-use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry};
+use crate::domain::rollout::{Author, Command, Event, Freeze, JournalEntry, Moment};
 
 impl Controller {
     /// Carries a command out; who waits for the reply sees its effect everywhere.
@@ -124,7 +124,11 @@ impl Controller {
             return Err(CommandError::NoRollout(flag));
         };
         let circumstances = (now, self.freeze.as_ref());
-        let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
+        let gates = rollout.gates_seen();
+        let moment = Moment {
+            gates: gates.as_ref(),
+            ..moment_of(rollout, circumstances, &self.performer, &self.endpoints)
+        };
         let event = Event::Command { command, by };
         let advanced = rollout.advance(event, &moment, &mut self.performer);
         if let Err(CommandError::NotWritten(_)) = advanced {

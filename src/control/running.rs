@@ -216,6 +216,12 @@ impl RunningRollout {
         self.gatekeeper.look(&standing, &performer.hooks)
     }
 
+    /// What the gates before the next stage amounted to at the last tick.
+    pub(super) fn gates_seen(&self) -> Option<GatesNow> {
+        let state = &self.state;
+        self.gatekeeper.seen_before(state.stage + 1, state.attempt)
+    }
+
     /// Asks the tripwire between ticks: every endpoint of canary refuses.
     pub(crate) fn check_refused(
         &mut self,

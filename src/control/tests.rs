@@ -36,7 +36,7 @@ async fn a_good_canary_goes_through_all_stages_each_written_before_it_is_publish
     assert_eq!(
         saves,
         [
-            "save progressing while 0% is published",
+            "save progressing while nothing is published",
             "save progressing while 10% is published",
             "save watching while 50% is published",
             "save succeeded while 50% is published",

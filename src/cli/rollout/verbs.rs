@@ -87,9 +87,13 @@ impl Rollback {
 }
 
 fn print_taken_back(taken: &TakenBack) {
-    let TakenBack { flags, untouched } = taken;
+    let TakenBack {
+        flags,
+        untouched,
+        choosable,
+    } = taken;
     if flags.is_empty() {
-        println!("canary has callers in no flag");
+        println!("canary has callers in no flag by its weights");
     }
     for taken in flags {
         let (flag, before) = (&taken.flag, words::weights(&taken.before));
@@ -104,6 +108,18 @@ fn print_taken_back(taken: &TakenBack) {
             None => println!("taken back: {flag} (was {before}){forced}"),
             Some(problem) => println!("NOT TAKEN BACK: {flag} (at {before}): {problem}"),
         }
+    }
+    let is_told = |flag: &&FlagName| {
+        let told = |taken: &FlagTakenBack| taken.flag == **flag && taken.forced.is_some();
+        flags.iter().any(told)
+    };
+    let choosable: Vec<_> = choosable.iter().filter(|flag| !is_told(flag)).collect();
+    if !choosable.is_empty() {
+        let names: Vec<_> = choosable.iter().map(|flag| flag.as_str()).collect();
+        println!(
+            "callers may still choose canary, as `force.after_rollback` says: {} (`serin flag disable` turns one off)",
+            names.join(", ")
+        );
     }
     if !untouched.is_empty() {
         let names: Vec<_> = untouched.iter().map(FlagName::as_str).collect();

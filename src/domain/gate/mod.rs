@@ -39,6 +39,14 @@ impl GateKind {
             Self::Webhook(_) => "webhook",
         }
     }
+
+    /// What whoever stands before it waits for.
+    pub const fn awaits(&self) -> Awaits {
+        match self {
+            Self::Window(_) => Awaits::Window,
+            Self::Webhook(_) => Awaits::Webhook,
+        }
+    }
 }
 
 /// What the gates before a stage amount to.

@@ -6,7 +6,7 @@
 use crate::domain::gate::{Awaits, ClosedGate};
 use crate::domain::rollout::cause::Cause;
 use crate::domain::rollout::effect::Effect;
-use crate::domain::rollout::state::{Phase, RolloutState, Wait};
+use crate::domain::rollout::state::{Phase, Resumption, RolloutState, Wait};
 use crate::domain::rollout::transition::{Rollout, Step, Target};
 
 impl Rollout<'_> {
@@ -17,7 +17,7 @@ impl Rollout<'_> {
             Some(gates) => gates.closed.clone(),
             None => Some(ClosedGate {
                 name: first.name.clone(),
-                awaits: Awaits::Window,
+                awaits: first.kind.awaits(),
                 says: format!("gate `{}` has not been looked at yet", first.name),
                 gist: String::new(),
             }),
@@ -65,9 +65,20 @@ impl Rollout<'_> {
     pub(super) fn wait_for_gate(self, closed: &ClosedGate, cause: Cause) -> Step {
         let stage = self.state.stage;
         let name = &closed.name;
+        let approved = match self.state.phase {
+            Phase::WaitingForApproval
+            | Phase::Paused {
+                from: Resumption::Approval,
+                ..
+            } => "approved, ",
+            _ => "",
+        };
         let what = match closed.awaits {
-            Awaits::Window => format!("stage {} waits for the time of gate `{name}`", stage + 2),
-            Awaits::Webhook => format!("stage {} waits for gate `{name}`", stage + 2),
+            Awaits::Window => format!(
+                "{approved}stage {} waits for the time of gate `{name}`",
+                stage + 2
+            ),
+            Awaits::Webhook => format!("{approved}stage {} waits for gate `{name}`", stage + 2),
         };
         let phase = Phase::WaitingForGate {
             awaits: closed.awaits,
@@ -109,6 +120,7 @@ impl Rollout<'_> {
         }
         let state = RolloutState {
             gate_told: Some(closed.gist.clone()),
+            under_way: self.state.under_way.settled(self.moment.now),
             ..self.state
         };
         let what = format!("gate `{}` holds stage {}", closed.name, stage + 1);
