@@ -92,8 +92,8 @@ fn print_taken_back(taken: &TakenBack) {
         untouched,
         choosable,
     } = taken;
-    if flags.is_empty() {
-        println!("canary has callers in no flag by its weights");
+    if flags.is_empty() && choosable.is_empty() {
+        println!("canary has callers in no flag");
     }
     for taken in flags {
         let (flag, before) = (&taken.flag, words::weights(&taken.before));
