@@ -650,3 +650,23 @@ fn a_rollout_that_no_request_can_come_to_is_noted() {
     assert!(notes("{ backend: v1 }").contains(note));
     assert!(!notes("{ flag: orders }").contains("no route"));
 }
+
+#[test]
+fn a_flag_that_may_be_created_is_told_of_where_the_file_is_explained() {
+    let config = Written::new(
+        "listeners: [{ address: \"127.0.0.1:8080\" }]\n\
+         backends: { v1: http://127.0.0.1:1, v2: http://127.0.0.1:2 }\n\
+         flags: { orders: { stable: v1, canary: v2 } }\n\
+         routes: [{ path: /new, flag: new, backend: v1 }, { flag: orders }]\n",
+    );
+    let explained = |path: &str, more: &[&str]| {
+        let output = serin(&[&["explain", "--config", config.path(), path][..], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let note = "flag `new` is not in the file; where it was created at run time, `--live` tells";
+    assert!(explained("/new", &[]).contains(&format!("\nnote: {note}")));
+    let told: Value = explained("/new", &["--json"]).parse().unwrap();
+    assert!(told["note"].as_str().unwrap().starts_with(note), "{told}");
+    assert!(!explained("/", &[]).contains("note:"));
+}

@@ -55,6 +55,7 @@ impl Explain {
             .iter()
             .map(|entry| entry.rollout.as_ref().map(|rollout| rollout.plan.clone()))
             .collect();
+        let definitions = config.definitions.clone();
         let (routing, apps) = app::initial_routing(config);
         let explanation = match explain(&routing, &apps, self.from, request) {
             Ok(explanation) => explanation,
@@ -71,10 +72,19 @@ impl Explain {
             explanation: &explanation,
             plan,
         };
+        let awaited = definitions.awaited_by(explanation.route);
+        let note = awaited.map(|flag| {
+            format!("flag `{flag}` is not in the file; where it was created at run time, `--live` tells what it does")
+        });
         if self.remote.json {
-            println!("{:#}", story.to_json());
+            let mut told = story.to_json();
+            if let Some(note) = note {
+                told["note"] = json!(note);
+            }
+            println!("{told:#}");
         } else {
             println!("{}", story.to_text());
+            note.iter().for_each(|note| println!("note: {note}"));
         }
         Ok(Exit::Done)
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, RouteIndex};
 use crate::domain::route::RouteTable;
 use crate::domain::secret::Secret;
 
@@ -75,6 +75,20 @@ impl Definitions {
         let mut flags = root.get("flags")?.entries().iter();
         let entry = flags.find(|entry| entry.name == flag.as_str())?;
         Some(tree::locate(&self.text, entry.key).line)
+    }
+
+    /// The flag that a route of the file names and that stands nowhere in it: it may be created at run time.
+    pub fn awaited_by(&self, route: RouteIndex) -> Option<String> {
+        let root = tree::read(&self.text, &Report::default()).ok()?;
+        let Content::List(routes) = &root.get("routes")?.content else {
+            return None;
+        };
+        let Content::Text(flag) = &routes.get(route.0)?.get("flag")?.content else {
+            return None;
+        };
+        let flags = root.get("flags").map_or(&[][..], Node::entries);
+        let is_there = flags.iter().any(|entry| *entry.name == **flag);
+        (!is_there).then(|| flag.to_string())
     }
 
     /// Reads definitions, each JSON or YAML as it would stand below the flag's name.
