@@ -323,6 +323,27 @@ fn a_window_holds_a_stage_until_it_opens() {
     drop(load);
 }
 
+/// The program says how to take the rest back at once.
+fn assert_stepped_by_command(proxy: &TestProxy) {
+    let output = serin(proxy, &["rollout", "rollback", "orders"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let hint = "`serin rollout rollback orders` once more takes it to 0 at once";
+    assert!(
+        said.contains("rolling_back") && said.contains(hint),
+        "{said}"
+    );
+}
+
+fn serin(proxy: &TestProxy, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(SERIN);
+    let admin = format!("http://{}", proxy.admin());
+    command
+        .args(arguments)
+        .args(["--admin", &admin])
+        .stdin(Stdio::null());
+    command.output().unwrap()
+}
+
 #[test]
 fn a_stepped_rollback_goes_down_stage_by_stage_and_survives_a_kill() {
     let rollout = "stages: [5%, 25%, 50%], hold: 1h, rollback: { stepped: 2s }";
@@ -378,18 +399,7 @@ fn a_stepped_rollback_goes_down_stage_by_stage_and_survives_a_kill() {
     release.command("retry");
     release.command("promote");
     release.command("promote");
-    let admin = format!("http://{}", release.proxy.admin());
-    let mut command = Command::new(SERIN);
-    let output = command
-        .args(["rollout", "rollback", "orders", "--admin", &admin])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let hint = "`serin rollout rollback orders` once more takes it to 0 at once";
-    assert!(
-        said.contains("rolling_back") && said.contains(hint),
-        "{said}"
-    );
+    assert_stepped_by_command(&release.proxy);
     let status = release.command("rollback").json();
     assert_eq!(
         (&status["phase"], &status["weights"]["default_percent"]),
@@ -428,27 +438,13 @@ fn many_flags() -> (TestProxy, [TestBackend; 2]) {
 #[test]
 fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
     let (proxy, _backends) = many_flags();
-    let waits = |flag: &str| {
-        let status = proxy.rollout(flag);
-        status["waiting_for"]["says"].as_str().unwrap().to_owned()
-    };
-    let no_route = "no route goes by the flag";
-    assert!(waits("search").contains(no_route) && !waits("orders").contains(no_route));
     let promoted = proxy.command("POST", "/api/v1/rollouts/orders/promote", "");
     assert_eq!(promoted.status, 200);
     let choose = Request::get("/chosen")
         .field("x-user", "ann")
         .field("x-choose", "canary");
     assert_eq!(proxy.ask(&choose).text(), "canary");
-    let serin = |arguments: &[&str]| {
-        let mut command = Command::new(SERIN);
-        let admin = format!("http://{}", proxy.admin());
-        command
-            .args(arguments)
-            .args(["--admin", &admin])
-            .stdin(Stdio::null());
-        command.output().unwrap()
-    };
+    let serin = |arguments: &[&str]| serin(&proxy, arguments);
     let output = serin(&[
         "rollout",
         "rollback",
@@ -489,7 +485,20 @@ fn the_red_button_takes_canary_back_in_every_flag_that_has_any() {
         .json();
     let line = &journal["lines"][0];
     assert_eq!(line["what"], "default 20% -> 0%, group beta 100% -> 0%");
+}
 
+#[test]
+fn the_red_button_says_what_it_took_back_from_where() {
+    let (proxy, _backends) = many_flags();
+    let waits = |flag: &str| {
+        let status = proxy.rollout(flag);
+        status["waiting_for"]["says"].as_str().unwrap().to_owned()
+    };
+    let no_route = "no route goes by the flag";
+    assert!(waits("search").contains(no_route) && !waits("orders").contains(no_route));
+    let serin = |arguments: &[&str]| serin(&proxy, arguments);
+    let pressed = serin(&["rollout", "rollback", "--all"]);
+    assert_eq!(pressed.status.code(), Some(0), "{pressed:?}");
     // Once more there is nothing to do; a flag beside `--all` is a contradiction.
     let output = serin(&["rollout", "rollback", "--all"]);
     assert_eq!(

@@ -131,13 +131,17 @@ impl Create {
         let groups: Map<_, _> = groups
             .map(|(group, share)| (group.to_string(), written(share)))
             .collect();
-        let groups = (!groups.is_empty()).then(|| Value::Object(groups));
+        let groups = (!groups.is_empty()).then_some(Value::Object(groups));
         let all = [
             ("stable", "--stable", self.stable.as_ref().map(text)),
             ("canary", "--canary", self.canary.as_ref().map(text)),
             ("default", "--default", self.default.as_ref().map(written)),
             ("groups", "--group", groups),
-            ("enabled", "--disabled", self.disabled.then(|| json!(false))),
+            (
+                "enabled",
+                "--disabled",
+                self.disabled.then_some(json!(false)),
+            ),
         ];
         let all = all.into_iter();
         all.filter_map(|(key, option, value)| Some((key, option, value?)))
