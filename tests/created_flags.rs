@@ -580,6 +580,20 @@ fn the_command_line_does_the_same() {
     let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(told.contains("canary: no backend is named `v3`"), "{told}");
 
+    // Who cannot be asked has to say that it is meant.
+    let unsaid = edge.cli(&["flag", "delete", "other"]);
+    assert_eq!(unsaid.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unsaid.stderr).contains("--yes"));
+    assert_evaluated(&edge, "other", "vic", Some("canary"));
+    let stale = edge.cli(&["flag", "delete", "other", "--yes", "--if-version", "0"]);
+    assert_eq!(stale.status.code(), Some(1));
+    edge.run(&["flag", "delete", "other", "--yes"]);
+    assert_evaluated(&edge, "other", "vic", None);
+}
+
+#[test]
+fn the_command_line_takes_shares_and_shows_what_is_required() {
+    let edge = Edge::start(REST);
     // Of several variants each has its share.
     let theme = r#"{"variants": {"plain": "grey", "sale": "red", "news": "blue"}, "off": "plain"}"#;
     edge.run(&[
@@ -617,14 +631,4 @@ fn the_command_line_does_the_same() {
         told.contains("no flag is named `them`; did you mean `theme`?"),
         "{told}"
     );
-
-    // Who cannot be asked has to say that it is meant.
-    let unsaid = edge.cli(&["flag", "delete", "other"]);
-    assert_eq!(unsaid.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&unsaid.stderr).contains("--yes"));
-    assert_evaluated(&edge, "other", "vic", Some("canary"));
-    let stale = edge.cli(&["flag", "delete", "other", "--yes", "--if-version", "0"]);
-    assert_eq!(stale.status.code(), Some(1));
-    edge.run(&["flag", "delete", "other", "--yes"]);
-    assert_evaluated(&edge, "other", "vic", None);
 }
