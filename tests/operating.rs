@@ -138,8 +138,8 @@ fn one_look_tells_where_everything_is() {
     );
     let orders = "orders  a         progressing  1/3    5%      ";
     assert!(lines[3].starts_with(orders), "{lines:#?}");
-    let waits = " of 5 min, 0 of 1000 requests; waiting for data: about 1000 more requests, and how \
-                 long that takes cannot be told";
+    let waits = " of 5 min, 0 of 1000 requests; waiting for data: about 1000 more requests \
+                 (no telling how long)";
     assert!(lines[3].ends_with(waits), "{}", lines[3]);
     let search = "search  b         waiting      1/1    0%      to be started by an operator";
     assert_eq!(lines[4], search);
