@@ -66,7 +66,8 @@ impl DataPlane {
         let config = config::parse(&text, &|path| std::fs::read_to_string(path), &|name| {
             std::env::var(name)
         });
-        let routing = app::initial_routing(config.unwrap());
+        let (routing, apps) = app::initial_routing(config.unwrap());
+        let apps = Arc::new(apps);
         let epoch = routing.flags[0].epoch;
         let ledger = Arc::new(Ledger::new(WORKERS));
         let watch = ledger.watch(&orders());
@@ -86,6 +87,7 @@ impl DataPlane {
             }],
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),
+            apps: Arc::clone(&apps),
             clock: Clock::start(),
             connections: Arc::default(),
             inbox: sender.clone(),

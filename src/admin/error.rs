@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::control::apps::AppError;
+use crate::control::app_orders::AppError;
 use crate::control::assignments::AssignmentError;
 use crate::control::commands::CommandError;
 use crate::control::flags::FlagError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::apps::AppView;
+use crate::control::app_orders::AppView;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::reload::ReloadStatus;

@@ -13,7 +13,7 @@ use crate::cli::confirm::Confirmation;
 use crate::cli::exit::{Exit, Unusable};
 use crate::cli::remote::{CallArguments, Remote};
 use crate::cli::words;
-use crate::control::apps::{AppView, KeyView};
+use crate::control::app_orders::{AppView, KeyView};
 use crate::domain::ids::AppId;
 
 /// The apps of one answer.

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::app::{
-    APPS_MAX, AppKey, AppProfile, AppStatus, Declarations, Declared, KEYS_MAX, KeyDigest, RateLimit,
+    APPS_MAX, AppKey, AppProfile, AppStatus, Declarations, Declared, KEYS_MAX, RateLimit,
 };
 use crate::domain::identity::{ApiKeyPlace, ApiKeySource, IdentitySource};
 use crate::domain::ids::AppId;
+use crate::domain::key_digest::KeyDigest;
 use crate::domain::routing::Admission;
 
 use crate::config::document::{

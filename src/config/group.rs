@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::group::{Group, GroupTable, Membership};
@@ -104,29 +104,17 @@ impl GroupReader<'_> {
                 })
             }
             MembershipDocument::Query(one) => {
-                let entry = self.only(one)?;
-                Matcher::Query(QueryMatcher {
-                    name: entry.name.value.0.as_str().into(),
-                    value: text_pattern(entry.value.as_ref()?, self.report)?,
-                })
+                let (name, value) = self.named(one)?;
+                Matcher::Query(QueryMatcher { name, value })
             }
             MembershipDocument::Path(path) => Matcher::Path(PathMatcher {
                 path: route::path(path, self.report)?,
             }),
-            MembershipDocument::Method(methods) => {
-                self.some_of(methods);
-                let methods = methods.value.iter().map(|method| method.value.clone());
-                Matcher::Method(MethodMatcher {
-                    methods: methods.collect(),
-                })
-            }
+            MembershipDocument::Method(methods) => Matcher::Method(self.methods(methods)),
             MembershipDocument::Certificate(one) => Matcher::Certificate(self.certificate(one)?),
             MembershipDocument::App(one) => {
-                let entry = self.only(one)?;
-                Matcher::App(AppMatcher {
-                    attribute: entry.name.value.0.as_str().into(),
-                    value: text_pattern(entry.value.as_ref()?, self.report)?,
-                })
+                let (attribute, value) = self.named(one)?;
+                Matcher::App(AppMatcher { attribute, value })
             }
             MembershipDocument::Ip(networks) => {
                 self.some_of(networks);
@@ -158,6 +146,24 @@ impl GroupReader<'_> {
             }
         };
         Some(Membership::Matcher(matcher))
+    }
+
+    /// A name, and what its value must be.
+    fn named(
+        &self,
+        one: &Placed<Named<NonEmpty, TextDocument>>,
+    ) -> Option<(Box<str>, TextPattern)> {
+        let entry = self.only(one)?;
+        let value = text_pattern(entry.value.as_ref()?, self.report)?;
+        Some((entry.name.value.0.as_str().into(), value))
+    }
+
+    fn methods(&self, methods: &Placed<Vec<Written<Method>>>) -> MethodMatcher {
+        self.some_of(methods);
+        let methods = methods.value.iter().map(|method| method.value.clone());
+        MethodMatcher {
+            methods: methods.collect(),
+        }
     }
 
     fn certificate(

@@ -63,6 +63,7 @@ mod schema;
 mod secret;
 mod segment;
 mod shutdown;
+mod single;
 mod size;
 pub mod state;
 mod suggest;

@@ -4,13 +4,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use crate::domain::app::KeyDigest;
 use crate::domain::backend::Endpoint;
-use crate::domain::identity::CertificateName;
 use crate::domain::ids::{
     AppId, BackendName, CustomCheckName, FlagName, GroupName, InvalidName, TargetName, TokenName,
     VariantName,
@@ -130,52 +128,6 @@ impl FromText for Duration {
             return Err(format!("`{text}` is longer than a century"));
         }
         Ok(duration)
-    }
-}
-
-/// A moment, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Date(pub(super) u64);
-
-impl FromText for Date {
-    const EXPECTED: &'static str = "a moment such as `2027-01-31T00:00:00Z`";
-    const SHAPE: Shape = Shape::of(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?Z",
-        &["2027-01-31T00:00:00Z"],
-    );
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let date = humantime::parse_rfc3339(text).ok();
-        let since = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
-        let since = since.and_then(|since| u64::try_from(since.as_millis()).ok());
-        since
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is not {}", Self::EXPECTED))
-    }
-}
-
-impl FromText for KeyDigest {
-    const EXPECTED: &'static str = "a SHA-256 of 64 hexadecimal digits";
-    const INSTEAD_OF_NUMBER: &'static str = String::INSTEAD_OF_NUMBER;
-    const SHAPE: Shape = Shape::of("[0-9A-Fa-f]{64}", &[]);
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        // It may be the key itself, so it is not quoted.
-        text.parse().map_err(|error| format!("{error}"))
-    }
-}
-
-impl FromText for CertificateName {
-    const EXPECTED: &'static str = "a kind of name: `san_uri`, `san_dns` or `subject_cn`";
-    const SHAPE: Shape = Shape::of("san_uri|san_dns|subject_cn", &["san_uri"]);
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "san_uri" => Ok(Self::SanUri),
-            "san_dns" => Ok(Self::SanDns),
-            "subject_cn" => Ok(Self::SubjectCn),
-            _ => Err(format!("`{text}` is not {}", Self::EXPECTED)),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use crate::control::apps::{AppError, AppOrder, Ordered};
+use crate::control::app_orders::{AppError, AppOrder, Ordered};
 use crate::control::assignments::{AssignmentError, AssignmentOrder};
 use crate::control::created::{Defined, Precondition};
 use crate::control::emergency::TakenBack;

@@ -4,7 +4,8 @@
 //! command, a message from a request, becomes an event for the same pure `step`, and what comes
 //! out of that is performed in order: written down first, then published, then told.
 
-pub mod apps;
+pub mod app_orders;
+mod apps;
 pub mod assignments;
 #[cfg(test)]
 mod assignments_tests;

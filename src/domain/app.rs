@@ -5,13 +5,13 @@
 //! changes, keys for good. Of a key only its SHA-256 is known here.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::str::FromStr;
+use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::ids::AppId;
+use crate::domain::key_digest::KeyDigest;
 
 /// The most apps that there may be, of file and run time together: a platform with more has a registry of
 /// its own to generate a file from.
@@ -28,69 +28,6 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 256;
 
 /// Attributes that every app has, which no other may be called.
 pub const OWN_ATTRIBUTES: [&str; 4] = ["id", "name", "owner", "status"];
-
-/// The SHA-256 of a key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyDigest(pub [u8; 32]);
-
-/// Why a text is not a digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a SHA-256 of 64 hexadecimal digits; make one by `printf %s KEY | sha256sum`")]
-pub struct NotADigest;
-
-impl fmt::Display for KeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// As short as the journal has it.
-impl fmt::Debug for KeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.fingerprint())
-    }
-}
-
-impl KeyDigest {
-    /// What the key is called where it is spoken of: the start of its digest.
-    pub fn fingerprint(&self) -> String {
-        let mut text = "sha256:".to_owned();
-        for byte in &self.0[..6] {
-            // Writing to a text does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    }
-}
-
-impl FromStr for KeyDigest {
-    type Err = NotADigest;
-
-    fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let mut digest = [0; 32];
-        if text.len() != 2 * digest.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NotADigest);
-        }
-        for (place, byte) in digest.iter_mut().enumerate() {
-            let digits = text.get(2 * place..2 * place + 2).ok_or(NotADigest)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| NotADigest)?;
-        }
-        Ok(Self(digest))
-    }
-}
-
-impl Serialize for KeyDigest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyDigest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
 
 /// What came of an app's review.
 #[derive(
@@ -395,7 +332,7 @@ impl App {
         Some(Self {
             id: id.clone(),
             profile: profile.clone(),
-            status: given.map_or(own.unwrap_or_default(), |given| given.status),
+            status: given.map(|given| given.status).or(own).unwrap_or_default(),
             is_given: declared.is_some() && given.is_some(),
             keys: keys.unwrap_or_default().into_iter().chain(added).collect(),
             source,
@@ -507,23 +444,6 @@ mod tests {
         assert_eq!(ends(&record), [Some(100), Some(50), None]);
         record.rotate(Some(&file), key(4, None), Some(200), 60);
         assert_eq!(ends(&record), [Some(100), Some(200), None], "one is gone");
-    }
-
-    #[test]
-    fn a_digest_is_read_as_it_is_written() {
-        let digest = KeyDigest([0xab; 32]);
-        assert_eq!(digest.to_string().parse(), Ok(digest));
-        assert_eq!("AB".repeat(32).parse(), Ok(digest));
-        for bad in [
-            "",
-            "ab",
-            &"xy".repeat(32),
-            &"ab".repeat(33),
-            &"é".repeat(32),
-        ] {
-            assert_eq!(bad.parse::<KeyDigest>(), Err(NotADigest));
-        }
-        assert_eq!(digest.fingerprint(), "sha256:abababababab");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod hashing;
 pub mod identity;
 pub mod ids;
 pub mod judge;
+pub mod key_digest;
 pub mod matcher;
 pub mod notify;
 pub mod outlier;

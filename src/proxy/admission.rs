@@ -8,7 +8,7 @@ use crate::domain::app::{App, AppStatus};
 use crate::domain::ids::RouteIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
-use crate::proxy::identity::api_key;
+use crate::proxy::identity::{Peer, api_key};
 use crate::runtime::apps::{AppRegistry, Denial, Holder, KnownApp};
 
 /// What the keys in a request say of who sends it.
@@ -38,12 +38,15 @@ pub(crate) fn present<B>(
 }
 
 impl Presented {
-    /// The app, if the request brings a key of one.
-    pub(crate) fn app(&self) -> Option<&App> {
-        self.app.as_deref()
+    /// A peer, with the app whose key its request brings.
+    pub(crate) fn peer<'a>(&'a self, peer: Peer<'a>) -> Peer<'a> {
+        Peer {
+            app: self.app.as_deref(),
+            ..peer
+        }
     }
 
-    /// The same to be kept.
+    /// The app, if the request brings a key of one.
     pub(crate) fn shared(&self) -> Option<Arc<App>> {
         self.app.clone()
     }

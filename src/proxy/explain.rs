@@ -113,11 +113,11 @@ pub fn explain_among<B>(
     let located = resolve::locate(routing, peer, &mut request).map_err(|error| refused(&error))?;
     let checked = presented.check(routing, located.route);
     checked.map_err(|denial| refused(&ProxyError::Denied(denial)))?;
-    let peer = Peer {
+    let peer = presented.peer(Peer {
         ip: peer,
         certificate: None,
-        app: presented.app(),
-    };
+        app: None,
+    });
     let (client, identity) = resolve::identity(routing, peer, &request, &surroundings);
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);

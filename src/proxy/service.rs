@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use crate::domain::backend::Protocol;
 use crate::domain::bucket::murmur3_x86_32;
-use crate::domain::ids::{FlagIndex, RouteIndex};
+use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::{Presented, present};
 use crate::proxy::balance::Chance;
@@ -43,18 +43,12 @@ pub(crate) async fn handle(
     // Before the request is logged, for a key may be in its query.
     let presented = present(routing, &worker.apps, &mut request, || worker.now());
     observation.log(&request);
-    let located = match admit(routing, &client, &mut request) {
+    let entered = (&mut request, &mut observation);
+    let located = match enter((&worker, routing), &client, &presented, entered) {
         Ok(located) => located,
         Err(error) => return refuse(observation, &error, None),
     };
-    observation.routed(located.route);
-    if let Err(denial) = let_in(&worker, routing, located.route, &presented) {
-        return refuse(observation, &denial, None);
-    }
-    let peer = Peer {
-        app: presented.app(),
-        ..client.peer()
-    };
+    let peer = presented.peer(client.peer());
     let destination = decide(routing, peer, &request, &located, &*worker);
     let flag = destination.flag.map(|(flag, decision)| {
         observation.decided(flag, decision);
@@ -116,15 +110,18 @@ fn admit(
     })
 }
 
-/// Whether the sender may go on.
-fn let_in(
-    worker: &Worker,
-    routing: &RoutingSnapshot,
-    route: RouteIndex,
+/// Where a request goes, if it and its sender may come in.
+fn enter(
+    (worker, routing): (&Worker, &RoutingSnapshot),
+    client: &Client,
     presented: &Presented,
-) -> Result<(), ProxyError> {
-    let admitted = presented.admit(routing, route, &worker.apps, || worker.now());
-    admitted.map_err(ProxyError::Denied)
+    (request, observation): (&mut Request<Incoming>, &mut Observation),
+) -> Result<Located, ProxyError> {
+    let located = admit(routing, client, request)?;
+    observation.routed(located.route);
+    let admitted = presented.admit(routing, located.route, &worker.apps, || worker.now());
+    admitted.map_err(ProxyError::Denied)?;
+    Ok(located)
 }
 
 /// Tells the backend which app it is.

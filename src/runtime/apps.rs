@@ -15,7 +15,8 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use http::HeaderValue;
 
-use crate::domain::app::{App, KeyDigest};
+use crate::domain::app::App;
+use crate::domain::key_digest::KeyDigest;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::key_hash::KeyHash;
 use crate::runtime::rate::RateMeter;

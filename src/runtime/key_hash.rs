@@ -10,7 +10,7 @@ use std::fmt;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
-use crate::domain::app::KeyDigest;
+use crate::domain::key_digest::KeyDigest;
 
 /// The hexadecimal digits of a fingerprint: among a hundred thousand keys two have the same once in fifty
 /// thousand times.

@@ -15,7 +15,7 @@ use crate::domain::evidence::{Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
 use crate::domain::ids::{BackendName, FlagName, GroupName};
 use crate::domain::rating::Rating;
-use crate::domain::route::RouteTarget;
+use crate::domain::route::{Route, RouteTarget};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::Variant;
 use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker, weight_of};
@@ -157,37 +157,8 @@ impl Ledger {
             .iter()
             .map(|flag| self.flag_meters(books, routing, flag, worker));
         let flags = flags.collect();
-        let routes = routing.routes.iter().map(|(_, route)| match route.target {
-            RouteTarget::Backend(_) => {
-                let series = RequestSeries {
-                    route: route.label.clone(),
-                    arm: None,
-                };
-                RouteMeters::Backend(self.codes(books, series, worker))
-            }
-            RouteTarget::Flag { flag, .. } => {
-                let strata = arm_names(routing, routing.flag(flag)).into_iter();
-                let codes = strata.map(|names| {
-                    names.map(|arm| {
-                        let series = RequestSeries {
-                            route: route.label.clone(),
-                            arm: Some(arm),
-                        };
-                        self.codes(books, series, worker)
-                    })
-                });
-                let strata = codes.collect();
-                let is_refusing = routing.admission.reads_keys;
-                let undecided = is_refusing.then(|| {
-                    let series = RequestSeries {
-                        route: route.label.clone(),
-                        arm: None,
-                    };
-                    self.codes(books, series, worker)
-                });
-                RouteMeters::Flag { strata, undecided }
-            }
-        });
+        let routes = routing.routes.iter();
+        let routes = routes.map(|(_, route)| self.route_meters(books, routing, route, worker));
         let routes = routes.collect();
         let endpoints = routing.backends.iter().map(|backend| {
             let of_endpoint = |endpoint: &Endpoint| {
@@ -219,6 +190,31 @@ impl Ledger {
             endpoints,
             health,
             content_types: Arc::clone(&self.content_types),
+        }
+    }
+
+    fn route_meters(
+        &self,
+        books: &mut Books,
+        routing: &RoutingSnapshot,
+        route: &Route,
+        worker: usize,
+    ) -> RouteMeters {
+        let series = |arm| RequestSeries {
+            route: route.label.clone(),
+            arm,
+        };
+        let RouteTarget::Flag { flag, .. } = route.target else {
+            return RouteMeters::Backend(self.codes(books, series(None), worker));
+        };
+        let strata = arm_names(routing, routing.flag(flag)).into_iter();
+        let codes =
+            strata.map(|names| names.map(|arm| self.codes(books, series(Some(arm)), worker)));
+        let strata = codes.collect();
+        let is_refusing = routing.admission.reads_keys;
+        RouteMeters::Flag {
+            strata,
+            undecided: is_refusing.then(|| self.codes(books, series(None), worker)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The resources of the API, one file each.
 
+pub(crate) mod app_verbs;
 pub(crate) mod apps;
 pub(crate) mod backends;
 pub(crate) mod config;

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::domain::app::{KeyDigest, RATE_MAX};
+use crate::domain::app::RATE_MAX;
 use crate::domain::ids::AppId;
+use crate::domain::key_digest::KeyDigest;
 
-use crate::config::text::{Date, NonEmpty};
+use crate::config::single::Date;
+use crate::config::text::NonEmpty;
 use crate::config::written::{Count, Named, Placed, Switch, Written};
 
 /// The apps of an open platform.

@@ -22,10 +22,11 @@ use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
+use super::apps;
 use super::fault::Fault;
 use super::history;
 use super::schema::{
-    APPS, ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
+    ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
     META_MESSAGE, META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
 
@@ -88,7 +89,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_freeze(&transaction, batch.freeze.as_ref())?;
         write_overrides(&transaction, &batch.overrides)?;
         write_created(&transaction, &batch.created)?;
-        write_apps(&transaction, &batch.apps)?;
+        apps::write(&transaction, &batch.apps)?;
         write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
@@ -214,27 +215,6 @@ fn write_created(
             Some(text) => table.insert(flag.as_str(), &**text)?,
             None => table.remove(flag.as_str())?,
         };
-    }
-    Ok(())
-}
-
-fn write_apps(
-    transaction: &WriteTransaction,
-    changed: &BTreeMap<AppId, Option<AppRecord>>,
-) -> Result<(), Fault> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(APPS)?;
-    for (app, record) in changed {
-        match record {
-            Some(record) => {
-                table.insert(app.as_str(), serde_json::to_vec(record)?.as_slice())?;
-            }
-            None => {
-                table.remove(app.as_str())?;
-            }
-        }
     }
     Ok(())
 }

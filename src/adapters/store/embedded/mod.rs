@@ -9,6 +9,7 @@
 //! says what stands where, `commit` writes, `history` keeps the points, `writer` is the thread
 //! that does it and `reader` looks on; `shared` is what the two have in common.
 
+mod apps;
 mod codec;
 mod commit;
 mod fault;

@@ -9,12 +9,12 @@ use redb::{
 };
 
 use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedState, Subject};
-use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
-use crate::domain::ids::{AppId, FlagName, GroupName};
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
 
+use super::apps;
 use super::codec;
 use super::fault::Fault;
 
@@ -49,9 +49,6 @@ pub(super) const CREATED: TableDefinition<'_, &str, &str> = TableDefinition::new
 /// Group, caller's key -> until when, as JSON; has come later as well.
 pub(super) const ASSIGNMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
     TableDefinition::new("assignments");
-
-/// App -> what was done of it at run time, as JSON; has come later as well.
-pub(super) const APPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("apps");
 
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
@@ -131,7 +128,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         freeze,
         overrides: overrides(transaction)?,
         created: created(transaction)?,
-        apps: apps(transaction)?,
+        apps: apps::read(transaction)?,
         assignments: assignments(transaction)?,
     })
 }
@@ -168,23 +165,6 @@ fn created(transaction: &ReadTransaction) -> Result<BTreeMap<FlagName, Arc<str>>
         created.insert(name, text.value().into());
     }
     Ok(created)
-}
-
-/// What was done of apps.
-fn apps(transaction: &ReadTransaction) -> Result<BTreeMap<AppId, AppRecord>, Fault> {
-    let table = match transaction.open_table(APPS) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut apps = BTreeMap::new();
-    for entry in table.iter()? {
-        let (app, bytes) = entry?;
-        let id = app.value().parse::<AppId>();
-        let id = id.map_err(|error| Fault::Other(error.to_string()))?;
-        apps.insert(id, serde_json::from_slice(bytes.value())?);
-    }
-    Ok(apps)
 }
 
 /// Which callers are assigned to groups.
