@@ -21,6 +21,9 @@ use crate::config::suggest;
 use crate::config::text::{NonEmpty, OwnHeader};
 use crate::config::written::{Named, Placed, Written};
 
+/// Of a model and a table.
+type Paths = [String; 2];
+
 /// Reads what groups of learned segments name.
 pub(super) struct SegmentReader<'a> {
     read_file: ReadFile<'a>,
@@ -30,7 +33,7 @@ pub(super) struct SegmentReader<'a> {
     /// Models by path; none where one is of no use, which is reported.
     models: RefCell<Vec<(String, Option<Arc<SegmentModel>>)>>,
     /// What classifies by a table, by the paths of model and table.
-    classifiers: RefCell<Vec<([String; 2], Option<Arc<Classifier>>)>>,
+    classifiers: RefCell<Vec<(Paths, Option<Arc<Classifier>>)>>,
 }
 
 impl<'a> SegmentReader<'a> {
