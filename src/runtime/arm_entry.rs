@@ -30,6 +30,8 @@ pub(super) struct ArmEntry {
     pub(super) counters: PerWorker<ArmCounters>,
     /// Ratings since it was last drained.
     pub(super) ratings: [u64; 5],
+    /// Ratings that were changed since.
+    pub(super) ratings_changed: [i64; 5],
     /// What the counters stood at when they were last drained.
     drained: ArmCounts,
     /// The same of the counts of callers, for each parity.
@@ -42,6 +44,7 @@ impl ArmEntry {
             counters,
             drained: ArmCounts::default(),
             ratings: [0; 5],
+            ratings_changed: [0; 5],
             drained_cells: Default::default(),
         }
     }
@@ -56,6 +59,7 @@ impl ArmEntry {
         self.drained = now;
         (added.callers, added.failed_callers) = self.take_callers();
         added.ratings = std::mem::take(&mut self.ratings);
+        added.ratings_changed = std::mem::take(&mut self.ratings_changed);
         for parity in parities {
             added.cells.merge(&self.drain_cells(*parity));
         }

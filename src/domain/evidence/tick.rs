@@ -82,6 +82,9 @@ pub struct ArmCounts {
     /// How many rated 1, 2, 3, 4 and 5.
     #[serde(default)]
     pub ratings: [u64; 5],
+    /// How many more and fewer of each there are because callers have changed their rating.
+    #[serde(skip)]
+    pub ratings_changed: [i64; 5],
     /// What was seen of callers for the first time; of use only while the starts it belongs to
     /// are alive, so it is not stored.
     #[serde(skip)]
@@ -132,6 +135,10 @@ impl ArmCounts {
         for (own, more) in self.ratings.iter_mut().zip(other.ratings) {
             *own += more;
         }
+        let changed = self.ratings_changed.iter_mut();
+        for (own, more) in changed.zip(other.ratings_changed) {
+            *own += more;
+        }
         self.cells.merge(&other.cells);
     }
 
@@ -156,6 +163,7 @@ impl ArmCounts {
             ratings: std::array::from_fn(|rating| {
                 self.ratings[rating].saturating_sub(earlier.ratings[rating])
             }),
+            ratings_changed: self.ratings_changed,
             cells: self.cells,
         }
     }

@@ -30,6 +30,7 @@ impl From<&ArmCounts> for ArmTick {
             sizes: numbered(counts.sizes.filled()),
             content_types: numbered(counts.content_types.filled()),
             ratings: counts.ratings,
+            ratings_changed: counts.ratings_changed,
             ..Self::default()
         }
     }

@@ -48,21 +48,43 @@ pub(super) enum Counted {
     CallersOf(usize),
 }
 
-/// Odds ratios up to which each check tolerates canary, given stable's past failure rate.
-pub(super) fn tolerated_odds(tolerated: &Tolerated, failure_rate: f64) -> PerCheck<f64> {
+/// What is known of stable's past by which canary is tolerated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StableRates {
+    /// How often it failed, never quite 0 or 1.
+    pub(super) failures: f64,
+    /// How often it was rated 1 or 2, never quite 0 or 1.
+    pub(super) bad_ratings: f64,
+}
+
+/// Odds ratios up to which each check tolerates canary, given stable's past.
+pub(super) fn tolerated_odds(tolerated: &Tolerated, stable: StableRates) -> PerCheck<f64> {
     PerCheck::from_fn(|check| match check {
         Check::Errors => {
-            let absolute = tolerated.errors_absolute / failure_rate;
+            let absolute = tolerated.errors_absolute / stable.failures;
             1.0 + tolerated.errors_relative.max(absolute)
         }
         Check::ClientErrors => 1.0 + tolerated.client_errors_relative,
         Check::Size => 1.0 + tolerated.size_relative,
         Check::ContentType => 1.0 + tolerated.content_type_relative,
-        Check::Ratings => 1.0 + tolerated.ratings_relative,
+        Check::Ratings => tolerated_odds_of_ratings(tolerated, stable.bad_ratings),
         // Canary's cut is moved instead.
         Check::P50 | Check::P90 | Check::P99 => 1.0,
         Check::RatingFloor | Check::ErrorRateMax | Check::MeanLatencyMax => 1.0,
     })
+}
+
+/// The same of bad ratings: what honest raters may say of canary, and on top of it a share who say the
+/// worst whatever they were shown.
+fn tolerated_odds_of_ratings(tolerated: &Tolerated, stable: f64) -> f64 {
+    let odds = 1.0 + tolerated.ratings_relative;
+    let dishonest = tolerated.ratings_dishonest;
+    if dishonest <= 0.0 {
+        return odds;
+    }
+    let honest = odds * stable / (1.0 - stable + odds * stable);
+    let bad = dishonest + (1.0 - dishonest) * honest;
+    bad / (1.0 - bad) * (1.0 - stable) / stable
 }
 
 /// The strata of a tick that have a control, of one group or of all.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::judge::sequential::comparison::Tests;
+use crate::domain::judge::sequential::comparison::{StableRates, Tests};
 use crate::domain::judge::sequential::cuts::StablePast;
 use crate::domain::judge::sequential::rollback::RollbackEvidence;
 use crate::domain::judge::sequential::settings::{SequentialSettings, Unit};
@@ -86,6 +86,16 @@ impl Evidence {
             *own = own.anew();
         }
         self.ratings = PerVariant::default();
+    }
+
+    /// What stable did so far.
+    pub(super) fn stable_rates(&self) -> StableRates {
+        let [one, two, ..] = self.ratings.stable;
+        let raters: f64 = self.ratings.stable.iter().sum();
+        StableRates {
+            failures: self.past.failure_rate(),
+            bad_ratings: (one + two + 0.5) / (raters + 1.0),
+        }
     }
 
     /// The same with ended starts summed up, as it is stored.

@@ -36,6 +36,8 @@ mod gates;
 mod held_back;
 mod one_group;
 mod promotion;
+#[cfg(test)]
+mod ratings_tests;
 mod rollback;
 mod rule;
 mod ruling;
@@ -51,6 +53,7 @@ use crate::domain::judge::sequential::promotion::Margins;
 use crate::domain::judge::sequential::rollback::{Look, RollbackEvidence};
 use crate::domain::judge::sequential::stage::StageEvidence;
 use crate::domain::stats::bucket_counts::BucketCounts;
+use crate::domain::variant::PerVariant;
 
 pub use check::{Check, PerCheck};
 pub use cuts::Cuts;
@@ -186,9 +189,20 @@ impl SequentialJudge {
         past.cuts(&self.settings.reference, with_content_types)
     }
 
+    /// How often each arm was rated 1 to 5 in this rollout: canary wherever it is exposed, stable where it
+    /// is compared.
+    pub const fn ratings(&self) -> &PerVariant<[f64; 5]> {
+        &self.evidence.ratings
+    }
+
     /// Stable's past failure rate, 0 to 1.
     pub fn stable_failure_rate(&self) -> f64 {
         self.evidence.past.failure_rate()
+    }
+
+    /// Up to what canary is tolerated now.
+    fn tolerated_odds(&self) -> PerCheck<f64> {
+        tolerated_odds(&self.settings.tolerated, self.evidence.stable_rates())
     }
 
     /// Takes in a tick and says what follows from all so far.
@@ -245,6 +259,9 @@ impl SequentialJudge {
             for (sum, n) in sums.iter_mut().zip(arm.ratings) {
                 *sum += n as f64;
             }
+            for (sum, n) in sums.iter_mut().zip(arm.ratings_changed) {
+                *sum = (*sum + n as f64).max(0.0);
+            }
         };
         for stratum in &tick.strata {
             if stratum.is_exposed() {
@@ -294,18 +311,16 @@ impl SequentialJudge {
     }
 
     fn look_for_harm(&mut self, tick: &Tick, cuts: &Cuts, mass: f64) {
+        let odds = self.tolerated_odds();
         let Evidence {
-            past,
-            together,
-            groups,
-            ..
+            together, groups, ..
         } = &mut self.evidence;
         let mut look = Look {
             settings: &self.settings,
             tests: &self.tests,
             tick,
             cuts,
-            odds: tolerated_odds(&self.settings.tolerated, past.failure_rate()),
+            odds,
             seconds: self.seconds_per_tick,
             mass,
             canary_latency: &self.canary_latency,

@@ -84,7 +84,7 @@ impl Look<'_> {
                 *sum += n as f64;
             }
         }
-        let floor = (self.settings.tolerated.rating_floor - 1.0) / 4.0;
+        let floor = (self.settings.tolerated.rating_floor_with_dishonest() - 1.0) / 4.0;
         let bet = |stake: &f64| {
             let each = (0..).zip(ratings).filter(|(_, n)| *n > 0.0);
             each.map(|(place, n)| n * betting::below_floor(*stake, floor, f64::from(place) / 4.0))

@@ -108,6 +108,9 @@ pub struct Tolerated {
     /// Ratings that an arm needs before any decide. 0; 20 where users say how sensitive the judge is
     /// to be, so that a handful of raters neither causes nor prevents anything.
     pub raters_min: u64,
+    /// The share of raters, 0 to 1, who may all lie without that being harm. 0; 0.2 where users say how
+    /// sensitive the judge is to be: one rater in five with a grudge decides nothing alone.
+    pub ratings_dishonest: f64,
     /// Latency: whole buckets of 4.4 % that canary's cuts lie above stable's. 1 each.
     pub latency_buckets: PerQuantile<i32>,
     /// Latency: milliseconds that canary's cuts lie above stable's at least, however little that is in
@@ -123,6 +126,14 @@ pub struct Tolerated {
     /// The mean latency of good answers, in milliseconds, above which canary is harmful whatever
     /// stable does; off by default.
     pub mean_latency_ms_max: Option<f64>,
+}
+
+impl Tolerated {
+    /// The mean rating below which canary is harmful even if a share of its raters say the worst
+    /// whatever they were shown.
+    pub fn rating_floor_with_dishonest(&self) -> f64 {
+        self.rating_floor - self.ratings_dishonest * (self.rating_floor - 1.0)
+    }
 }
 
 /// A value for each quantile of latency.
@@ -323,6 +334,7 @@ impl Default for Tolerated {
             ratings_relative: 0.25,
             rating_floor: 3.5,
             raters_min: 0,
+            ratings_dishonest: 0.0,
             latency_buckets: PerQuantile {
                 p50: 1,
                 p90: 1,

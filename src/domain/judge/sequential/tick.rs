@@ -80,6 +80,9 @@ pub struct ArmTick {
     pub content_types: Vec<(i32, u64)>,
     /// How many rated 1, 2, 3, 4 and 5.
     pub ratings: [u64; 5],
+    /// How many more and fewer of each there are because callers who had rated before think otherwise now.
+    /// That is no further evidence, but it counts in means.
+    pub ratings_changed: [i64; 5],
     /// Callers never seen before in this rollout.
     pub new_callers: u64,
     /// Callers not seen before in this stage.

@@ -7,6 +7,9 @@ use crate::domain::judge::sequential::settings::SequentialSettings;
 /// Buckets in which a ratio of latency doubles.
 const BUCKETS_PER_OCTAVE: f64 = 16.0;
 
+/// The share of raters who may all lie without that being harm.
+const DISHONEST: f64 = 0.2;
+
 /// What no user notices, whatever it is in percent.
 const LATENCY_SLACK_MS: f64 = 2.0;
 
@@ -83,6 +86,7 @@ impl Sensitivity {
         // Only the user can know a goal for the mean latency.
         settings.promotion.mean_latency_ms_goal = None;
         settings.tolerated.raters_min = settings.promotion.ratings_min;
+        settings.tolerated.ratings_dishonest = DISHONEST;
         settings.tolerated.latency_slack_ms = LATENCY_SLACK_MS;
         settings.promotion.absolute_for_all = true;
         settings.counts_held_back = true;

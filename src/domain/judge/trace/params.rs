@@ -61,6 +61,8 @@ pub(super) struct Params {
     ctype_rel: Option<f64>,
     ctype_rare: Option<f64>,
     fb_raters: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fb_dishonest: Option<f64>,
     lat_slack_ms: Option<f64>,
     abs_for_all: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +139,7 @@ impl Params {
         set(&mut tolerated.size_relative, self.size_rel);
         set(&mut tolerated.content_type_relative, self.ctype_rel);
         set(&mut tolerated.raters_min, self.fb_raters);
+        set(&mut tolerated.ratings_dishonest, self.fb_dishonest);
         set(&mut tolerated.latency_slack_ms, self.lat_slack_ms);
         set(&mut tolerated.error_rate_max, self.err_max.map(Some));
         let uncompared = &mut tolerated.uncompared_error_rate_max;
@@ -295,6 +298,7 @@ impl From<&SequentialSettings> for Params {
             ctype_rel: Some(tolerated.content_type_relative),
             ctype_rare: Some(reference.content_type_rare),
             fb_raters: Some(tolerated.raters_min),
+            fb_dishonest: Some(tolerated.ratings_dishonest).filter(|share| *share > 0.0),
             lat_slack_ms: Some(tolerated.latency_slack_ms),
             err_max: tolerated.error_rate_max,
             err_max_alone: tolerated.uncompared_error_rate_max,

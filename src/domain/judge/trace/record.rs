@@ -57,12 +57,19 @@ struct Arm {
     ctype: Vec<(i32, u64)>,
     #[serde(default)]
     fb: [u64; 5],
+    /// Ratings that were changed; the recorder's own addition.
+    #[serde(default, skip_serializing_if = "is_unchanged")]
+    fb_changed: [i64; 5],
     #[serde(skip_serializing_if = "Option::is_none")]
     new: Option<u64>,
     #[serde(default)]
     seen: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     first: Vec<Firsts>,
+}
+
+fn is_unchanged(ratings: &[i64; 5]) -> bool {
+    *ratings == [0; 5]
 }
 
 /// Callers at risk and first events of one start. A check whose cut is unknown is left out.
@@ -178,6 +185,11 @@ fn arm(arm: Arm, starts: Option<usize>) -> Result<ArmTick, String> {
             ".fb has a count of {count}, expected at most {COUNT_MAX}"
         ));
     }
+    if let Some(count) = arm.fb_changed.iter().find(|n| n.unsigned_abs() > COUNT_MAX) {
+        return Err(format!(
+            ".fb_changed has a count of {count}, expected at most {COUNT_MAX}"
+        ));
+    }
     if let Some(starts) = starts {
         if arm.new.is_none() {
             return Err(".new is missing, expected the callers never seen before".into());
@@ -197,6 +209,7 @@ fn arm(arm: Arm, starts: Option<usize>) -> Result<ArmTick, String> {
         sizes: arm.z,
         content_types: arm.ctype,
         ratings: arm.fb,
+        ratings_changed: arm.fb_changed,
         new_callers: arm.new.unwrap_or(0),
         stage_callers: arm.seen,
         firsts: arm.first.iter().map(Firsts::events).collect(),
@@ -266,6 +279,7 @@ impl From<&ArmTick> for Arm {
             z: arm.sizes.clone(),
             ctype: arm.content_types.clone(),
             fb: arm.ratings,
+            fb_changed: arm.ratings_changed,
             new: Some(arm.new_callers),
             seen: arm.stage_callers,
             first: arm.firsts.iter().map(Firsts::from).collect(),

@@ -1,7 +1,6 @@
 //! The values of both arms, and the words for them, check by check.
 
 use crate::domain::judge::sequential::check::Check;
-use crate::domain::judge::sequential::comparison::tolerated_odds;
 use crate::domain::judge::sequential::findings::Writer;
 use crate::domain::judge::sequential::findings::words::Milliseconds;
 use crate::domain::judge::sequential::settings::Unit;
@@ -138,10 +137,8 @@ impl Writer<'_> {
             .map(|(rating, n)| f64::from(rating) * n)
             .sum();
         let settings = &self.judge.settings;
-        let (floor, goal) = (
-            settings.tolerated.rating_floor,
-            settings.promotion.rating_goal,
-        );
+        let floor = settings.tolerated.rating_floor_with_dishonest();
+        let goal = settings.promotion.rating_goal;
         (raters > 0.0).then(|| Numbers {
             canary: sum / raters,
             stable: None,
@@ -209,7 +206,7 @@ impl Writer<'_> {
     /// The share that is tolerated of canary where stable has this one.
     fn tolerated_share(&self, check: Check, table: &Table) -> f64 {
         let past = self.judge.stable_failure_rate();
-        let odds = tolerated_odds(&self.judge.settings.tolerated, past)[check];
+        let odds = self.judge.tolerated_odds()[check];
         let (_, stable) = shares(table);
         let base = if check == Check::Errors && stable <= 0.0 {
             past
