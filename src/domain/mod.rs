@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod decision;
 pub mod described;
 pub mod evidence;
+pub mod feedback;
 pub mod flag;
 pub mod further;
 pub mod gate;

@@ -115,22 +115,26 @@ impl Ledger {
         variant: Variant,
         rating: Rating,
     ) -> bool {
-        let stratum = match group {
-            Some(group) => StratumName::Group(group.clone()),
-            None => StratumName::Default,
-        };
         let mut books = self.books();
-        let is_of = |key: &ArmKey| {
-            let arm = &key.arm;
-            key.is_keyed && arm.variant == variant && arm.flag == *flag && arm.stratum == stratum
-        };
-        // Epochs only grow, and so does the weight of a release that waits in its first one.
-        let arms = books.arms.iter_mut().filter(|(key, _)| is_of(key));
-        let current = arms.max_by_key(|(key, _)| (key.epoch, key.weight));
-        current.is_some_and(|(_, entry)| {
+        let current = books.current_arm((flag, group, variant));
+        current.is_some_and(|entry| {
             entry.ratings[rating.place()] += 1;
             true
         })
+    }
+
+    /// Counts that so many more (or fewer) callers rate an arm so, who had been counted with another rating.
+    pub fn change_ratings(
+        &self,
+        flag: &FlagName,
+        group: Option<&GroupName>,
+        variant: Variant,
+        (rating, by): (Rating, i64),
+    ) {
+        let mut books = self.books();
+        if let Some(entry) = books.current_arm((flag, group, variant)) {
+            entry.ratings_changed[rating.place()] += by;
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -245,9 +249,13 @@ impl Ledger {
             };
             // Those who chose were not drawn at all, so for them it makes no difference.
             let is_drawn = stratum != Stratum::Forced;
+            let (keyed, drawn_anew) = (arms(true), arms(!is_drawn));
+            let watch = books.watches.get(&flag.name);
+            let stratum = &names.stable.stratum;
             StratumMeters {
-                keyed: arms(true),
-                drawn_anew: arms(!is_drawn),
+                exposed_as: watch.and_then(|watch| watch.exposures.number_of(stratum)),
+                keyed,
+                drawn_anew,
             }
         });
         let strata = strata.collect();
@@ -363,6 +371,25 @@ impl Ledger {
 }
 
 impl Books {
+    /// Where callers of a group, or of none, are counted whom an arm is shown to under the weights that hold now.
+    fn current_arm(
+        &mut self,
+        (flag, group, variant): (&FlagName, Option<&GroupName>, Variant),
+    ) -> Option<&mut ArmEntry> {
+        let stratum = match group {
+            Some(group) => StratumName::Group(group.clone()),
+            None => StratumName::Default,
+        };
+        let is_of = |key: &ArmKey| {
+            let arm = &key.arm;
+            key.is_keyed && arm.variant == variant && arm.flag == *flag && arm.stratum == stratum
+        };
+        // Epochs only grow, and so does the weight of a release that waits in its first one.
+        let arms = self.arms.iter_mut().filter(|(key, _)| is_of(key));
+        let current = arms.max_by_key(|(key, _)| (key.epoch, key.weight));
+        current.map(|(_, entry)| entry)
+    }
+
     /// Arms of epochs that are over for every worker.
     fn orphans(&self) -> Vec<ArmKey> {
         let orphaned = self.arms.iter().filter(|(_, entry)| entry.is_orphaned());

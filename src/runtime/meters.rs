@@ -7,6 +7,7 @@ use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
 use crate::domain::variant::PerVariant;
 use crate::runtime::content_types::ContentTypes;
 use crate::runtime::endpoint_health::EndpointHealth;
+use crate::runtime::exposures::GroupNumber;
 use crate::runtime::recorder::{ArmCounters, CodeCounters, EndpointCounters};
 use crate::runtime::watch::RolloutWatch;
 
@@ -36,6 +37,8 @@ pub(super) struct FlagMeters {
 pub(super) struct StratumMeters {
     pub(super) keyed: PerVariant<Arc<ArmCounters>>,
     pub(super) drawn_anew: PerVariant<Arc<ArmCounters>>,
+    /// The stratum's number where it is remembered what callers were shown.
+    pub(super) exposed_as: Option<GroupNumber>,
 }
 
 /// One worker's counters for one snapshot, found by place.
@@ -82,6 +85,18 @@ impl WorkerMeters {
     /// How to look at the answers of a flag and count its callers, while it has an active rollout.
     pub fn watch(&self, flag: FlagIndex) -> Option<&RolloutWatch> {
         self.flags[flag.0].watch.as_deref()
+    }
+
+    /// Remembers what the caller of this decision is shown, if anybody wants to know.
+    pub fn note_exposure(&self, flag: FlagIndex, decision: Decision) {
+        let meters = &self.flags[flag.0];
+        if let Some(watch) = &meters.watch
+            && decision.is_keyed
+            && let Some(group) = meters.strata[decision.stratum.0].exposed_as
+        {
+            let Decision { hash, variant, .. } = decision;
+            watch.exposures.note(hash, variant, group);
+        }
     }
 
     /// The numbers of content types.

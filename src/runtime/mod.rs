@@ -15,6 +15,8 @@ pub mod content_types;
 pub mod delivery;
 mod distributions;
 pub mod endpoint_health;
+pub mod exposures;
+pub mod feedback;
 pub mod inbox;
 pub mod key_hash;
 pub mod ledger;

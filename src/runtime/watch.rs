@@ -5,6 +5,7 @@ use crate::domain::evidence::Outcome;
 use crate::domain::evidence::cells::{Answer, Cell, Slow, Step};
 use crate::domain::judge::ArmCuts;
 use crate::runtime::callers_seen::{CallerCells, CellCounters, Parity};
+use crate::runtime::exposures::Exposures;
 use crate::runtime::sight::Sight;
 
 /// One for each flag with an active rollout, from its beginning to its end, whatever snapshots come.
@@ -14,6 +15,8 @@ pub struct RolloutWatch {
     pub sight: Sight,
     /// The callers seen.
     pub cells: CallerCells,
+    /// What each was shown, where feedback is taken.
+    pub exposures: Exposures,
 }
 
 /// A request as its callers' count sees it.

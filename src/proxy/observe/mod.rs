@@ -68,6 +68,8 @@ pub(crate) struct Observation {
     grpc: Option<Option<HeaderValue>>,
     /// What is looked at of the answer where a rollout watches.
     look: Look,
+    /// Whether another variant answers in place of the one decided.
+    is_rescued: bool,
     /// How the first attempt failed on the arm that was decided, whatever was made good afterwards.
     first_attempt: Option<OutcomeClass>,
     /// Counts the exchange as under way where it is answered.
@@ -95,6 +97,7 @@ impl Observation {
             head_latency: None,
             grpc: None,
             look: Look::default(),
+            is_rescued: false,
             first_attempt: None,
             in_flight: None,
             is_counted: false,
@@ -169,6 +172,7 @@ impl Observation {
 
     /// Says that another variant's backend answers in place of the one decided.
     pub(crate) fn rescued(&mut self) {
+        self.is_rescued = true;
         self.entry.rescued();
         if let Some(arm) = self.arm() {
             arm.record_rescued();
@@ -180,9 +184,19 @@ impl Observation {
         self.in_flight = Some(endpoint);
     }
 
+    /// Remembers what the caller is shown. That is before it is shown it, so that whoever rates it is known.
+    fn note_exposure(&self) {
+        if let Some((flag, decision)) = self.flag
+            && !self.is_rescued
+        {
+            self.view.meters().note_exposure(flag, decision);
+        }
+    }
+
     /// Says that the head of the backend's answer has come.
     pub(crate) fn head(&mut self, status: StatusCode, fields: &HeaderMap) {
         self.stop_waiting();
+        self.note_exposure();
         self.status = Some(status);
         self.head_latency = Some(clock::monotonic() - self.backends_turn());
         let content_type = fields.get(header::CONTENT_TYPE);
@@ -221,6 +235,9 @@ impl Observation {
     /// Counts a request that Serin answered itself.
     pub(crate) fn answered<B: Body>(mut self, answer: &Response<B>, class: OutcomeClass) {
         self.tell_endpoint(class);
+        if class.is_failure() {
+            self.note_exposure();
+        }
         self.status = Some(answer.status());
         if !self.look.is_bodiless {
             self.entry.passed_back(answer.body().size_hint().lower());

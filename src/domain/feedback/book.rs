@@ -1,0 +1,361 @@
+//! The votes on one release, and the comments of a flag.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::domain::feedback::{
+    COMMENTS_MAX, Comment, FeedbackPart, RATERS_MAX, RATERS_PER_SOURCE_MAX, Rated, RatingQueue,
+    SavedFeedback, Shown, Tried, Vote,
+};
+use crate::domain::rating::Rating;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::variant::PerVariant;
+
+/// How long after one line of the journal the next may come.
+const TOLD_AFTER: Duration = Duration::from_secs(60);
+
+/// After how long there is a line about whatever is new; sooner only if there are twice as many. So a
+/// flood of ratings is a handful of lines.
+const TOLD_ANYHOW_AFTER: Duration = Duration::from_secs(3_600);
+
+/// How many names of those who pass on ratings a line tells.
+const NAMES_MAX: usize = 5;
+
+/// What a caller says, with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Ballot {
+    /// What it makes of it.
+    pub rating: Rating,
+    /// What it was shown.
+    pub shown: Shown,
+    /// Its pseudonym.
+    pub caller: Box<str>,
+    /// Where it came from, if callers from there can be made up.
+    pub source: Option<u16>,
+    /// What it says besides.
+    pub comment: Option<String>,
+    /// Who passed it on; `None` for the caller itself.
+    pub by: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+}
+
+/// What became of a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It is the caller's first on this release.
+    Recorded,
+    /// It takes the place of another of the same caller.
+    Changed,
+    /// The caller had said just that.
+    Unchanged,
+}
+
+/// Why a vote was not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCounted {
+    /// Many callers from the same source have rated this release already.
+    Source,
+    /// There is no room for more.
+    Full,
+}
+
+/// What has come in since it was told last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// First votes.
+    pub recorded: u64,
+    /// Votes that were changed.
+    pub changed: u64,
+    /// By whom they were passed on.
+    pub by: BTreeSet<String>,
+    /// Whether some came from callers themselves.
+    pub from_callers: bool,
+}
+
+/// A flag's feedback.
+#[derive(Clone, Debug, Default)]
+pub struct FeedbackBook {
+    tried: Option<Tried>,
+    votes: BTreeMap<u32, Vote>,
+    comments: BTreeMap<u64, Comment>,
+    /// The last number given.
+    last: u64,
+    raters: PerVariant<[u64; 5]>,
+    sources: BTreeMap<u16, u32>,
+    queue: RatingQueue,
+    changed: Vec<(Rated, Rated)>,
+    unsaved: Vec<FeedbackPart>,
+    news: News,
+    /// When the journal was told last, and of how many raters.
+    told: Option<(Timestamp, u64)>,
+}
+
+impl FeedbackBook {
+    /// Takes up what was written down.
+    pub fn restore(saved: SavedFeedback) -> Self {
+        let mut book = Self {
+            tried: saved.tried,
+            ..Self::default()
+        };
+        for comment in saved.comments {
+            book.last = book.last.max(comment.number);
+            book.comments.insert(comment.number, comment);
+        }
+        for (hash, vote) in saved.votes.into_iter().take(RATERS_MAX) {
+            book.last = book.last.max(vote.number);
+            book.count(&vote, 1);
+            book.votes.insert(hash, vote);
+        }
+        let raters = book.raters_total();
+        book.told = (raters > 0).then_some((Timestamp::default(), raters));
+        book
+    }
+
+    /// Begins to take votes on a release, or goes on.
+    pub fn begin(&mut self, tried: &Tried) {
+        if self.tried.as_ref() == Some(tried) {
+            return;
+        }
+        *self = Self {
+            tried: Some(tried.clone()),
+            comments: std::mem::take(&mut self.comments),
+            last: self.last,
+            unsaved: std::mem::take(&mut self.unsaved),
+            ..Self::default()
+        };
+        self.unsaved.push(FeedbackPart::Began(tried.clone()));
+    }
+
+    /// What votes are on.
+    pub const fn tried(&self) -> Option<&Tried> {
+        self.tried.as_ref()
+    }
+
+    /// How many callers rate each arm how, their last word.
+    pub const fn raters(&self) -> &PerVariant<[u64; 5]> {
+        &self.raters
+    }
+
+    fn raters_total(&self) -> u64 {
+        self.votes.len() as u64
+    }
+
+    /// Takes a vote of the caller with this hash.
+    ///
+    /// # Errors
+    /// When it is not counted.
+    pub fn rate(
+        &mut self,
+        hash: u32,
+        ballot: Ballot,
+        now: Timestamp,
+    ) -> Result<Counted, NotCounted> {
+        let before = self.votes.get(&hash).cloned();
+        let Some(before) = before else {
+            self.check_room(ballot.source)?;
+            self.note(&ballot.by, |news| news.recorded += 1);
+            self.put(hash, &ballot, None);
+            self.queue.push(hash, &ballot.shown, now);
+            return Ok(Counted::Recorded);
+        };
+        let said = before.comment.and_then(|number| self.comments.get(&number));
+        let is_same = before.rating == ballot.rating
+            && before.shown == ballot.shown
+            && (ballot.comment.is_none()
+                || said.map(|comment| &comment.text) == ballot.comment.as_ref());
+        if is_same {
+            return Ok(Counted::Unchanged);
+        }
+        self.note(&ballot.by, |news| news.changed += 1);
+        self.remove(hash);
+        self.put(hash, &ballot, Some(&before));
+        let (from, to) = (before.shown, ballot.shown);
+        if before.is_told {
+            let rated = |shown, rating| Rated { shown, rating };
+            let change = (rated(from, before.rating), rated(to, ballot.rating));
+            self.changed.push(change);
+        } else if from != to {
+            self.queue.push(hash, &to, now);
+        }
+        Ok(Counted::Changed)
+    }
+
+    fn check_room(&self, source: Option<u16>) -> Result<(), NotCounted> {
+        let from_source = source.and_then(|source| self.sources.get(&source));
+        if from_source.is_some_and(|raters| *raters >= RATERS_PER_SOURCE_MAX) {
+            return Err(NotCounted::Source);
+        }
+        if self.votes.len() >= RATERS_MAX {
+            return Err(NotCounted::Full);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, by: &Option<String>, count: impl FnOnce(&mut News)) {
+        count(&mut self.news);
+        match by {
+            None => self.news.from_callers = true,
+            Some(by) if self.news.by.len() < NAMES_MAX => {
+                self.news.by.insert(by.clone());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Puts a vote down, in the place of one that was removed if there was one.
+    fn put(&mut self, hash: u32, ballot: &Ballot, before: Option<&Vote>) {
+        let comment = ballot.comment.as_ref().map(|text| {
+            let number = self.next();
+            let revision = self.tried.as_ref().map(|tried| &tried.release.revision);
+            let comment = Comment {
+                number,
+                at_unix_ms: ballot.at_unix_ms,
+                revision: revision.map_or_else(String::new, ToString::to_string),
+                caller: ballot.caller.clone(),
+                rating: ballot.rating,
+                variant: ballot.shown.variant,
+                group: ballot.shown.group.clone(),
+                text: text.clone(),
+            };
+            self.comments.insert(number, comment.clone());
+            let change = FeedbackPart::Comment(number, Some(comment));
+            self.unsaved.push(change);
+            number
+        });
+        while self.comments.len() > COMMENTS_MAX
+            && let Some((number, _)) = self.comments.pop_first()
+        {
+            self.unsaved.push(FeedbackPart::Comment(number, None));
+        }
+        let vote = Vote {
+            number: before.map_or_else(|| self.next(), |vote| vote.number),
+            rating: ballot.rating,
+            shown: ballot.shown.clone(),
+            caller: ballot.caller.clone(),
+            source: ballot.source,
+            comment,
+            is_told: before.is_some_and(|vote| vote.is_told),
+        };
+        self.count(&vote, 1);
+        let change = FeedbackPart::Vote(hash, Some(vote.clone()));
+        self.unsaved.push(change);
+        self.votes.insert(hash, vote);
+    }
+
+    /// Removes a vote with its comment; it is not forgotten on the disk yet.
+    fn remove(&mut self, hash: u32) -> Option<Vote> {
+        let vote = self.votes.remove(&hash)?;
+        self.count(&vote, -1);
+        if let Some(number) = vote.comment
+            && self.comments.remove(&number).is_some()
+        {
+            self.unsaved.push(FeedbackPart::Comment(number, None));
+        }
+        Some(vote)
+    }
+
+    fn count(&mut self, vote: &Vote, by: i64) {
+        let raters = self.raters.get_mut(vote.shown.variant);
+        let count = &mut raters[vote.rating.place()];
+        *count = count.saturating_add_signed(by);
+        if let Some(source) = vote.source {
+            let raters = self.sources.entry(source).or_default();
+            *raters = raters.saturating_add_signed(i32::try_from(by).unwrap_or_default());
+        }
+    }
+
+    const fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The ratings that the judge is told in this tick.
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<Rated> {
+        let mut due = Vec::new();
+        for (hash, shown) in self.queue.take(now) {
+            // One that was shown something else since waits at another place.
+            let vote = self.votes.get_mut(&hash);
+            if let Some(vote) = vote.filter(|vote| !vote.is_told && vote.shown == shown) {
+                vote.is_told = true;
+                let rating = vote.rating;
+                due.push(Rated { shown, rating });
+            }
+        }
+        due
+    }
+
+    /// Votes that were changed after the judge was told: what they were, and what they are.
+    pub fn take_changed(&mut self) -> Vec<(Rated, Rated)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Has a judge told of the votes that it does not know: it knows so many of each arm, the oldest.
+    pub fn tell_anew(&mut self, known: PerVariant<u64>, now: Timestamp) {
+        self.queue.clear();
+        self.changed.clear();
+        let mut left = known;
+        let mut votes: Vec<_> = self.votes.iter_mut().collect();
+        votes.sort_by_key(|(_, vote)| vote.number);
+        for (hash, vote) in votes {
+            let left = left.get_mut(vote.shown.variant);
+            vote.is_told = *left > 0;
+            *left = left.saturating_sub(1);
+            if !vote.is_told {
+                self.queue.push(*hash, &vote.shown, now);
+            }
+        }
+    }
+
+    /// What is to be written down since the last time.
+    pub fn take_unsaved(&mut self) -> Vec<FeedbackPart> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// What is to be told in the journal, where it is time to.
+    pub fn take_news(&mut self, now: Timestamp) -> Option<News> {
+        let raters = self.raters_total();
+        let is_due = self.told.is_none_or(|(at, told)| {
+            let silence = now - at;
+            silence >= TOLD_ANYHOW_AFTER || (silence >= TOLD_AFTER && raters >= 2 * told)
+        });
+        let has_any = self.news.recorded + self.news.changed > 0;
+        (is_due && has_any).then(|| {
+            self.told = Some((now, raters));
+            std::mem::take(&mut self.news)
+        })
+    }
+
+    /// Comments, newest first, those before a number only.
+    pub fn comments(&self, before: Option<u64>, limit: usize) -> Vec<Comment> {
+        let older = self.comments.range(..before.unwrap_or(u64::MAX));
+        older
+            .rev()
+            .take(limit)
+            .map(|(_, comment)| comment.clone())
+            .collect()
+    }
+
+    /// Erases a caller's vote and comments; says how many there were. What the judge was told without a name stays.
+    pub fn forget(&mut self, caller: &str) -> usize {
+        let before = self.votes.len() + self.comments.len();
+        let hashes: Vec<_> = self
+            .votes
+            .iter()
+            .filter(|(_, vote)| *vote.caller == *caller)
+            .map(|(hash, _)| *hash)
+            .collect();
+        for hash in &hashes {
+            self.remove(*hash);
+            self.unsaved.push(FeedbackPart::Vote(*hash, None));
+        }
+        let said = self.comments.values();
+        let said = said.filter(|comment| *comment.caller == *caller);
+        let numbers: Vec<_> = said.map(|comment| comment.number).collect();
+        for number in &numbers {
+            self.comments.remove(number);
+            self.unsaved.push(FeedbackPart::Comment(*number, None));
+        }
+        before - self.votes.len() - self.comments.len()
+    }
+}

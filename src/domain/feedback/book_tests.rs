@@ -1,0 +1,233 @@
+//! Tests of the votes on one release.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::testing::name;
+use crate::domain::variant::PerVariant;
+
+fn at(seconds: u64) -> crate::domain::timestamp::Timestamp {
+    crate::domain::timestamp::Timestamp::since_start(Duration::from_secs(seconds))
+}
+
+fn tried(revision: &str) -> Tried {
+    Tried {
+        release: Release {
+            revision: revision.to_owned(),
+            stable: name("v1"),
+            canary: name("v2"),
+        },
+        attempt: 1,
+    }
+}
+
+fn book() -> FeedbackBook {
+    let mut book = FeedbackBook::default();
+    book.begin(&tried("1"));
+    book
+}
+
+fn ballot(caller: u32, variant: Variant, rating: u8) -> Ballot {
+    Ballot {
+        rating: rating.try_into().unwrap(),
+        shown: Shown {
+            variant,
+            group: None,
+        },
+        caller: format!("sha256:{caller}").into(),
+        source: None,
+        comment: None,
+        by: None,
+        at_unix_ms: u64::from(caller),
+    }
+}
+
+fn ratings(told: &[Rated]) -> Vec<(Variant, u8)> {
+    let pair = |rated: &Rated| (rated.shown.variant, rated.rating.into());
+    told.iter().map(pair).collect()
+}
+
+const STABLE: Variant = Variant::Stable;
+const CANARY: Variant = Variant::Canary;
+
+#[test]
+fn a_caller_has_one_vote_and_the_last_counts() {
+    let mut book = book();
+    let counted: Vec<_> = [1, 1, 5]
+        .map(|rating| book.rate(7, ballot(7, CANARY, rating), at(0)).unwrap())
+        .into();
+    assert_eq!(
+        counted,
+        [Counted::Recorded, Counted::Unchanged, Counted::Changed]
+    );
+    assert_eq!(book.raters().canary, [0, 0, 0, 0, 1]);
+    book.rate(8, ballot(8, STABLE, 4), at(0)).unwrap();
+    // What was changed before the judge was told is told as it is, once.
+    assert_eq!(ratings(&book.take_due(at(1))), [(STABLE, 4), (CANARY, 5)]);
+    assert!(book.take_changed().is_empty());
+    assert!(book.take_due(at(100)).is_empty());
+    // What is changed afterwards is a change, and no further vote.
+    book.rate(7, ballot(7, CANARY, 2), at(2)).unwrap();
+    let changed = book.take_changed();
+    let [(from, to)] = &changed[..] else {
+        unreachable!("{changed:?}")
+    };
+    let pair = [from.clone(), to.clone()];
+    assert_eq!(ratings(&pair), [(CANARY, 5), (CANARY, 2)]);
+    assert!(book.take_due(at(200)).is_empty());
+    assert_eq!(book.raters().canary, [0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_vote_moves_with_the_caller_who_was_shown_something_else() {
+    let mut book = book();
+    book.rate(7, ballot(7, STABLE, 5), at(0)).unwrap();
+    book.rate(7, ballot(7, CANARY, 1), at(0)).unwrap();
+    assert_eq!(
+        (book.raters().stable, book.raters().canary),
+        ([0; 5], [1, 0, 0, 0, 0])
+    );
+    let told = book.take_due(at(60));
+    assert_eq!(ratings(&told), [(CANARY, 1)], "and not twice");
+}
+
+#[test]
+fn another_release_is_rated_anew_and_comments_stay() {
+    let mut book = book();
+    let comment = Some("slow".to_owned());
+    let said = Ballot {
+        comment,
+        ..ballot(7, CANARY, 1)
+    };
+    book.rate(7, said, at(0)).unwrap();
+    book.begin(&tried("1"));
+    assert_eq!(book.raters().canary, [1, 0, 0, 0, 0], "it goes on");
+    book.begin(&tried("2"));
+    assert_eq!(book.raters().canary, [0; 5]);
+    assert!(book.take_due(at(100)).is_empty());
+    let comments = book.comments(None, 9);
+    assert_eq!(
+        (comments[0].revision.as_str(), comments[0].text.as_str()),
+        ("1", "slow")
+    );
+    assert_eq!(
+        book.rate(7, ballot(7, CANARY, 4), at(0)),
+        Ok(Counted::Recorded)
+    );
+}
+
+#[test]
+fn few_callers_of_one_source_and_no_more_than_there_is_room_for_are_counted() {
+    let mut book = book();
+    let of_source = |caller| Ballot {
+        source: Some(3),
+        ..ballot(caller, CANARY, 1)
+    };
+    let counted = (0..2_000).map(|caller| book.rate(caller, of_source(caller), at(0)));
+    let counted = counted.filter(Result::is_ok).count();
+    assert_eq!(counted, RATERS_PER_SOURCE_MAX as usize);
+    assert_eq!(
+        book.rate(0, of_source(0), at(0)),
+        Ok(Counted::Unchanged),
+        "a caller that is counted may go on"
+    );
+    for caller in 10..50_010 {
+        let counted = book.rate(caller, ballot(caller, STABLE, 5), at(0));
+        let is_counted = (caller as usize) < RATERS_MAX;
+        assert_eq!(counted.is_ok(), is_counted, "{caller}");
+    }
+    assert_eq!(
+        book.rate(99_999, ballot(99_999, STABLE, 5), at(0)),
+        Err(NotCounted::Full)
+    );
+}
+
+#[test]
+fn comments_are_bounded_and_go_with_their_vote() {
+    let mut book = book();
+    let says = |caller: u32, text: &str| Ballot {
+        comment: Some(text.to_owned()),
+        ..ballot(caller, CANARY, 1)
+    };
+    for caller in 0..1_010 {
+        book.rate(caller, says(caller, "a"), at(0)).unwrap();
+    }
+    let comments = book.comments(None, usize::MAX);
+    assert_eq!(comments.len(), COMMENTS_MAX);
+    assert!(comments[0].number > comments[1].number, "newest first");
+    let rest = book.comments(Some(comments[9].number), 2);
+    assert_eq!(rest[..], comments[10..12]);
+    book.rate(1_009, says(1_009, "b"), at(0)).unwrap();
+    let newest = book.comments(None, 2);
+    assert_eq!((&*newest[0].text, &*newest[1].text), ("b", "a"));
+    assert_eq!(book.comments(None, usize::MAX).len(), COMMENTS_MAX);
+}
+
+#[test]
+fn what_is_written_down_is_all_there_is_and_a_judge_is_told_what_it_does_not_know() {
+    let mut book = book();
+    for caller in 0..4 {
+        let rating = u8::try_from(caller).unwrap() + 1;
+        let variant = if caller < 3 { CANARY } else { STABLE };
+        let ballot = Ballot {
+            comment: (caller == 1).then(|| "text".to_owned()),
+            ..ballot(caller, variant, rating)
+        };
+        book.rate(caller, ballot, at(0)).unwrap();
+    }
+    book.rate(0, ballot(0, CANARY, 5), at(0)).unwrap();
+    book.forget("sha256:2");
+    let mut saved = SavedFeedback::default();
+    for part in book.take_unsaved() {
+        saved.apply(part);
+    }
+    let mut restored = FeedbackBook::restore(saved);
+    assert_eq!(restored.raters(), book.raters());
+    assert_eq!(restored.comments(None, 9), book.comments(None, 9));
+    restored.begin(&tried("1"));
+    let known = PerVariant {
+        stable: 0,
+        canary: 1,
+    };
+    restored.tell_anew(known, at(0));
+    // The oldest of canary's is the changed one.
+    assert_eq!(
+        ratings(&restored.take_due(at(0))),
+        [(STABLE, 4), (CANARY, 2)]
+    );
+    restored.tell_anew(PerVariant::default(), at(0));
+    let mut told = ratings(&restored.take_due(at(0)));
+    told.extend(ratings(&restored.take_due(at(60))));
+    assert_eq!(told, [(STABLE, 4), (CANARY, 5), (CANARY, 2)]);
+}
+
+#[test]
+fn a_forgotten_caller_leaves_nothing_behind() {
+    let mut book = book();
+    let said = Ballot {
+        comment: Some("it is me".to_owned()),
+        ..ballot(7, CANARY, 1)
+    };
+    book.rate(7, said, at(0)).unwrap();
+    book.rate(8, ballot(8, CANARY, 1), at(0)).unwrap();
+    assert_eq!(book.forget("sha256:7"), 2);
+    assert_eq!(book.forget("sha256:7"), 0);
+    assert_eq!(book.raters().canary, [1, 0, 0, 0, 0]);
+    assert!(book.comments(None, 9).is_empty());
+}
+
+#[test]
+fn a_flood_of_votes_is_a_handful_of_lines() {
+    let mut book = book();
+    let mut lines = 0;
+    for second in 0..7_200 {
+        let caller = u32::try_from(second).unwrap();
+        book.rate(caller, ballot(caller, CANARY, 3), at(second))
+            .unwrap();
+        if let Some(news) = book.take_news(at(second)) {
+            assert!(news.recorded > 0 && news.from_callers);
+            lines += 1;
+        }
+    }
+    assert!((5..15).contains(&lines), "{lines}");
+}

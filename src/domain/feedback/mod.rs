@@ -1,0 +1,167 @@
+//! Ratings and comments of callers, bound to what each was shown.
+//!
+//! A flag with a rollout has a [`FeedbackBook`]: one vote for each caller who rated this release, and the
+//! comments. A caller who rates again changes its vote. What the judge is told of it goes through a
+//! [`RatingQueue`], which hands out ratings of both arms together, a few in each tick: the judge compares within a
+//! tick, and takes only so much of one tick.
+//!
+//! Callers are known by the hash that decides their variant, and called by a pseudonym. Their keys are
+//! not here.
+
+mod book;
+#[cfg(test)]
+mod book_tests;
+mod queue;
+
+pub use book::{Ballot, Counted, FeedbackBook, News, NotCounted};
+pub use queue::RatingQueue;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::ids::{FlagName, GroupName};
+use crate::domain::rating::Rating;
+use crate::domain::rollout::Release;
+use crate::domain::variant::Variant;
+
+/// The most callers whose votes on one release are counted: enough to tell the smallest harm that ratings can
+/// tell, and a few megabytes.
+pub const RATERS_MAX: usize = 50_000;
+
+/// The most comments of a flag that are kept; the oldest go first. More than anybody reads.
+pub const COMMENTS_MAX: usize = 1_000;
+
+/// The longest comment, in characters: a paragraph or two.
+pub const COMMENT_CHARS_MAX: usize = 1_000;
+
+/// The most callers behind one source who may rate a release, where callers can be made up: half of what an arm
+/// needs before ratings decide anything.
+pub const RATERS_PER_SOURCE_MAX: u32 = 10;
+
+/// What votes are on: a release, tried for the so-many-th time. A release that is tried again is judged
+/// anew, so it is rated anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// What is released.
+    pub release: Release,
+    /// How often it has been tried.
+    pub attempt: u32,
+}
+
+/// What a caller was shown, and as a member of which group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shown {
+    /// The variant.
+    pub variant: Variant,
+    /// The group whose weight decided; `None` for everyone else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+}
+
+/// One caller's vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Its number among the flag's, growing.
+    pub number: u64,
+    /// What the caller makes of it.
+    pub rating: Rating,
+    /// Of what.
+    #[serde(flatten)]
+    pub shown: Shown,
+    /// The caller's pseudonym.
+    pub caller: Box<str>,
+    /// Where it came from, as one of 65,536 cells: too few to tell an address by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<u16>,
+    /// The number of its comment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<u64>,
+    /// Whether the judge was told.
+    #[serde(skip)]
+    pub is_told: bool,
+}
+
+/// What a caller had to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Comment {
+    /// Its number among the flag's, growing.
+    pub number: u64,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// The revision that was being released.
+    pub revision: String,
+    /// The caller's pseudonym: the start of a hash of its key.
+    #[schema(value_type = String)]
+    pub caller: Box<str>,
+    /// The rating that came with it, 1 to 5.
+    #[schema(value_type = u8, minimum = 1, maximum = 5)]
+    pub rating: Rating,
+    /// What the caller was shown.
+    #[schema(value_type = String)]
+    pub variant: Variant,
+    /// The caller's group, where one decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// What it said.
+    pub text: String,
+}
+
+/// A rating that the judge is told of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rated {
+    /// Of what.
+    pub shown: Shown,
+    /// What is made of it.
+    pub rating: Rating,
+}
+
+/// Something of a flag's feedback that has changed, to be written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedbackChange {
+    /// The flag.
+    pub flag: FlagName,
+    /// What.
+    pub part: FeedbackPart,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeedbackPart {
+    /// Votes are on something else from now on; those before are forgotten.
+    Began(Tried),
+    /// The vote of the caller with this hash; `None` to forget it.
+    Vote(u32, Option<Vote>),
+    /// The comment with this number; `None` to forget it.
+    Comment(u64, Option<Comment>),
+}
+
+/// What is known of a flag's feedback at a start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SavedFeedback {
+    /// What votes are on.
+    pub tried: Option<Tried>,
+    /// By hash.
+    pub votes: Vec<(u32, Vote)>,
+    /// In the order of their numbers.
+    pub comments: Vec<Comment>,
+}
+
+impl SavedFeedback {
+    /// Takes in a change, as a store in memory does.
+    pub fn apply(&mut self, part: FeedbackPart) {
+        match part {
+            FeedbackPart::Began(tried) => {
+                self.tried = Some(tried);
+                self.votes.clear();
+            }
+            FeedbackPart::Vote(hash, vote) => {
+                self.votes.retain(|(known, _)| *known != hash);
+                self.votes.extend(vote.map(|vote| (hash, vote)));
+            }
+            FeedbackPart::Comment(number, comment) => {
+                self.comments.retain(|known| known.number != number);
+                self.comments.extend(comment);
+            }
+        }
+    }
+}

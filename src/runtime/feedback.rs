@@ -1,0 +1,494 @@
+//! Where feedback is handed in, by the proxy's listeners and by the API, and where the control plane fetches it.
+//!
+//! Whoever hands in is told at once what became of it, so both doors and the control plane share books under a
+//! lock. No other request takes it; who does holds it for a moment.
+//!
+//! What is believed of a caller is its key alone. Whether it was shown anything, and what, is looked up.
+//! One that says much has to wait, and so have all behind one source: both are counted in tables of a
+//! fixed size, by a hash that nobody can choose, so that floods take no memory and turn nobody else away.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::domain::bucket::murmur3_x86_32;
+use crate::domain::feedback::{
+    Ballot, Comment, Counted, FeedbackBook, FeedbackChange, News, NotCounted, Rated, SavedFeedback,
+    Shown, Tried,
+};
+use crate::domain::ids::FlagName;
+use crate::domain::rating::Rating;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::variant::PerVariant;
+use crate::runtime::key_hash::fingerprint;
+use crate::runtime::watch::RolloutWatch;
+
+/// How often one caller may rate: nobody's mind changes faster.
+const PER_CALLER: Pace = Pace {
+    interval: Duration::from_secs(12),
+    burst: 5,
+};
+
+/// How often callers behind one address may: enough for the people of a small office.
+const PER_ADDRESS: Pace = Pace {
+    interval: Duration::from_secs(1),
+    burst: 30,
+};
+
+/// How often one server may pass on ratings.
+const PER_SERVER: Pace = Pace {
+    interval: Duration::from_millis(10),
+    burst: 1_000,
+};
+
+/// Cells that callers or sources share; two of a thousand rarely share one.
+const CELLS: usize = 1 << 16;
+
+/// The flags that there is feedback of; more than anybody releases at a time.
+const FLAGS_MAX: usize = 256;
+
+/// So often, and so many at once.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    interval: Duration,
+    burst: u32,
+}
+
+/// What a caller says.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// What it makes of it.
+    pub rating: Rating,
+    /// What it says besides.
+    pub comment: Option<String>,
+    /// Who passes it on; `None` for the caller itself.
+    pub by: Option<String>,
+    /// The address it comes from, where callers can be made up.
+    pub made_up_at: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// How it counts.
+    pub counted: Counted,
+    /// What the caller was shown.
+    pub shown: Shown,
+}
+
+/// Why it does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The flag takes no feedback now.
+    NotTaken,
+    /// The caller was shown nothing of this release, as far as is known.
+    NotExposed,
+    /// It comes too often: so long to wait.
+    TooOften(Duration),
+    /// Many callers from the same address have rated this release already.
+    Source,
+    /// There is no room for more.
+    Full,
+}
+
+/// What became of what was handed in, as a word in metrics.
+const RESULTS: [&str; 8] = [
+    "recorded",
+    "changed",
+    "unchanged",
+    "not_taken",
+    "not_exposed",
+    "too_often",
+    "source",
+    "full",
+];
+
+const fn place(result: &Result<Receipt, Refusal>) -> usize {
+    match result {
+        Ok(receipt) => match receipt.counted {
+            Counted::Recorded => 0,
+            Counted::Changed => 1,
+            Counted::Unchanged => 2,
+        },
+        Err(Refusal::NotTaken) => 3,
+        Err(Refusal::NotExposed) => 4,
+        Err(Refusal::TooOften(_)) => 5,
+        Err(Refusal::Source) => 6,
+        Err(Refusal::Full) => 7,
+    }
+}
+
+/// The feedback of all flags.
+#[derive(Debug, Default)]
+pub struct FeedbackDesk {
+    flags: Mutex<BTreeMap<FlagName, Desk>>,
+    callers: Waits,
+    sources: Waits,
+    results: [AtomicU64; RESULTS.len()],
+}
+
+/// The feedback of one flag.
+#[derive(Debug, Default)]
+struct Desk {
+    book: FeedbackBook,
+    /// While feedback is taken: what callers were shown.
+    watch: Option<Arc<RolloutWatch>>,
+    /// First votes since the start of the process.
+    recorded: PerVariant<[u64; 5]>,
+    /// Callers forgotten by watches before this one.
+    forgotten: u64,
+}
+
+impl Desk {
+    fn end(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            self.forgotten += watch.exposures.forgotten();
+        }
+    }
+}
+
+/// The feedback of a flag in numbers.
+#[derive(Clone, Debug)]
+pub struct FeedbackReading {
+    /// The flag.
+    pub flag: FlagName,
+    /// First votes since the start of the process, by rating.
+    pub recorded: PerVariant<[u64; 5]>,
+    /// The callers' last words on the release, by rating.
+    pub raters: PerVariant<[u64; 5]>,
+    /// Callers of whom was forgotten what they were shown, for want of room.
+    pub forgotten: u64,
+}
+
+impl FeedbackDesk {
+    fn flags(&self) -> MutexGuard<'_, BTreeMap<FlagName, Desk>> {
+        // A book is whole between any two calls.
+        self.flags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up what was written down.
+    pub fn restore(&self, saved: BTreeMap<FlagName, SavedFeedback>) {
+        let desks = saved.into_iter().map(|(flag, saved)| {
+            let desk = Desk {
+                book: FeedbackBook::restore(saved),
+                ..Desk::default()
+            };
+            (flag, desk)
+        });
+        self.flags().extend(desks);
+    }
+
+    /// Takes feedback on a release from now on, of callers whom its watch knows.
+    pub fn open(&self, flag: &FlagName, tried: &Tried, watch: Arc<RolloutWatch>) {
+        let mut flags = self.flags();
+        if !flags.contains_key(flag) && flags.len() >= FLAGS_MAX {
+            let mut closed = flags.iter().filter(|(_, desk)| desk.watch.is_none());
+            let closed = closed.next().map(|(flag, _)| flag.clone());
+            let Some(closed) = closed else { return };
+            flags.remove(&closed);
+        }
+        let desk = flags.entry(flag.clone()).or_default();
+        desk.book.begin(tried);
+        if desk
+            .watch
+            .as_ref()
+            .is_some_and(|it| Arc::ptr_eq(it, &watch))
+        {
+            return;
+        }
+        desk.end();
+        watch.exposures.open();
+        desk.watch = Some(watch);
+    }
+
+    /// Takes no more of a flag; what there is stays to be looked at.
+    pub fn close(&self, flag: &FlagName) {
+        if let Some(desk) = self.flags().get_mut(flag) {
+            desk.end();
+        }
+    }
+
+    /// Whether clients behind an address may hand in something now.
+    ///
+    /// # Errors
+    /// How long they have to wait.
+    pub fn admit_address(&self, address: &str, now: Timestamp) -> Result<(), Duration> {
+        let admitted = self.sources.admit(address, PER_ADDRESS, now);
+        admitted.inspect_err(|wait| self.count(&Err(Refusal::TooOften(*wait))))
+    }
+
+    /// Takes what a caller says of a flag. `hash` is the one by which the flag knows it.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn rate(
+        &self,
+        flag: &FlagName,
+        (hash, key): (u32, &str),
+        said: Said,
+        now: Timestamp,
+    ) -> Result<Receipt, Refusal> {
+        let result = self.try_rate(flag, (hash, key), said, now);
+        self.count(&result);
+        result
+    }
+
+    fn try_rate(
+        &self,
+        flag: &FlagName,
+        (hash, key): (u32, &str),
+        said: Said,
+        now: Timestamp,
+    ) -> Result<Receipt, Refusal> {
+        if let Some(by) = &said.by {
+            let admitted = self.sources.admit(by, PER_SERVER, now);
+            admitted.map_err(Refusal::TooOften)?;
+        }
+        let mut flags = self.flags();
+        let desk = flags.get_mut(flag).ok_or(Refusal::NotTaken)?;
+        let watch = desk.watch.as_ref().ok_or(Refusal::NotTaken)?;
+        let shown = watch.exposures.shown_to(hash);
+        let shown = shown.ok_or(Refusal::NotExposed)?;
+        let admitted = self.callers.admit((flag, key), PER_CALLER, now);
+        admitted.map_err(Refusal::TooOften)?;
+        let rating = said.rating;
+        let ballot = Ballot {
+            rating,
+            shown: shown.clone(),
+            caller: fingerprint(key).into(),
+            source: said.made_up_at.as_deref().map(source),
+            comment: said.comment,
+            by: said.by,
+            at_unix_ms: said.at_unix_ms,
+        };
+        let counted = desk.book.rate(hash, ballot, now).map_err(|why| match why {
+            NotCounted::Source => Refusal::Source,
+            NotCounted::Full => Refusal::Full,
+        })?;
+        if counted == Counted::Recorded {
+            desk.recorded.get_mut(shown.variant)[rating.place()] += 1;
+        }
+        Ok(Receipt { counted, shown })
+    }
+
+    fn count(&self, result: &Result<Receipt, Refusal>) {
+        self.results[place(result)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The ratings of a flag that its judge is told in this tick, and those that were changed after it was.
+    pub fn take_due(&self, flag: &FlagName, now: Timestamp) -> (Vec<Rated>, Vec<(Rated, Rated)>) {
+        let mut flags = self.flags();
+        let due = flags
+            .get_mut(flag)
+            .map(|desk| (desk.book.take_due(now), desk.book.take_changed()));
+        due.unwrap_or_default()
+    }
+
+    /// Has a judge told anew, which knows so many ratings of each arm.
+    pub fn tell_anew(&self, flag: &FlagName, known: PerVariant<u64>, now: Timestamp) {
+        if let Some(desk) = self.flags().get_mut(flag) {
+            desk.book.tell_anew(known, now);
+        }
+    }
+
+    /// What is to be written down since the last time.
+    pub fn take_unsaved(&self) -> Vec<FeedbackChange> {
+        let mut flags = self.flags();
+        let changes = flags.iter_mut().flat_map(|(flag, desk)| {
+            let parts = desk.book.take_unsaved().into_iter();
+            parts.map(|part| FeedbackChange {
+                flag: flag.clone(),
+                part,
+            })
+        });
+        changes.collect()
+    }
+
+    /// What is to be told in the journal, with how each arm is rated.
+    pub fn take_news(&self, now: Timestamp) -> Vec<(FlagName, News, PerVariant<[u64; 5]>)> {
+        let mut flags = self.flags();
+        let news = flags.iter_mut().filter_map(|(flag, desk)| {
+            let news = desk.book.take_news(now)?;
+            Some((flag.clone(), news, *desk.book.raters()))
+        });
+        news.collect()
+    }
+
+    /// How callers rate each arm of the release that was rated last; none where nobody could.
+    pub fn raters(&self, flag: &FlagName) -> Option<PerVariant<[u64; 5]>> {
+        let flags = self.flags();
+        let book = &flags.get(flag)?.book;
+        book.tried().map(|_| *book.raters())
+    }
+
+    /// Comments on a flag, newest first, those before a number only.
+    pub fn comments(&self, flag: &FlagName, before: Option<u64>, limit: usize) -> Vec<Comment> {
+        let flags = self.flags();
+        let desk = flags.get(flag);
+        desk.map_or_else(Vec::new, |desk| desk.book.comments(before, limit))
+    }
+
+    /// Erases votes and comments of the caller with this key, in all flags; says how many there were.
+    pub fn forget(&self, key: &str) -> usize {
+        let caller = fingerprint(key);
+        let mut flags = self.flags();
+        let books = flags.values_mut().map(|desk| &mut desk.book);
+        books.map(|book| book.forget(&caller)).sum()
+    }
+
+    /// The feedback of all flags in numbers.
+    pub fn read(&self) -> Vec<FeedbackReading> {
+        let flags = self.flags();
+        let readings = flags.iter().map(|(flag, desk)| {
+            let watch = desk.watch.as_ref();
+            FeedbackReading {
+                flag: flag.clone(),
+                recorded: desk.recorded,
+                raters: *desk.book.raters(),
+                forgotten: desk.forgotten + watch.map_or(0, |watch| watch.exposures.forgotten()),
+            }
+        });
+        readings.collect()
+    }
+
+    /// What became of what was handed in since the start, by a word.
+    pub fn results(&self) -> Vec<(&'static str, u64)> {
+        let counts = RESULTS.into_iter().zip(&self.results);
+        counts
+            .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
+
+/// The cell of an address; the same after a restart.
+fn source(address: &str) -> u16 {
+    (murmur3_x86_32(b"source", address.as_bytes()) >> 16) as u16
+}
+
+/// Until when each cell has used up its share (GCRA, ITU-T I.371), in milliseconds.
+#[derive(Debug)]
+struct Waits {
+    hasher: RandomState,
+    cells: Mutex<Box<[u64]>>,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            cells: Mutex::new(vec![0; CELLS].into()),
+        }
+    }
+}
+
+impl Waits {
+    fn admit(&self, who: impl std::hash::Hash, pace: Pace, now: Timestamp) -> Result<(), Duration> {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let (now, interval) = (millis(now.elapsed()), millis(pace.interval));
+        #[expect(clippy::cast_possible_truncation, reason = "a part of it does")]
+        let cell = self.hasher.hash_one(who) as usize % CELLS;
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let used_until = cells[cell].max(now);
+        let ahead = (used_until - now).saturating_sub(interval * u64::from(pace.burst - 1));
+        if ahead > 0 {
+            return Err(Duration::from_millis(ahead));
+        }
+        cells[cell] = used_until + interval;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+mod tests {
+    use super::*;
+    use crate::domain::rollout::Release;
+    use crate::domain::testing::name;
+    use crate::domain::variant::Variant;
+    use crate::runtime::series::StratumName;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::since_start(Duration::from_secs(seconds))
+    }
+
+    /// A desk for the flag `orders`, whose canary was shown to callers 0 to 9,999.
+    fn desk() -> FeedbackDesk {
+        let (desk, watch) = (FeedbackDesk::default(), Arc::<RolloutWatch>::default());
+        let tried = Tried {
+            release: Release {
+                revision: "1".to_owned(),
+                stable: name("v1"),
+                canary: name("v2"),
+            },
+            attempt: 1,
+        };
+        desk.open(&name("orders"), &tried, Arc::clone(&watch));
+        let group = watch.exposures.number_of(&StratumName::Default).unwrap();
+        for hash in 0..10_000 {
+            watch.exposures.note(hash, Variant::Canary, group);
+        }
+        desk
+    }
+
+    fn rate(desk: &FeedbackDesk, hash: u32, seconds: u64) -> Result<Counted, Refusal> {
+        let said = Said {
+            rating: 1.try_into().unwrap(),
+            comment: None,
+            by: None,
+            made_up_at: None,
+            at_unix_ms: 0,
+        };
+        let key = format!("caller-{hash}");
+        let receipt = desk.rate(&name("orders"), (hash, &key), said, at(seconds));
+        receipt.map(|receipt| receipt.counted)
+    }
+
+    #[test]
+    fn whoever_was_shown_nothing_is_refused_and_so_is_everybody_once_it_is_over() {
+        let desk = desk();
+        assert_eq!(rate(&desk, 1, 0), Ok(Counted::Recorded));
+        assert_eq!(rate(&desk, 10_000, 0), Err(Refusal::NotExposed));
+        desk.close(&name("orders"));
+        assert_eq!(rate(&desk, 2, 0), Err(Refusal::NotTaken));
+        assert_eq!(
+            desk.raters(&name("orders")).unwrap().canary,
+            [1, 0, 0, 0, 0]
+        );
+        assert_eq!(desk.raters(&name("cart")), None);
+        let results = desk.results();
+        let counted: Vec<_> = results.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(
+            counted,
+            [&("recorded", 1), &("not_taken", 1), &("not_exposed", 1)]
+        );
+    }
+
+    #[test]
+    fn a_caller_and_an_address_that_come_too_often_are_told_how_long_to_wait() {
+        let desk = desk();
+        for _ in 0..5 {
+            rate(&desk, 1, 100).unwrap();
+        }
+        let wait = Duration::from_secs(12);
+        assert_eq!(rate(&desk, 1, 100), Err(Refusal::TooOften(wait)));
+        assert_eq!(rate(&desk, 2, 100), Ok(Counted::Recorded));
+        assert_eq!(rate(&desk, 1, 112), Ok(Counted::Unchanged));
+        let admitted = (0..2_000).filter(|_| desk.admit_address("192.0.2.1", at(0)).is_ok());
+        assert_eq!(admitted.count(), 30);
+        assert!(desk.admit_address("192.0.2.2", at(0)).is_ok());
+        assert!(desk.admit_address("192.0.2.1", at(1)).is_ok());
+    }
+
+    #[test]
+    fn a_forgotten_caller_is_erased_in_all_flags() {
+        let desk = desk();
+        rate(&desk, 1, 0).unwrap();
+        assert_eq!(desk.forget("caller-1"), 1);
+        assert_eq!(desk.forget("caller-1"), 0);
+        assert_eq!(desk.raters(&name("orders")).unwrap().canary, [0; 5]);
+    }
+}
