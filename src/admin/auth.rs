@@ -32,6 +32,9 @@ const EXPLANATION: &str = "/api/v1/explain";
 /// By which applications may bring their token when they evaluate flags (OFREP, `ApiKeyAuth`), and nobody else.
 const API_KEY_HEADER: &str = "x-api-key";
 
+/// Where servers pass on what callers say, which has a role of its own.
+pub(super) const FEEDBACK: &str = "/api/v1/feedback";
+
 /// Where anybody may look: load balancers have no tokens.
 pub(super) const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
@@ -103,6 +106,23 @@ impl Visitor {
             ),
             role: Role::Operator,
         }
+    }
+
+    /// Who it is, for the journal.
+    pub(crate) fn name(&self) -> &str {
+        &self.who
+    }
+
+    /// Whether they may do what is asked of them: to pass on feedback, or something else.
+    fn check(&self, is_feedback: bool) -> Result<(), Refused> {
+        let needed = match (self.role, is_feedback) {
+            (Role::Feedback, false) => "viewer",
+            (Role::Viewer, true) => "feedback",
+            _ => return Ok(()),
+        };
+        let (who, role) = (&self.who, self.role.as_str());
+        let detail = format!("token `{who}` has role `{role}`, and this needs `{needed}`");
+        Err(Refused::by(Denial::Role, ApiError::Forbidden(detail)))
     }
 
     /// The author of what they ask for, or what is wrong with the reason: it is shown in logs,
@@ -308,7 +328,8 @@ pub(crate) async fn admit(
     // To evaluate a flag is to look, though it is asked for by POST.
     let path = request.uri().path();
     let looks = path.starts_with(EVALUATION) || path == EXPLANATION;
-    let method = if looks {
+    let is_feedback = path == FEEDBACK && request.method() == Method::POST;
+    let method = if looks || is_feedback {
         &Method::GET
     } else {
         request.method()
@@ -317,7 +338,9 @@ pub(crate) async fn admit(
     if path.starts_with(EVALUATION) {
         take_api_key(request.headers_mut());
     }
-    match state.gate.admit(&method, request.headers()) {
+    let admitted = state.gate.admit(&method, request.headers());
+    let admitted = admitted.and_then(|visitor| visitor.check(is_feedback).map(|()| visitor));
+    match admitted {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor);
             next.run(request).await

@@ -40,6 +40,9 @@ pub(crate) enum ApiError {
     /// The body takes too long.
     #[error("the body was not complete within {} s", .0.as_secs())]
     TooSlow(Duration),
+    /// It comes too often.
+    #[error("that was too often; wait as long as `Retry-After` says")]
+    TooOften(Duration),
     /// It makes no sense now.
     #[error("{0}")]
     Conflict(String),
@@ -61,7 +64,7 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    const fn status(&self) -> StatusCode {
+    pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -70,6 +73,7 @@ impl ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::Stale(_) => StatusCode::PRECONDITION_FAILED,
             Self::Unfit(_) | Self::UnfitFlag(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -167,6 +171,12 @@ impl IntoResponse for ApiError {
             _ => &[],
         };
         let mut response = problem(self.status(), &self.to_string(), problems);
+        if let Self::TooOften(wait) = self {
+            let seconds = wait.as_millis().div_ceil(1_000).max(1).to_string();
+            let seconds = HeaderValue::try_from(seconds);
+            let seconds = seconds.unwrap_or_else(|_| HeaderValue::from_static("60"));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         if let Self::Unauthorized(_) = self {
             let how = HeaderValue::from_static("Bearer realm=\"serin\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, how);

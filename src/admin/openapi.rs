@@ -33,6 +33,7 @@ use crate::config;
         (name = "rollouts", description = "Where rollouts are, and the verbs"),
         (name = "groups", description = "Callers put into groups at run time"),
         (name = "apps", description = "Third-party applications, their review and their keys"),
+        (name = "feedback", description = "What callers say of what they were shown"),
         (name = "journal", description = "What was done, by whom, and why"),
         (name = "events", description = "What happens, as it happens"),
         (name = "ofrep", description = "Flags for applications (OpenFeature Remote Evaluation Protocol)"),
@@ -84,7 +85,7 @@ fn complete(document: &mut Value) {
         BEARER: {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of `admin.tokens`; needed where there are some. A `viewer` looks, an `operator` commands.",
+            "description": "A token of `admin.tokens`; needed where there are some. A `viewer` looks, an `operator` commands, `feedback` passes on what callers say.",
         },
         API_KEY: {
             "type": "apiKey",

@@ -33,6 +33,7 @@ use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
 use crate::runtime::clock::Clock;
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::SnapshotReader;
@@ -64,6 +65,8 @@ pub struct AdminState {
     pub assignments: Arc<CallerAssignments>,
     /// The apps.
     pub apps: Arc<AppRegistry>,
+    /// Where feedback is handed in.
+    pub feedback: Arc<FeedbackDesk>,
     /// All metrics.
     pub exporter: Exporter,
     /// The clock that assignments expire by.

@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 use crate::control::app_orders::AppView;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
+use crate::control::ratings::FeedbackStatus;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, FlagLeftAside, GroupStatus, RolloutStatus};
+use crate::domain::feedback::Comment;
 use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
@@ -176,6 +178,69 @@ impl EndpointStatus {
     pub fn is_usable(&self) -> bool {
         self.is_healthy != Some(false) && self.is_ejected != Some(true)
     }
+}
+
+/// What callers say: how they rate what was shown them, and a part of their comments.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FeedbackPage {
+    /// How they rate both arms of the release that was rated last, by flag.
+    pub ratings: Vec<FlagRatings>,
+    /// Newest first.
+    pub comments: Vec<FlagComment>,
+    /// What to give as `before` to read on; none at the end.
+    pub next: Option<u64>,
+}
+
+/// How callers rate both arms of a flag.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FlagRatings {
+    /// The flag.
+    pub flag: FlagName,
+    /// The revision that is or was released.
+    pub revision: String,
+    /// How many callers rate each arm how, their last word.
+    #[serde(flatten)]
+    pub arms: FeedbackStatus,
+}
+
+/// A comment on a flag.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FlagComment {
+    /// The flag.
+    pub flag: FlagName,
+    /// What was said, and by whom.
+    #[serde(flatten)]
+    pub comment: Comment,
+}
+
+/// What became of a list of ratings.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RatingReceipts {
+    /// One for each, in their order.
+    pub results: Vec<RatingReceipt>,
+}
+
+/// What became of a rating.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RatingReceipt {
+    /// The flag.
+    pub flag: FlagName,
+    /// The caller's pseudonym.
+    pub caller: String,
+    /// 200 where it counts, else the status with which it would have been refused alone.
+    pub status: u16,
+    /// How it counts: `recorded` as the caller's first, `changed`, or `unchanged`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What the caller was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The group whose weight decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupName>,
+    /// Why it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// A part of the journal.

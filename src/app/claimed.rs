@@ -21,6 +21,7 @@ use crate::runtime::clock;
 pub(super) struct ClaimedListener {
     pub(super) bound: BoundListener,
     pub(super) proxy_protocol: Option<ProxyProtocol>,
+    pub(super) feedback: bool,
     pub(super) limits: ListenerLimits,
 }
 
@@ -52,6 +53,7 @@ impl Claimed {
             Ok::<_, BindError>(ClaimedListener {
                 bound,
                 proxy_protocol: listener.proxy_protocol,
+                feedback: listener.feedback,
                 limits: listener.limits,
             })
         });

@@ -50,6 +50,7 @@ use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::DeliveryStatus;
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher, Subscriber};
@@ -71,6 +72,7 @@ struct Shared {
     ledger: Arc<Ledger>,
     assignments: Arc<CallerAssignments>,
     apps: Arc<AppRegistry>,
+    feedback: Arc<FeedbackDesk>,
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
@@ -105,6 +107,7 @@ impl Shared {
             ledger,
             assignments: Arc::default(),
             apps: Arc::default(),
+            feedback: Arc::default(),
             subscriber: publisher.reader(),
             clock,
             inbox,
@@ -150,6 +153,7 @@ impl App {
             inbox: messages,
             apps: Arc::clone(&shared.apps),
             assignments: Arc::clone(&shared.assignments),
+            feedback: Arc::clone(&shared.feedback),
             clock: shared.clock,
         })
         .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
@@ -239,6 +243,7 @@ fn admin_state(
         published: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
         apps: Arc::clone(&shared.apps),
+        feedback: Arc::clone(&shared.feedback),
         clock: shared.clock,
         shutdown: shared.stops.readiness.listener(),
         streams: Streams::new(shared.stops.readiness.listener()),
@@ -322,6 +327,7 @@ fn exporter(
         reloaded: reloader.map(Reloader::status),
         assignments: Arc::clone(&shared.assignments),
         apps: Arc::clone(&shared.apps),
+        feedback: Arc::clone(&shared.feedback),
         inbox: shared.inbox.clone(),
         gate: Arc::clone(&shared.gate),
         deliveries: shared.deliveries.clone(),
@@ -346,6 +352,7 @@ fn contexts(
                 socket,
                 tls: tls.clone(),
                 proxy_protocol: listener.proxy_protocol,
+                feedback: listener.feedback,
                 limits: listener.limits.of_one_of(workers),
             });
         }
@@ -357,6 +364,7 @@ fn contexts(
         subscriber: shared.subscriber.clone(),
         assignments: Arc::clone(&shared.assignments),
         apps: Arc::clone(&shared.apps),
+        feedback: Arc::clone(&shared.feedback),
         clock: shared.clock,
         connections: Arc::clone(&shared.connections[index]),
         inbox: shared.inbox.clone(),

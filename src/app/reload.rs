@@ -40,6 +40,7 @@ struct FixedListener {
     address: SocketAddr,
     has_tls: bool,
     proxy_protocol: Option<ProxyProtocol>,
+    feedback: bool,
     limits: ListenerLimits,
 }
 
@@ -49,6 +50,7 @@ impl Fixed {
             address: listener.address,
             has_tls: listener.tls.is_some(),
             proxy_protocol: listener.proxy_protocol,
+            feedback: listener.feedback,
             limits: listener.limits,
         });
         Self {

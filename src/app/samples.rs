@@ -16,6 +16,7 @@ use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::endpoint_health::HealthReading;
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
@@ -24,8 +25,9 @@ use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
 use crate::telemetry::samples::{
-    AccessLogSample, AppsSample, ArmSample, ConfigSample, EndpointSample, NotificationSample,
-    RequestSample, RolloutSample, Samples, StoreSample, WeightSample,
+    AccessLogSample, AppsSample, ArmSample, ConfigSample, EndpointSample, FeedbackSamples,
+    FlagFeedbackSample, NotificationSample, RequestSample, RolloutSample, Samples, StoreSample,
+    WeightSample,
 };
 
 /// Where it is counted.
@@ -36,6 +38,7 @@ pub(crate) struct Sources {
     pub(crate) reloaded: Option<SnapshotReader<ReloadStatus>>,
     pub(crate) assignments: Arc<CallerAssignments>,
     pub(crate) apps: Arc<AppRegistry>,
+    pub(crate) feedback: Arc<FeedbackDesk>,
     pub(crate) inbox: InboxSender,
     pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
@@ -78,6 +81,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             refused: sources.apps.denied(),
         },
         dropped_messages: sources.inbox.dropped(),
+        feedback: feedback(&sources.feedback),
         denied_requests: sources.gate.denied(),
         config: sources.reloaded.as_ref().map(|reloaded| {
             let reloaded = reloaded.load();
@@ -101,6 +105,19 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             written: sources.access_log.written(),
             dropped: sources.access_log.dropped(),
         },
+    }
+}
+
+fn feedback(desk: &FeedbackDesk) -> FeedbackSamples {
+    let flags = desk.read().into_iter().map(|reading| FlagFeedbackSample {
+        flag: reading.flag.to_string(),
+        recorded: reading.recorded,
+        raters: reading.raters,
+        forgotten: reading.forgotten,
+    });
+    FeedbackSamples {
+        flags: flags.collect(),
+        results: desk.results(),
     }
 }
 

@@ -15,6 +15,7 @@ mod demo;
 mod diff;
 mod exit;
 mod explain;
+mod feedback;
 mod flag;
 mod flag_define;
 mod freeze;
@@ -82,6 +83,9 @@ enum Command {
     /// Learn groups of callers from what callers do.
     #[command(subcommand)]
     Segment(segment::Segment),
+    /// Read what callers say, and pass it on.
+    #[command(subcommand)]
+    Feedback(feedback::Feedback),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -134,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Group(group) => group.run(),
         Command::App(app) => app.run(),
         Command::Segment(segment) => segment.run(),
+        Command::Feedback(feedback) => feedback.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Top(top) => top.run(),

@@ -51,6 +51,8 @@ pub struct Token {
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    /// Pass on what callers say, and nothing else.
+    Feedback,
     /// Look at everything.
     Viewer,
     /// Change it as well.
@@ -61,6 +63,7 @@ impl Role {
     /// The word in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Feedback => "feedback",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
         }
@@ -152,6 +155,7 @@ impl AdminReader<'_> {
             tokens.push(Token {
                 name: value.name.value.clone(),
                 role: match value.role {
+                    RoleDocument::Feedback => Role::Feedback,
                     RoleDocument::Viewer => Role::Viewer,
                     RoleDocument::Operator => Role::Operator,
                 },

@@ -19,6 +19,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose connections may begin with a PROXY header; none where nobody's may.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether callers may rate here what they were shown.
+    pub feedback: bool,
     /// What its clients may take up.
     pub limits: ListenerLimits,
 }
@@ -60,6 +62,7 @@ pub(super) fn listeners(
                 .as_ref()
                 .and_then(|document| tls::tls(document, read_file, report)),
             proxy_protocol: proxy_protocol(document, vouching, report),
+            feedback: document.feedback,
             limits: limits(&document.limits, report),
         });
     }

@@ -290,7 +290,6 @@ fn understand(
         segments: SegmentReader::new(read_file, report, vouching.trusts_peers),
         report,
     };
-    let backend_reader = BackendReader { read_file, report };
     let flag_reader = FlagReader {
         backends: &backend_names,
         groups: &group_names,
@@ -310,7 +309,7 @@ fn understand(
         read_file,
         report,
     };
-    let flags = flag_reader.flags(&document.flags);
+    let flags = with_feedback(flag_reader.flags(&document.flags), &listeners);
     let identity = identity::identity(&document.identity, &vouching, report);
     Config {
         workers: workers(document),
@@ -322,13 +321,22 @@ fn understand(
         identity,
         trusted: trusted(document),
         groups: group_reader.groups(&document.groups),
-        backends: backend_reader.backends(&document.backends),
+        backends: BackendReader { read_file, report }.backends(&document.backends),
         notify: with_hooks(notify_reader.targets(document.notify.as_ref()), &flags),
         flags,
         routes: route_reader.routes(document.routes.as_ref()),
         access_log: access_log::access_log(document.access_log.as_ref()),
         definitions: Definitions::default(),
     }
+}
+
+/// Flags whose rollouts are rated where a listener takes ratings.
+fn with_feedback(mut flags: Vec<FlagConfig>, listeners: &[Listener]) -> Vec<FlagConfig> {
+    let is_taken = listeners.iter().any(|listener| listener.feedback);
+    for rollout in flags.iter_mut().filter_map(|flag| flag.rollout.as_mut()) {
+        rollout.takes_feedback |= is_taken;
+    }
+    flags
 }
 
 fn workers(document: &Document) -> Option<NonZeroUsize> {

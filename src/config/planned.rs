@@ -5,7 +5,7 @@
 /// For each kind of map, by the name of its type in [`super::document`]: the planned keys.
 const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "tracing"]),
-    ("ListenerDocument", &["http3", "feedback"]),
+    ("ListenerDocument", &["http3"]),
     ("AdminDocument", &["tls"]),
     ("IdentityDocument", &["jwt", "link"]),
     ("MembershipDocument", &["claim"]),

@@ -40,6 +40,8 @@ pub struct RolloutConfig {
     pub further: FurtherChecks,
     /// Who is told of what becomes of it, each by a name that no other gate or hook of it has.
     pub hooks: Vec<NotifyTarget>,
+    /// Whether callers may rate it: it is judged by that in so many words, or a listener takes ratings.
+    pub takes_feedback: bool,
 }
 
 /// A stage, and where its weight is written.
@@ -92,12 +94,15 @@ pub(super) fn rollout(
     };
     let plan = RolloutPlan::new(draft).ok()?;
     let judge = judge(document, &plan);
+    let is_asked_for = document.checks.feedback.is_some();
+    let takes_feedback = is_asked_for || further.reads_ratings();
     Some((
         RolloutConfig {
             plan,
             judge,
             further,
             hooks,
+            takes_feedback,
         },
         exposed,
     ))
@@ -331,6 +336,7 @@ fn judge(document: &RolloutDocument, plan: &RolloutPlan) -> JudgeSettings {
         feedback,
         ..
     } = &document.checks;
+    let feedback = feedback.as_ref();
     let groups = plan.weights_of_success().groups;
     JudgeSettings {
         // Whether callers are known again is said elsewhere.
@@ -345,11 +351,13 @@ fn judge(document: &RolloutDocument, plan: &RolloutPlan) -> JudgeSettings {
             p50: increase(&latency.p50),
             p90: increase(&latency.p90),
             p99: increase(&latency.p99),
-            min: feedback.min.map(|Rating(min)| min),
+            min: feedback.and_then(|it| it.min).map(|Rating(min)| min),
         },
         error_rate_max: error_rate.max.as_ref().map(|share| share.value.ratio()),
         mean_latency_max: latency.mean.as_ref().map(|mean| mean.max.value.0),
-        ratings_min: feedback.min_ratings.map(|Count(count)| count),
+        ratings_min: feedback
+            .and_then(|it| it.min_ratings)
+            .map(|Count(count)| count),
         groups: groups.into_keys().collect(),
         rollback_scope: rollback_scope(document),
     }

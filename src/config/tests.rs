@@ -872,6 +872,18 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
              `any`, `all` or `not`",
         ),
         (
+            "{ x: { claim: {} } }",
+            "f:3:16: groups.x.claim: `claim` is not in this version; remove it",
+        ),
+    ] {
+        assert_eq!(problems(&with_groups(groups)), [expected]);
+    }
+}
+
+#[test]
+fn learned_groups_name_a_model_and_where_features_are() {
+    for (groups, expected) in [
+        (
             "{ x: { segment: { model: segments.json, name: quiet } } }",
             "f:3:25: groups.x.segment: `features` is missing; add `features:`",
         ),
@@ -900,10 +912,6 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
             "{ x: { segment: { model: segments.json, name: quiet, features: { headers: { error_share: x-e } } } } }",
             "f:3:83: groups.x.segment.features.headers: headers with features are believed from trusted \
              proxies only, and there are none; name your load balancers under `trusted_proxies`",
-        ),
-        (
-            "{ x: { claim: {} } }",
-            "f:3:16: groups.x.claim: `claim` is not in this version; remove it",
         ),
     ] {
         assert_eq!(problems(&with_groups(groups)), [expected]);

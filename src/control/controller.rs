@@ -29,6 +29,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::Clock;
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{Inbox, Message};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::Publisher;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub apps: Arc<AppRegistry>,
     /// Callers assigned to groups; those that were written down are added.
     pub assignments: Arc<CallerAssignments>,
+    /// Where feedback is handed in.
+    pub feedback: Arc<FeedbackDesk>,
     /// The time.
     pub clock: Clock,
 }
@@ -109,6 +112,7 @@ impl Controller {
     /// When the configuration contradicts what was written, with everything that is wrong.
     pub fn new(parts: Parts) -> Result<Self, Vec<FlagRefusal>> {
         let known = parts.saved.evidence.into_iter();
+        parts.feedback.restore(parts.saved.feedback);
         let performer = Performer {
             routing: RoutingSnapshot::default(),
             publisher: parts.publisher,
@@ -118,6 +122,7 @@ impl Controller {
             notifiers: parts.notifiers,
             metrics: parts.metrics,
             hooks: parts.hooks,
+            feedback: parts.feedback,
             recordings: Recordings::default(),
             evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),
@@ -276,7 +281,9 @@ impl Controller {
         for rollout in &mut self.rollouts {
             let moment = moment_of(rollout, circumstances, &self.performer, &self.endpoints);
             rollout.end_tick(&moment);
+            rollout.tell_ratings(&moment, &self.performer);
         }
+        self.keep_feedback(now);
         self.collect();
         self.look_at_endpoints();
         let mut collected = std::mem::take(&mut self.collected);

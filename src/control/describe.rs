@@ -40,6 +40,7 @@ impl RunningRollout {
                 .says
                 .push_str("; no route goes by the flag, so no request comes");
         }
+        status.feedback = self.feedback(performer);
         status
     }
 
@@ -138,6 +139,7 @@ impl Known<'_> {
             groups: groups.collect(),
             action: self.verdict.action,
             findings: self.verdict.findings.clone(),
+            feedback: None,
             journal: self.journal,
             is_written: self.is_written,
             gates: Vec::new(),

@@ -9,9 +9,9 @@ use super::*;
 use crate::control::commands::CommandSender;
 use crate::control::installation::{FlagRefusal, NewConfiguration, PlannedRollout};
 use crate::control::ports::{
-    Asking, Calling, EvidenceSource, HistoryPoint, HookCall, HookCaller, JournalLine, JournalQuery,
-    KnownEvidence, MetricSource, Notifier, SavedState, StateError, StateReader, StateWriter,
-    StoreHealth, Transition,
+    Asking, Calling, EvidenceSource, FeedbackChange, HistoryPoint, HookCall, HookCaller,
+    JournalLine, JournalQuery, KnownEvidence, MetricSource, Notifier, SavedState, StateError,
+    StateReader, StateWriter, StoreHealth, Transition,
 };
 use crate::control::status::Status;
 use crate::domain::backend::{Backend, Endpoint};
@@ -135,6 +135,13 @@ impl StateWriter for Witness {
 
     fn keep(&mut self, _: Vec<HistoryPoint>) {}
 
+    fn keep_feedback(&mut self, changes: Vec<FeedbackChange>) {
+        let mut saved = self.saved.lock().unwrap();
+        for FeedbackChange { flag, part } in changes {
+            saved.feedback.entry(flag).or_default().apply(part);
+        }
+    }
+
     fn keep_evidence(&mut self, known: KnownEvidence) {
         let mut saved = self.saved.lock().unwrap();
         saved.evidence.retain(|other| other.flag != known.flag);
@@ -249,6 +256,7 @@ pub(super) fn planned_between(
         plan: plan.unwrap(),
         judge: JudgeSettings::default(),
         further: FurtherChecks::default(),
+        takes_feedback: false,
     }
 }
 
@@ -298,6 +306,7 @@ pub(super) fn stopped(
         inbox: messages,
         apps: Arc::default(),
         assignments: Arc::<CallerAssignments>::default(),
+        feedback: Arc::default(),
         clock: Clock::start(),
     })?;
     let world = World {

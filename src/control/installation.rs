@@ -39,6 +39,8 @@ pub struct PlannedRollout {
     pub judge: JudgeSettings,
     /// What it is judged by besides.
     pub further: FurtherChecks,
+    /// Whether callers may rate it.
+    pub takes_feedback: bool,
 }
 
 /// What a configuration means to the control plane.
@@ -66,6 +68,7 @@ impl NewConfiguration {
             plan: rollout.plan,
             judge: rollout.judge,
             further: rollout.further,
+            takes_feedback: rollout.takes_feedback,
         });
         self.planned.extend(planned);
     }

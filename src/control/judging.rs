@@ -16,6 +16,7 @@ use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, StageContext, Verdict};
 use crate::domain::rollout::{Moment, RolloutPlan, RolloutState};
 use crate::domain::timestamp::Timestamp;
+use crate::domain::variant::PerVariant;
 
 /// How often what is known of harm is left to be written; the writer takes it along once a minute.
 const KEPT_EVERY: Duration = Duration::from_secs(20);
@@ -27,6 +28,8 @@ pub(crate) struct Judging {
     polling: Polling,
     watching: Watching,
     recordings: Recordings,
+    /// Whether the judge is to be told anew of ratings that it does not know.
+    lacks_ratings: bool,
     /// Which attempt it has judged.
     attempt: u32,
     /// When the evidence that is judged begins.
@@ -63,6 +66,7 @@ impl Judging {
             polling: Polling::new(planned.further.clone()),
             watching: Watching::default(),
             recordings: performer.recordings.clone(),
+            lacks_ratings: true,
             attempt,
             since: Timestamp::default(),
             kept: Timestamp::default(),
@@ -144,6 +148,23 @@ impl Judging {
         }
     }
 
+    /// Whether what is seen now is evidence; not while canary warms up or the flag is off.
+    pub(crate) fn counts(&self, judged: Judged<'_>, moment: &Moment<'_>) -> bool {
+        judged.state.phase.is_judged() && self.context(judged, moment).counted_from <= moment.now
+    }
+
+    /// How many ratings of each arm the judge knows, where it has to be told anew of the others.
+    pub(crate) fn take_known_ratings(&mut self) -> Option<PerVariant<u64>> {
+        let sums = self.judge.ratings();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "they are whole numbers from 0 up"
+        )]
+        let known = |variant| sums.get(variant).iter().sum::<f64>() as u64;
+        std::mem::take(&mut self.lacks_ratings).then(|| PerVariant::from_fn(known))
+    }
+
     /// Judges a tick.
     pub(crate) fn tick(
         &mut self,
@@ -214,6 +235,7 @@ impl Judging {
     }
 
     fn begin(&mut self, flag: &FlagName) {
+        self.lacks_ratings = true;
         self.judge = Judge::new(self.settings.clone());
         self.recordings.begin(flag, &self.judge);
     }

@@ -22,6 +22,7 @@ mod emergency_tests;
 mod endpoints;
 #[cfg(test)]
 mod evidence_tests;
+mod feedback;
 #[cfg(test)]
 mod fixtures;
 pub mod flags;
@@ -36,6 +37,7 @@ mod pace;
 mod perform;
 mod polling;
 pub mod ports;
+pub mod ratings;
 pub mod recording;
 pub mod reload;
 pub mod requirement;

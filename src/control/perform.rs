@@ -18,6 +18,7 @@ use crate::domain::rollout::{
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::weight::Weight;
 use crate::runtime::clock;
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::ledger::Ledger;
 use crate::runtime::published::{Published, Publisher};
 
@@ -50,6 +51,8 @@ pub(crate) struct Performer {
     pub(crate) metrics: Arc<dyn MetricSource>,
     /// Who asks webhooks before stages.
     pub(crate) hooks: Arc<dyn HookCaller>,
+    /// Where feedback is handed in.
+    pub(crate) feedback: Arc<FeedbackDesk>,
     /// What the judges are told.
     pub(crate) recordings: Recordings,
     /// What was known of harm before the process, by flag.

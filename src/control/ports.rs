@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::domain::app::AppRecord;
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::evidence::TickCounts;
+use crate::domain::feedback::SavedFeedback;
 use crate::domain::further::{Question, Sample, Silence};
 use crate::domain::gate::{HookAnswer, HookSaid, Webhook};
 use crate::domain::ids::{AppId, FlagName, GroupName};
@@ -18,6 +19,8 @@ use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
+
+pub use crate::domain::feedback::FeedbackChange;
 
 /// Says what was seen.
 pub trait EvidenceSource: Send {
@@ -91,6 +94,8 @@ pub struct SavedState {
     pub assignments: BTreeMap<(GroupName, Box<str>), Membership>,
     /// What was known of harm, at most one for each flag.
     pub evidence: Vec<KnownEvidence>,
+    /// Votes and comments of callers.
+    pub feedback: BTreeMap<FlagName, SavedFeedback>,
 }
 
 /// What a judge knew of harm, so that after a restart it goes on under the same alpha.
@@ -140,6 +145,10 @@ pub trait StateWriter: Send {
     /// Leaves what is known of harm to be written in the same way; what is newer takes the place of what
     /// is older of the same flag.
     fn keep_evidence(&mut self, evidence: KnownEvidence);
+
+    /// Leaves changes of votes and comments to be written within a second or so, with what is known of harm by
+    /// then. Never waits; what cannot be written is tried again, and dropped and counted beyond a bound.
+    fn keep_feedback(&mut self, changes: Vec<FeedbackChange>);
 }
 
 /// Reads what was written down. Never waits for the writer.

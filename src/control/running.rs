@@ -36,6 +36,8 @@ pub(crate) struct RunningRollout {
     pub(super) plan: RolloutPlan,
     pub(super) state: RolloutState,
     pub(super) judging: Judging,
+    /// Whether callers may rate it.
+    pub(super) takes_feedback: bool,
     /// What is before its next stage.
     pub(super) gatekeeper: Gatekeeper,
     /// At which rate requests come.
@@ -62,6 +64,7 @@ impl RunningRollout {
             written: StageWeights::default(),
             plan: planned.plan,
             judging,
+            takes_feedback: planned.takes_feedback,
             gatekeeper: Gatekeeper::default(),
             pace: Pace::default(),
             state,
@@ -141,6 +144,7 @@ impl RunningRollout {
             plan,
             judge,
             further,
+            takes_feedback,
         } = planned;
         let before = PlanBefore {
             stages: self.plan.shapes(),
@@ -150,6 +154,7 @@ impl RunningRollout {
         let is_judged_anew = self.judging.replace(checks, &self.name, performer);
         self.flag = flag;
         self.plan = plan;
+        self.takes_feedback = takes_feedback;
         let event = Event::PlanChanged {
             before,
             is_judged_anew,
@@ -164,6 +169,7 @@ impl RunningRollout {
     fn publish(&mut self, weights: &StageWeights, state: &RolloutState, performer: &mut Performer) {
         let plan = &self.plan;
         self.judging.watch(Judged { plan, state }, performer);
+        self.follow_feedback(state, performer);
         performer.publish_weights(self.flag, weights, state);
     }
 

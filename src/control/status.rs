@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::control::flags::FlagStatus;
 use crate::control::gatekeeping::GateStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
+use crate::control::ratings::FeedbackStatus;
 use crate::domain::decision::StratumIndex;
 use crate::domain::evidence::{ArmCounts, Stratum};
 use crate::domain::flag::Flag;
@@ -123,6 +124,9 @@ pub struct RolloutStatus {
     pub action: Action,
     /// What each check found at the last tick.
     pub findings: Vec<Finding>,
+    /// How callers rate both arms, where they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<FeedbackStatus>,
     /// The last changes, newest first.
     pub journal: Vec<JournalStatus>,
     /// Whether a restart would find it here. What takes canary back is done before it is written

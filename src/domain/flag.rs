@@ -250,6 +250,14 @@ impl Flag {
         weight != Weight::ZERO && (weight != Weight::FULL || is_parted)
     }
 
+    /// The hash by which the flag knows a caller; none where it knows nobody.
+    pub fn hash_of(&self, key: &str) -> Option<u32> {
+        match self.stickiness {
+            Stickiness::Caller => Some(self.hash.hash(&self.salt, key)),
+            Stickiness::Request => None,
+        }
+    }
+
     /// What decides, and whether it is the hash of a key.
     fn number(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
         match (self.stickiness, facts.caller.key()) {

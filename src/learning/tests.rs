@@ -150,22 +150,26 @@ fn segments_are_called_by_what_sets_them_apart_or_as_they_shall_be() {
     );
 }
 
+/// A table of two features and a label.
+fn rows(count: usize, row: fn(usize) -> String) -> String {
+    let rows: String = (0..count).map(row).collect();
+    format!("a,b,plan\n{rows}")
+}
+
+/// Why nothing is learned from a table.
+fn refused(text: &str, label: Option<&str>, clusters: Clusters) -> String {
+    let ignored: &[&str] = if label.is_none() { &["plan"] } else { &[] };
+    let columns = Columns {
+        label,
+        ignored,
+        ..Columns::default()
+    };
+    let table = FeatureTable::read(text, &columns).unwrap();
+    train(&table, &settings(clusters)).unwrap_err().to_string()
+}
+
 #[test]
-fn what_nothing_can_be_learned_from_is_refused() {
-    let rows = |count: usize, row: fn(usize) -> String| {
-        let rows: String = (0..count).map(row).collect();
-        format!("a,b,plan\n{rows}")
-    };
-    let refused = |text: &str, label: Option<&str>, clusters| {
-        let ignored: &[&str] = if label.is_none() { &["plan"] } else { &[] };
-        let columns = Columns {
-            label,
-            ignored,
-            ..Columns::default()
-        };
-        let table = FeatureTable::read(text, &columns).unwrap();
-        train(&table, &settings(clusters)).unwrap_err().to_string()
-    };
+fn what_has_no_clusters_is_refused() {
     let varied = |row: usize| format!("{row},{},p{}\n", row * row, row % 2);
     let message = refused(&rows(9, varied), None, Clusters::Auto);
     assert_eq!(message, "9 rows are too few: at least 10 are needed");
@@ -194,7 +198,10 @@ fn what_nothing_can_be_learned_from_is_refused() {
         message,
         "4 clusters are more than there are different rows (3)"
     );
+}
 
+#[test]
+fn labels_that_cannot_be_told_apart_are_refused() {
     let message = refused(
         &rows(20, |row| format!("{row},{},p\n", row * 2)),
         Some("plan"),

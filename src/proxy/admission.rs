@@ -61,7 +61,15 @@ impl Presented {
 
     /// Whether the request may go on, its app's limit apart.
     pub(crate) fn check(&self, routing: &RoutingSnapshot, route: RouteIndex) -> Result<(), Denial> {
-        if !routing.admission.reads_keys || routing.routes.get(route).is_public {
+        if routing.routes.get(route).is_public {
+            return Ok(());
+        }
+        self.check_sender(routing)
+    }
+
+    /// The same where there is no route.
+    pub(crate) fn check_sender(&self, routing: &RoutingSnapshot) -> Result<(), Denial> {
+        if !routing.admission.reads_keys {
             return Ok(());
         }
         if let Some(app) = &self.app {

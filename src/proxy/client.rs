@@ -96,6 +96,8 @@ pub(crate) struct Client {
     pub(crate) scheme: Scheme,
     /// What it may take up.
     pub(crate) limits: ListenerLimits,
+    /// Whether callers may rate here what they were shown.
+    pub(crate) may_rate: bool,
     /// What the client has shown of itself in the handshake.
     certificate: OnceCell<Box<CertificateNames>>,
     /// The last `Forwarded` value made for this client, with the host it was made for.
@@ -141,6 +143,7 @@ impl Client {
             passed_on: OnceCell::new(),
             scheme,
             limits: defaults::LISTENER_LIMITS,
+            may_rate: false,
             certificate: OnceCell::new(),
             forwarded: RefCell::default(),
             refusal: Cell::default(),
@@ -167,6 +170,11 @@ impl Client {
     pub(crate) fn within(self, limits: ListenerLimits) -> Self {
         self.take_limit.set(limits.idle_timeout);
         Self { limits, ..self }
+    }
+
+    /// The same client, who may rate what it was shown.
+    pub(crate) fn rating(self, may_rate: bool) -> Self {
+        Self { may_rate, ..self }
     }
 
     /// Says that the connection is served from `now` on.

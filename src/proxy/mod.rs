@@ -21,6 +21,7 @@ mod download;
 mod endpoints;
 mod error;
 pub mod explain;
+mod feedback;
 mod forward;
 mod forwarded;
 pub mod framing;

@@ -58,13 +58,7 @@ pub(crate) fn locate<B>(
     peer: IpAddr,
     request: &mut Request<B>,
 ) -> Result<Located, ProxyError> {
-    let is_trusted = routing.trusted.contains(peer);
-    let guarded = |name: &str| is_guarded(routing, name);
-    headers::remove_forged(request.headers_mut(), is_trusted, guarded);
-    if request.version() == Version::HTTP_2 {
-        headers::join_cookies(request.headers_mut());
-        check_http2(request).map_err(ProxyError::Malformed)?;
-    }
+    clean(routing, peer, request)?;
     if request.method() == Method::CONNECT {
         return Err(ProxyError::Tunnel);
     }
@@ -77,6 +71,22 @@ pub(crate) fn locate<B>(
         route: found.ok_or(ProxyError::NoRoute)?,
         host,
     })
+}
+
+/// Removes what the peer may not say.
+pub(crate) fn clean<B>(
+    routing: &RoutingSnapshot,
+    peer: IpAddr,
+    request: &mut Request<B>,
+) -> Result<(), ProxyError> {
+    let is_trusted = routing.trusted.contains(peer);
+    let guarded = |name: &str| is_guarded(routing, name);
+    headers::remove_forged(request.headers_mut(), is_trusted, guarded);
+    if request.version() == Version::HTTP_2 {
+        headers::join_cookies(request.headers_mut());
+        check_http2(request).map_err(ProxyError::Malformed)?;
+    }
+    Ok(())
 }
 
 /// Holds a request of HTTP/2 to what those of HTTP/1 are held to before they are read.

@@ -9,6 +9,7 @@ use rand::RngExt;
 
 use crate::domain::backend::Protocol;
 use crate::domain::bucket::murmur3_x86_32;
+use crate::domain::evidence::OutcomeClass;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::{Presented, present};
@@ -27,7 +28,7 @@ use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Sender, Upload, UploadProgress};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{forwarded, headers, respond, trace};
+use crate::proxy::{feedback, forwarded, headers, respond, trace};
 
 /// Answers one request.
 pub(crate) async fn handle(
@@ -43,6 +44,11 @@ pub(crate) async fn handle(
     // Before the request is logged, for a key may be in its query.
     let presented = present(routing, &worker.apps, &mut request, || worker.now());
     observation.log(&request);
+    if feedback::is_meant(&client, &request) {
+        let answer = feedback::answer((&worker, &view), &client, &presented, request).await;
+        observation.answered(&answer, OutcomeClass::of_status(answer.status()));
+        return answer;
+    }
     let entered = (&mut request, &mut observation);
     let located = match enter((&worker, routing), &client, &presented, entered) {
         Ok(located) => located,

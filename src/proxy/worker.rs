@@ -35,6 +35,7 @@ use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
+use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{InboxSender, Message};
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
@@ -55,6 +56,8 @@ pub struct Socket {
     pub tls: Option<SnapshotReader<TlsServer>>,
     /// Whose PROXY headers are read there; none where no connection may begin with one.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether callers may rate there what they were shown.
+    pub feedback: bool,
     /// What clients that come by it may take up of this worker.
     pub limits: ListenerLimits,
 }
@@ -63,23 +66,23 @@ pub struct Socket {
 struct Door {
     tls: Option<TlsAcceptor>,
     proxy_protocol: Option<ProxyProtocol>,
+    feedback: bool,
     limits: ListenerLimits,
     /// How many connections that came by it are open.
     open: Rc<Cell<usize>>,
 }
 
 impl Door {
-    fn new(
-        tls: Option<SnapshotReader<TlsServer>>,
-        proxy_protocol: Option<ProxyProtocol>,
-        limits: ListenerLimits,
-    ) -> Self {
-        Self {
-            tls: tls.map(TlsAcceptor::new),
-            proxy_protocol,
-            limits,
+    /// A socket, and how clients are welcomed there.
+    fn of(socket: Socket) -> (TcpListener, Self) {
+        let door = Self {
+            tls: socket.tls.map(TlsAcceptor::new),
+            proxy_protocol: socket.proxy_protocol,
+            feedback: socket.feedback,
+            limits: socket.limits,
             open: Rc::default(),
-        }
+        };
+        (socket.socket, door)
     }
 }
 
@@ -97,6 +100,8 @@ pub struct WorkerContext {
     pub assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
     pub apps: Arc<AppRegistry>,
+    /// Where feedback is handed in.
+    pub feedback: Arc<FeedbackDesk>,
     /// The clock that assignments expire by.
     pub clock: Clock,
     /// Where it counts connections.
@@ -123,7 +128,9 @@ pub(crate) struct Worker {
     assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
     pub(crate) apps: Arc<AppRegistry>,
-    clock: Clock,
+    /// Where feedback is handed in.
+    pub(crate) feedback: Arc<FeedbackDesk>,
+    pub(crate) clock: Clock,
     connections: Arc<ConnectionCounters>,
     inbox: InboxSender,
     /// Writes down what becomes of requests.
@@ -155,8 +162,8 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
     let sockets = context.sockets.into_iter();
     let sockets = sockets.map(|socket| {
-        let door = Door::new(socket.tls, socket.proxy_protocol, socket.limits);
-        Ok((tokio::net::TcpListener::from_std(socket.socket)?, door))
+        let (socket, door) = Door::of(socket);
+        Ok((tokio::net::TcpListener::from_std(socket)?, door))
     });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
     let mut pools = Pools::default();
@@ -169,6 +176,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         random: RefCell::new(rand::make_rng()),
         assignments: context.assignments,
         apps: context.apps,
+        feedback: context.feedback,
         clock: context.clock,
         connections: context.connections,
         inbox: context.inbox,
@@ -278,7 +286,8 @@ impl Worker {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
         };
-        let client = Rc::new(Client::new(peer, scheme, self.coarse_now()).within(door.limits));
+        let client = Client::new(peer, scheme, self.coarse_now()).within(door.limits);
+        let client = Rc::new(client.rating(door.feedback));
         let id = self.next_client.get();
         self.next_client.set(id + 1);
         self.clients.borrow_mut().insert(id, Rc::clone(&client));

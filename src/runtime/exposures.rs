@@ -31,6 +31,7 @@ const IS_TAKEN: u64 = 1;
 const IS_CANARY: u64 = 1 << 1;
 const GROUP_SHIFT: u32 = 2;
 const HASH_SHIFT: u32 = 32;
+const GROUP_MASK: u64 = (1 << HASH_SHIFT) - 1;
 
 type Line = [AtomicU64; PLACES];
 
@@ -109,7 +110,8 @@ impl Exposures {
         let line = &self.lines.get()?[line_of(hash)];
         let mut words = line.iter().map(|place| place.load(Ordering::Relaxed));
         let word = words.find(|word| is_of(*word, hash))?;
-        let number = (word as u32 >> GROUP_SHIFT) as usize;
+        let number = (word & GROUP_MASK) >> GROUP_SHIFT;
+        let number = usize::try_from(number).ok()?;
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Shown {
             variant: match word & IS_CANARY {

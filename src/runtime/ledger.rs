@@ -13,11 +13,9 @@ use tokio::sync::Notify;
 use crate::domain::backend::Endpoint;
 use crate::domain::evidence::{Stratum as EvidenceStratum, TickCounts};
 use crate::domain::flag::{Flag, Stratum};
-use crate::domain::ids::{BackendName, FlagName, GroupName};
-use crate::domain::rating::Rating;
+use crate::domain::ids::{BackendName, FlagName};
 use crate::domain::route::{Route, RouteTarget};
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::variant::Variant;
 use crate::runtime::arm_entry::{ArmEntry, ArmKey, PerWorker, weight_of};
 use crate::runtime::callers_seen::Parity;
 use crate::runtime::content_types::ContentTypes;
@@ -30,9 +28,9 @@ use crate::runtime::series::{ArmName, RequestSeries, StratumName, arm_names};
 use crate::runtime::watch::RolloutWatch;
 
 #[derive(Debug, Default)]
-struct Books {
+pub(super) struct Books {
     codes: HashMap<RequestSeries, PerWorker<CodeCounters>>,
-    arms: BTreeMap<ArmKey, ArmEntry>,
+    pub(super) arms: BTreeMap<ArmKey, ArmEntry>,
     /// What was counted in epochs that are over.
     closed: BTreeMap<ArmName, ArmReading>,
     endpoints: BTreeMap<(BackendName, Endpoint), PerWorker<EndpointCounters>>,
@@ -105,39 +103,7 @@ impl Ledger {
         }
     }
 
-    /// Counts how a caller of a group, or of none, rated the variant it was shown, under the weights that hold
-    /// now; tells whether there is such an arm. Whether the caller may rate, and has not done so before, is
-    /// for whoever calls to know.
-    pub fn rate(
-        &self,
-        flag: &FlagName,
-        group: Option<&GroupName>,
-        variant: Variant,
-        rating: Rating,
-    ) -> bool {
-        let mut books = self.books();
-        let current = books.current_arm((flag, group, variant));
-        current.is_some_and(|entry| {
-            entry.ratings[rating.place()] += 1;
-            true
-        })
-    }
-
-    /// Counts that so many more (or fewer) callers rate an arm so, who had been counted with another rating.
-    pub fn change_ratings(
-        &self,
-        flag: &FlagName,
-        group: Option<&GroupName>,
-        variant: Variant,
-        (rating, by): (Rating, i64),
-    ) {
-        let mut books = self.books();
-        if let Some(entry) = books.current_arm((flag, group, variant)) {
-            entry.ratings_changed[rating.place()] += by;
-        }
-    }
-
-    fn books(&self) -> MutexGuard<'_, Books> {
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         // Counters have no broken state that a panic elsewhere could leave behind.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -371,25 +337,6 @@ impl Ledger {
 }
 
 impl Books {
-    /// Where callers of a group, or of none, are counted whom an arm is shown to under the weights that hold now.
-    fn current_arm(
-        &mut self,
-        (flag, group, variant): (&FlagName, Option<&GroupName>, Variant),
-    ) -> Option<&mut ArmEntry> {
-        let stratum = match group {
-            Some(group) => StratumName::Group(group.clone()),
-            None => StratumName::Default,
-        };
-        let is_of = |key: &ArmKey| {
-            let arm = &key.arm;
-            key.is_keyed && arm.variant == variant && arm.flag == *flag && arm.stratum == stratum
-        };
-        // Epochs only grow, and so does the weight of a release that waits in its first one.
-        let arms = self.arms.iter_mut().filter(|(key, _)| is_of(key));
-        let current = arms.max_by_key(|(key, _)| (key.epoch, key.weight));
-        current.map(|(_, entry)| entry)
-    }
-
     /// Arms of epochs that are over for every worker.
     fn orphans(&self) -> Vec<ArmKey> {
         let orphaned = self.arms.iter().filter(|(_, entry)| entry.is_orphaned());
@@ -434,9 +381,10 @@ mod tests {
     use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
     use crate::domain::flag::FlagWeights;
     use crate::domain::ids::{BackendIndex, FlagIndex, RouteIndex};
+    use crate::domain::rating::Rating;
     use crate::domain::route::{HostPattern, PathPattern, Route, RouteTable};
     use crate::domain::testing::{self, name, percent};
-    use crate::domain::variant::PerVariant;
+    use crate::domain::variant::{PerVariant, Variant};
     use crate::domain::weight::Weight;
 
     /// One flag on one route, under an epoch.

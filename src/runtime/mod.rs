@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod meters;
 pub mod published;
 pub mod rate;
+mod ratings;
 pub mod recorder;
 pub mod series;
 pub mod shutdown;

@@ -9,8 +9,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
 use crate::telemetry::{
-    access_log_metrics, app_metrics, connection_metrics, control_metrics, notification_metrics,
-    process, request_metrics, rollout_metrics,
+    access_log_metrics, app_metrics, connection_metrics, control_metrics, feedback_metrics,
+    notification_metrics, process, request_metrics, rollout_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -59,6 +59,7 @@ impl SampleCollector {
         families.push(connection_metrics::cuts(&samples.cuts));
         families.extend(app_metrics::apps(&samples.apps));
         families.extend(access_log_metrics::access_log(samples.access_log));
+        families.extend(feedback_metrics::feedback(&samples.feedback));
         families.extend(process::families(self.started));
         families
     }

@@ -93,6 +93,30 @@ impl Family {
         self.metrics.push(metric);
     }
 
+    /// Adds ratings, by how often there is each of 1 to 5, to a family of histograms.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "Prometheus knows no other numbers"
+    )]
+    pub(crate) fn add_ratings(&mut self, labels: Labels<'_>, ratings: &[u64; 5]) {
+        let (mut count, mut stars) = (0, 0);
+        let buckets = (1_u32..).zip(ratings).map(|(rating, n)| {
+            count += n;
+            stars += u64::from(rating) * n;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(f64::from(rating));
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(stars as f64);
+        let mut metric = Metric::from_label(pairs(labels));
+        metric.set_histogram(histogram);
+        self.metrics.push(metric);
+    }
+
     /// What the crate encodes; `None` for a family without series, which it cannot.
     pub(crate) fn into_proto(self) -> Option<MetricFamily> {
         if self.metrics.is_empty() {

@@ -10,6 +10,7 @@ mod connection_metrics;
 mod control_metrics;
 mod exporter;
 mod family;
+mod feedback_metrics;
 pub mod logs;
 mod notification_metrics;
 mod process;

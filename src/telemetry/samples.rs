@@ -1,6 +1,7 @@
 //! The numbers that are exported, as they are read at the moment of a scrape.
 
 use crate::domain::evidence::LatencyHistogram;
+use crate::domain::variant::PerVariant;
 
 /// Everything that is exported, but for the process's own figures.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Samples {
     pub apps: AppsSample,
     /// Messages from requests that found no room.
     pub dropped_messages: u64,
+    /// What callers say.
+    pub feedback: FeedbackSamples,
     /// Requests that the admin API let nobody in for, by reason.
     pub denied_requests: Vec<(&'static str, u64)>,
     /// What came of reading the configuration again; none where it comes from no file.
@@ -46,6 +49,28 @@ pub struct AppsSample {
     pub count: u64,
     /// Requests that were not let in, by reason.
     pub refused: Vec<(&'static str, u64)>,
+}
+
+/// What callers say.
+#[derive(Clone, Debug, Default)]
+pub struct FeedbackSamples {
+    /// Of each flag.
+    pub flags: Vec<FlagFeedbackSample>,
+    /// What became of what was handed in.
+    pub results: Vec<(&'static str, u64)>,
+}
+
+/// What callers say of a flag.
+#[derive(Clone, Debug)]
+pub struct FlagFeedbackSample {
+    /// The flag.
+    pub flag: String,
+    /// First votes since the start, by rating.
+    pub recorded: PerVariant<[u64; 5]>,
+    /// The callers' last words on the release, by rating.
+    pub raters: PerVariant<[u64; 5]>,
+    /// Callers of whom was forgotten what they were shown.
+    pub forgotten: u64,
 }
 
 /// Lines of the access log.

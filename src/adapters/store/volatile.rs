@@ -10,6 +10,7 @@ use crate::control::ports::{
 };
 use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
+use crate::domain::feedback::{FeedbackChange, SavedFeedback};
 use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::settings::FlagOverrides;
@@ -37,6 +38,7 @@ impl MemoryState {
             apps: memory.apps.clone(),
             assignments: memory.assignments.clone(),
             evidence: memory.evidence.values().cloned().collect(),
+            feedback: memory.feedback.clone(),
         }
     }
 
@@ -61,6 +63,13 @@ impl StateWriter for MemoryState {
 
     fn keep_evidence(&mut self, evidence: KnownEvidence) {
         self.lock().keep_evidence(evidence);
+    }
+
+    fn keep_feedback(&mut self, changes: Vec<FeedbackChange>) {
+        let mut memory = self.lock();
+        for FeedbackChange { flag, part } in changes {
+            memory.feedback.entry(flag).or_default().apply(part);
+        }
     }
 }
 
@@ -166,6 +175,10 @@ impl StateWriter for UnusableStore {
     fn keep_evidence(&mut self, evidence: KnownEvidence) {
         self.memory.keep_evidence(evidence);
     }
+
+    fn keep_feedback(&mut self, changes: Vec<FeedbackChange>) {
+        self.memory.keep_feedback(changes);
+    }
 }
 
 impl StateReader for UnusableStore {
@@ -226,6 +239,7 @@ struct Memory {
     /// Oldest first.
     history: BTreeMap<FlagName, Vec<HistoryPoint>>,
     evidence: BTreeMap<FlagName, KnownEvidence>,
+    feedback: BTreeMap<FlagName, SavedFeedback>,
     failed_writes: u64,
     dropped: u64,
 }

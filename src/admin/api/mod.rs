@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod feedback;
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod journal;

@@ -124,6 +124,7 @@ fn rollout() -> RolloutStatus {
         },
         groups: Vec::new(),
         action: Action::Hold,
+        feedback: None,
         findings: vec![
             finding(CheckName::ErrorRate, Assessment::NeedsData, 0.42),
             p50(),

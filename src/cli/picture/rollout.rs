@@ -2,6 +2,8 @@
 
 use std::iter::{once, repeat};
 
+use crate::cli::feedback::rated;
+use crate::control::ratings::FeedbackStatus;
 use crate::control::status::{ArmStatus, RolloutStatus};
 use crate::domain::variant::{PerVariant, Variant};
 
@@ -46,6 +48,7 @@ impl Panel<'_> {
         let mut lines = vec![self.title(), self.stages()];
         lines.extend(self.weights());
         lines.extend(self.arms());
+        lines.extend(self.ratings());
         lines.extend(self.needs());
         let found = rollout.findings.len();
         let room = self.lines.saturating_sub(lines.len());
@@ -124,6 +127,19 @@ impl Panel<'_> {
             return everything;
         }
         join(" ", &|place| place == at)
+    }
+
+    /// How callers rate both arms, once any has.
+    fn ratings(&self) -> Option<Line> {
+        let FeedbackStatus(arms) = self.rollout.feedback.as_ref()?;
+        let has_any = arms.canary.raters + arms.stable.raters > 0;
+        has_any.then(|| {
+            let (stable, canary) = (rated(&arms.stable), rated(&arms.canary));
+            Line::of(Tone::Plain, "  rated    ")
+                .and(Tone::Stable, format!("stable {stable}"))
+                .and(Tone::Plain, "  ")
+                .and(Tone::Canary, format!("canary {canary}"))
+        })
     }
 
     /// Who gets canary: everyone, and each group that has a weight of its own.

@@ -4,8 +4,10 @@ use clap::Args;
 
 use crate::cli::Done;
 use crate::cli::exit::Exit;
+use crate::cli::feedback::rated;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint, moment, percent, span};
+use crate::control::ratings::FeedbackStatus;
 use crate::control::status::{ArmStatus, RolloutStatus, StageStatus};
 use crate::domain::ids::FlagName;
 use crate::domain::judge::{Action, Finding};
@@ -72,6 +74,10 @@ fn print(rollout: &RolloutStatus, paint: Paint) {
     rollout.findings.iter().for_each(print_finding);
     print_stages(rollout);
     print_arms(rollout);
+    if let Some(FeedbackStatus(arms)) = &rollout.feedback {
+        let (canary, stable) = (rated(&arms.canary), rated(&arms.stable));
+        println!("\nratings\n  canary {canary}, stable {stable}");
+    }
     print_journal(rollout);
 }
 

@@ -26,6 +26,9 @@ pub(in crate::config) struct ListenerDocument {
     /// Whose connections may begin with a PROXY header, version 1 or 2, that names the client. Without
     /// it, nobody's.
     pub(in crate::config) proxy_protocol: Option<Placed<ProxyProtocolDocument>>,
+    /// Whether callers may rate what they were shown here: `POST /.serin/feedback`.
+    #[serde(default)]
+    pub(in crate::config) feedback: bool,
     /// What its clients may take up.
     #[serde(default)]
     pub(in crate::config) limits: LimitsDocument,

@@ -50,6 +50,8 @@ pub(in crate::config) struct TokenDocument {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum RoleDocument {
+    /// To pass on what callers say, and nothing else.
+    Feedback,
     /// To look.
     Viewer,
     /// To look and to command.

@@ -192,8 +192,8 @@ pub(in crate::config) struct ChecksDocument {
     pub(in crate::config) error_rate: ErrorRateDocument,
     #[serde(default)]
     pub(in crate::config) latency: LatencyDocument,
-    #[serde(default)]
-    pub(in crate::config) feedback: FeedbackDocument,
+    /// What callers say. Written as `{}` it has Serin take ratings, with the limits that hold otherwise too.
+    pub(in crate::config) feedback: Option<FeedbackDocument>,
     /// Whether canary gets the share of callers that its weight asks for. Always looked at; there is nothing
     /// to set.
     #[serde(default)]

@@ -18,6 +18,10 @@ const TOLD_AFTER: Duration = Duration::from_secs(60);
 /// flood of ratings is a handful of lines.
 const TOLD_ANYHOW_AFTER: Duration = Duration::from_secs(3_600);
 
+/// The numbers of a millisecond, of which a flag uses a few; a thousand times as many milliseconds since 1970 are
+/// exact in JSON for centuries.
+const NUMBERS_PER_MS: u64 = 1_000;
+
 /// How many names of those who pass on ratings a line tells.
 const NAMES_MAX: usize = 5;
 
@@ -98,10 +102,8 @@ impl FeedbackBook {
             tried: saved.tried,
             ..Self::default()
         };
-        for comment in saved.comments {
-            book.last = book.last.max(comment.number);
-            book.comments.insert(comment.number, comment);
-        }
+        book.last = saved.comments.keys().copied().max().unwrap_or_default();
+        book.comments = saved.comments;
         for (hash, vote) in saved.votes.into_iter().take(RATERS_MAX) {
             book.last = book.last.max(vote.number);
             book.count(&vote, 1);
@@ -206,7 +208,7 @@ impl FeedbackBook {
     /// Puts a vote down, in the place of one that was removed if there was one.
     fn put(&mut self, hash: u32, ballot: &Ballot, before: Option<&Vote>) {
         let comment = ballot.comment.as_ref().map(|text| {
-            let number = self.next();
+            let number = self.next(ballot.at_unix_ms);
             let revision = self.tried.as_ref().map(|tried| &tried.release.revision);
             let comment = Comment {
                 number,
@@ -229,7 +231,7 @@ impl FeedbackBook {
             self.unsaved.push(FeedbackPart::Comment(number, None));
         }
         let vote = Vote {
-            number: before.map_or_else(|| self.next(), |vote| vote.number),
+            number: before.map_or_else(|| self.next(ballot.at_unix_ms), |vote| vote.number),
             rating: ballot.rating,
             shown: ballot.shown.clone(),
             caller: ballot.caller.clone(),
@@ -265,8 +267,10 @@ impl FeedbackBook {
         }
     }
 
-    const fn next(&mut self) -> u64 {
-        self.last += 1;
+    /// A number that grows, and by which what is of several flags can be put in order.
+    fn next(&mut self, at_unix_ms: u64) -> u64 {
+        let by_clock = at_unix_ms.saturating_mul(NUMBERS_PER_MS);
+        self.last = by_clock.max(self.last + 1);
         self.last
     }
 

@@ -12,9 +12,13 @@ mod book;
 #[cfg(test)]
 mod book_tests;
 mod queue;
+mod written;
 
 pub use book::{Ballot, Counted, FeedbackBook, News, NotCounted};
 pub use queue::RatingQueue;
+pub use written::{Handed, WrittenRating, read};
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -84,7 +88,7 @@ pub struct Vote {
 /// What a caller had to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Comment {
-    /// Its number among the flag's, growing.
+    /// Its number, growing.
     pub number: u64,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
@@ -141,9 +145,9 @@ pub struct SavedFeedback {
     /// What votes are on.
     pub tried: Option<Tried>,
     /// By hash.
-    pub votes: Vec<(u32, Vote)>,
-    /// In the order of their numbers.
-    pub comments: Vec<Comment>,
+    pub votes: BTreeMap<u32, Vote>,
+    /// By number.
+    pub comments: BTreeMap<u64, Comment>,
 }
 
 impl SavedFeedback {
@@ -154,13 +158,17 @@ impl SavedFeedback {
                 self.tried = Some(tried);
                 self.votes.clear();
             }
-            FeedbackPart::Vote(hash, vote) => {
-                self.votes.retain(|(known, _)| *known != hash);
-                self.votes.extend(vote.map(|vote| (hash, vote)));
+            FeedbackPart::Vote(hash, Some(vote)) => {
+                self.votes.insert(hash, vote);
             }
-            FeedbackPart::Comment(number, comment) => {
-                self.comments.retain(|known| known.number != number);
-                self.comments.extend(comment);
+            FeedbackPart::Vote(hash, None) => {
+                self.votes.remove(&hash);
+            }
+            FeedbackPart::Comment(number, Some(comment)) => {
+                self.comments.insert(number, comment);
+            }
+            FeedbackPart::Comment(number, None) => {
+                self.comments.remove(&number);
             }
         }
     }

@@ -28,3 +28,11 @@ pub struct FurtherChecks {
     /// What must be so before a stage passes.
     pub release_when: Option<Condition>,
 }
+
+impl FurtherChecks {
+    /// Whether anything goes by what callers say.
+    pub fn reads_ratings(&self) -> bool {
+        let condition = self.release_when.as_ref();
+        condition.is_some_and(|it| it.values().into_iter().any(values::ValueName::is_rating))
+    }
+}

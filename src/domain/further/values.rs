@@ -177,6 +177,19 @@ impl StageValues {
         }))
     }
 
+    /// The same with means of all ratings of the rollout, by how often there is each: callers rate a release once,
+    /// whatever stage it is in.
+    #[must_use]
+    pub fn rated(mut self, ratings: &PerVariant<[f64; 5]>) -> Self {
+        for variant in Variant::ALL {
+            let each = ratings.get(variant);
+            let raters: f64 = each.iter().sum();
+            let stars: f64 = (1..).zip(each).map(|(star, n)| f64::from(star) * n).sum();
+            self.0.get_mut(variant).feedback_mean = (raters > 0.0).then(|| stars / raters);
+        }
+        self
+    }
+
     /// A value by its name.
     pub fn get(&self, name: ValueName) -> Option<f64> {
         self.0.get(name.variant).get(name.value)

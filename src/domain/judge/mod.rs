@@ -157,6 +157,12 @@ impl Judge {
         (&self.seen, self.seen_ticks)
     }
 
+    /// How often each arm was rated 1 to 5 in this rollout: canary wherever it is exposed, stable where it
+    /// is compared.
+    pub const fn ratings(&self) -> &PerVariant<[f64; 5]> {
+        self.tests.ratings()
+    }
+
     /// What the tests were told last.
     pub const fn last_tick(&self) -> &Tick {
         &self.tick

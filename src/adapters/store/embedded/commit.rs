@@ -15,7 +15,9 @@ use crate::adapters::store::limits::{
     HISTORY_FLAGS_MAX, JOURNAL_AGE_MAX, JOURNAL_LINES_KEPT, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX,
     RELEASES_MAX, millis,
 };
-use crate::control::ports::{HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage};
+use crate::control::ports::{
+    FeedbackChange, HistoryPoint, JournalLine, KnownEvidence, OutboxDraft, OutboxMessage,
+};
 use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
 use crate::domain::ids::{AppId, FlagName, GroupName};
@@ -24,11 +26,11 @@ use crate::domain::settings::FlagOverrides;
 
 use super::apps;
 use super::fault::Fault;
-use super::history;
 use super::schema::{
     ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
     META_MESSAGE, META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
+use super::{feedback, history};
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +78,8 @@ pub(super) struct Points<'a> {
     pub(super) new: &'a [HistoryPoint],
     /// What is known of harm.
     pub(super) evidence: &'a [KnownEvidence],
+    /// Votes and comments.
+    pub(super) feedback: &'a [FeedbackChange],
     /// Whether the whole history is to be looked through.
     pub(super) is_checked: bool,
 }
@@ -105,6 +109,7 @@ pub(super) fn seal(database: &Database, points: Points<'_>) -> Result<(), Fault>
     next(&mut transaction.open_table(META)?, META_SEAL)?;
     write_points(&transaction, points)?;
     write_evidence(&transaction, points.evidence)?;
+    feedback::write(&transaction, points.feedback)?;
     transaction.commit()?;
     Ok(())
 }

@@ -15,10 +15,12 @@ mod commit;
 mod fault;
 #[cfg(test)]
 mod faulty;
+mod feedback;
 mod folder;
 mod history;
 mod medium;
 mod open_error;
+mod pace;
 mod reader;
 mod schema;
 mod shared;
@@ -35,9 +37,10 @@ use crate::control::ports::{Outbox, SavedState, StateReader, StateWriter};
 use self::fault::Fault;
 use self::folder::Folder;
 use self::medium::Medium;
+use self::pace::Pace;
 use self::reader::EmbeddedReader;
 use self::shared::Shared;
-use self::writer::{EmbeddedWriter, Pace};
+use self::writer::EmbeddedWriter;
 
 pub use self::open_error::OpenError;
 

@@ -17,6 +17,7 @@ use crate::domain::settings::FlagOverrides;
 use super::apps;
 use super::codec;
 use super::fault::Fault;
+use super::feedback;
 
 /// The form that this version writes, and the only one it knows.
 pub(super) const FORMAT: u64 = 1;
@@ -124,6 +125,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
     }
     Ok(SavedState {
         evidence: evidence(transaction)?,
+        feedback: feedback::read(transaction)?,
         records: records.into_iter().map(|(_, record)| record).collect(),
         freeze,
         overrides: overrides(transaction)?,

@@ -6,9 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
-use crate::adapters::store::limits::{JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX};
+use crate::adapters::store::limits::{
+    FEEDBACK_WAITING_MAX, JOURNAL_LINES_MAX, OUTBOX_MESSAGES_MAX,
+};
 use crate::adapters::store::points::Collector;
-use crate::control::ports::{KnownEvidence, StateError, StoreHealth, Transition};
+use crate::control::ports::{FeedbackChange, KnownEvidence, StateError, StoreHealth, Transition};
 use crate::domain::ids::FlagName;
 
 use super::commit::{Batch, Delivery};
@@ -45,6 +47,8 @@ const UNTOLD_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) batch: Batch,
+    /// Changes of votes and comments, oldest first.
+    pub(super) feedback: VecDeque<FeedbackChange>,
     /// Deliveries of the batch that is being written.
     pub(super) delivering: BTreeMap<u64, Delivery>,
     /// The number of the last transition asked for.
@@ -188,6 +192,28 @@ impl Shared {
         for evidence in evidence {
             waiting.entry(evidence.flag.clone()).or_insert(evidence);
         }
+    }
+
+    /// Leaves changes of votes and comments to be written.
+    pub(super) fn leave_feedback(&self, changes: Vec<FeedbackChange>) {
+        let mut queue = self.queue();
+        queue.feedback.extend(changes);
+        let dropped = trim(&mut queue.feedback, FEEDBACK_WAITING_MAX);
+        drop(queue);
+        self.note_dropped(dropped);
+        self.ring();
+    }
+
+    /// Takes the changes that wait.
+    pub(super) fn take_feedback(&self) -> Vec<FeedbackChange> {
+        std::mem::take(&mut self.queue().feedback).into()
+    }
+
+    /// Puts back what could not be written, before what has come since.
+    pub(super) fn put_back_feedback(&self, changes: Vec<FeedbackChange>) {
+        let mut queue = self.queue();
+        let newer = std::mem::replace(&mut queue.feedback, changes.into());
+        queue.feedback.extend(newer);
     }
 
     /// Rings for whoever waits for the queue.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::commit::{self, Batch};
 use super::faulty::{FaultyDisk, FaultyMedium};
-use super::writer::Pace;
+use super::pace::Pace;
 use super::*;
 use crate::adapters::store::UnusableStore;
 use crate::adapters::store::limits::{

@@ -11,40 +11,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::adapters::store::limits::millis;
-use crate::control::ports::{HistoryPoint, KnownEvidence, StateError, StateWriter, Transition};
+use crate::control::ports::{
+    FeedbackChange, HistoryPoint, KnownEvidence, StateError, StateWriter, Transition,
+};
 use crate::runtime::clock;
 
 use super::commit::{self, Batch, Points};
 use super::fault::Fault;
 use super::medium::{self, Medium};
+use super::pace::Pace;
 use super::reader::add_delivery;
 use super::shared::Shared;
-
-/// How long things take at most.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// How long the writer waits for what it wants to be written: a synced write takes a few
-    /// milliseconds on a good disk and some tens on a bad one, and the controller has a second.
-    pub(super) wait_max: Duration,
-    /// How long points of history wait for an occasion: charts show them all the same, and this
-    /// much is what a power cut takes.
-    pub(super) points_wait_max: Duration,
-    /// How long the end of the process waits for the last write.
-    pub(super) stop_wait_max: Duration,
-    /// How often all of history is looked through, and lost reserve is looked for.
-    pub(super) upkeep: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            wait_max: Duration::from_millis(250),
-            points_wait_max: Duration::from_secs(60),
-            stop_wait_max: Duration::from_secs(2),
-            upkeep: Duration::from_secs(3_600),
-        }
-    }
-}
 
 /// How often a batch is tried: as it is, in a database opened anew, and once more with the room
 /// that was held in reserve.
@@ -127,6 +104,10 @@ impl StateWriter for EmbeddedWriter {
     fn keep_evidence(&mut self, evidence: KnownEvidence) {
         self.shared.leave_evidence(evidence);
     }
+
+    fn keep_feedback(&mut self, changes: Vec<FeedbackChange>) {
+        self.shared.leave_feedback(changes);
+    }
 }
 
 impl Drop for EmbeddedWriter {
@@ -191,13 +172,17 @@ impl Scribe {
         if has_failed {
             limit = limit.min(RETRY_EVERY);
         }
+        let takes_feedback = !has_failed && !self.shared.has_shortage();
+        let has_work = |queue: &super::shared::Queue| {
+            queue.has_transition()
+                || (queue.has_delivery() && !has_failed)
+                || (!queue.feedback.is_empty() && takes_feedback)
+        };
         let queue = self.shared.queue();
-        let mut queue = self.shared.wait_while(queue, limit, |queue| {
-            let has_work = queue.has_transition() || (queue.has_delivery() && !has_failed);
-            !has_work && !queue.is_stopping
-        });
-        let is_idle = !queue.has_transition() && (!queue.has_delivery() || has_failed);
-        let is_last = is_idle && queue.is_stopping;
+        let mut queue = self
+            .shared
+            .wait_while(queue, limit, |queue| !has_work(queue) && !queue.is_stopping);
+        let is_last = !has_work(&queue) && queue.is_stopping;
         let batch = std::mem::take(&mut queue.batch);
         queue.delivering.clone_from(&batch.deliveries);
         let order = Order {
@@ -243,13 +228,18 @@ impl Scribe {
         if is_due {
             self.points_due = now + self.pace.points_wait_max;
         }
+        let (mut points, mut evidence, mut feedback) = Default::default();
         // What room is left is for rollbacks.
-        let (points, evidence) = if is_due && !self.shared.has_shortage() {
-            (self.shared.collector().take(), self.shared.take_evidence())
-        } else {
-            (Arc::default(), Vec::new())
-        };
-        if points.is_empty() && evidence.is_empty() && !has_moved {
+        if !self.shared.has_shortage() {
+            feedback = self.shared.take_feedback();
+            if is_due {
+                points = self.shared.collector().take();
+            }
+            if is_due || !feedback.is_empty() {
+                evidence = self.shared.take_evidence();
+            }
+        }
+        if points.is_empty() && evidence.is_empty() && feedback.is_empty() && !has_moved {
             return;
         }
         let is_checked = !points.is_empty() && now >= self.upkeep_due;
@@ -257,12 +247,15 @@ impl Scribe {
             let points = Points {
                 new: &points,
                 evidence: &evidence,
+                feedback: &feedback,
                 is_checked,
             };
             commit::seal(database, points)
         });
         if sealed.is_err() {
             self.shared.put_back_evidence(evidence);
+            self.has_failed |= !feedback.is_empty();
+            self.shared.put_back_feedback(feedback);
         }
         let dropped = self.shared.collector().settle(sealed.is_ok());
         self.shared.note_dropped(dropped);

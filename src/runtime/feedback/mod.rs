@@ -7,8 +7,9 @@
 //! One that says much has to wait, and so have all behind one source: both are counted in tables of a
 //! fixed size, by a hash that nobody can choose, so that floods take no memory and turn nobody else away.
 
+mod waits;
+
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,39 +23,12 @@ use crate::domain::ids::FlagName;
 use crate::domain::rating::Rating;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
+use crate::runtime::feedback::waits::{PER_ADDRESS, PER_CALLER, PER_SERVER, Waits};
 use crate::runtime::key_hash::fingerprint;
 use crate::runtime::watch::RolloutWatch;
 
-/// How often one caller may rate: nobody's mind changes faster.
-const PER_CALLER: Pace = Pace {
-    interval: Duration::from_secs(12),
-    burst: 5,
-};
-
-/// How often callers behind one address may: enough for the people of a small office.
-const PER_ADDRESS: Pace = Pace {
-    interval: Duration::from_secs(1),
-    burst: 30,
-};
-
-/// How often one server may pass on ratings.
-const PER_SERVER: Pace = Pace {
-    interval: Duration::from_millis(10),
-    burst: 1_000,
-};
-
-/// Cells that callers or sources share; two of a thousand rarely share one.
-const CELLS: usize = 1 << 16;
-
 /// The flags that there is feedback of; more than anybody releases at a time.
 const FLAGS_MAX: usize = 256;
-
-/// So often, and so many at once.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    interval: Duration,
-    burst: u32,
-}
 
 /// What a caller says.
 #[derive(Clone, Debug)]
@@ -318,6 +292,16 @@ impl FeedbackDesk {
         news.collect()
     }
 
+    /// The revision of each flag that was rated last, and how callers rate each arm of it.
+    pub fn rated(&self) -> Vec<(FlagName, String, PerVariant<[u64; 5]>)> {
+        let flags = self.flags();
+        let rated = flags.iter().filter_map(|(flag, desk)| {
+            let revision = desk.book.tried()?.release.revision.clone();
+            Some((flag.clone(), revision, *desk.book.raters()))
+        });
+        rated.collect()
+    }
+
     /// How callers rate each arm of the release that was rated last; none where nobody could.
     pub fn raters(&self, flag: &FlagName) -> Option<PerVariant<[u64; 5]>> {
         let flags = self.flags();
@@ -325,11 +309,26 @@ impl FeedbackDesk {
         book.tried().map(|_| *book.raters())
     }
 
-    /// Comments on a flag, newest first, those before a number only.
-    pub fn comments(&self, flag: &FlagName, before: Option<u64>, limit: usize) -> Vec<Comment> {
+    /// Comments on a flag, or on all, newest first, those before a number only.
+    pub fn comments(
+        &self,
+        flag: Option<&FlagName>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Vec<(FlagName, Comment)> {
         let flags = self.flags();
-        let desk = flags.get(flag);
-        desk.map_or_else(Vec::new, |desk| desk.book.comments(before, limit))
+        let wanted = flags
+            .iter()
+            .filter(|(name, _)| flag.is_none_or(|flag| flag == *name));
+        let mut comments: Vec<_> = wanted
+            .flat_map(|(name, desk)| {
+                let comments = desk.book.comments(before, limit).into_iter();
+                comments.map(|comment| (name.clone(), comment))
+            })
+            .collect();
+        comments.sort_by_key(|(_, comment)| std::cmp::Reverse(comment.number));
+        comments.truncate(limit);
+        comments
     }
 
     /// Erases votes and comments of the caller with this key, in all flags; says how many there were.
@@ -367,39 +366,6 @@ impl FeedbackDesk {
 /// The cell of an address; the same after a restart.
 fn source(address: &str) -> u16 {
     (murmur3_x86_32(b"source", address.as_bytes()) >> 16) as u16
-}
-
-/// Until when each cell has used up its share (GCRA, ITU-T I.371), in milliseconds.
-#[derive(Debug)]
-struct Waits {
-    hasher: RandomState,
-    cells: Mutex<Box<[u64]>>,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            hasher: RandomState::new(),
-            cells: Mutex::new(vec![0; CELLS].into()),
-        }
-    }
-}
-
-impl Waits {
-    fn admit(&self, who: impl std::hash::Hash, pace: Pace, now: Timestamp) -> Result<(), Duration> {
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let (now, interval) = (millis(now.elapsed()), millis(pace.interval));
-        #[expect(clippy::cast_possible_truncation, reason = "a part of it does")]
-        let cell = self.hasher.hash_one(who) as usize % CELLS;
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        let used_until = cells[cell].max(now);
-        let ahead = (used_until - now).saturating_sub(interval * u64::from(pace.burst - 1));
-        if ahead > 0 {
-            return Err(Duration::from_millis(ahead));
-        }
-        cells[cell] = used_until + interval;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

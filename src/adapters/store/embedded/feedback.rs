@@ -1,0 +1,206 @@
+//! Votes and comments in the file: each an entry of its own, so that one more vote is one more entry.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::Serialize;
+
+use crate::control::ports::FeedbackChange;
+use crate::domain::feedback::{FeedbackPart, SavedFeedback};
+use crate::domain::ids::FlagName;
+
+use super::fault::Fault;
+
+/// Flag, kind, number -> JSON. Has come later than the rest, so an older file has none.
+const FEEDBACK: TableDefinition<'_, (&str, u8, u64), &[u8]> = TableDefinition::new("feedback");
+
+/// What votes are on; number 0.
+const TRIED: u8 = 0;
+/// A vote, by its caller's hash.
+const VOTE: u8 = 1;
+/// A comment, by its number.
+const COMMENT: u8 = 2;
+
+/// Writes changes in their order.
+pub(super) fn write(
+    transaction: &WriteTransaction,
+    changes: &[FeedbackChange],
+) -> Result<(), Fault> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(FEEDBACK)?;
+    let mut put = |key: (&str, u8, u64), bytes: Option<Vec<u8>>| match bytes {
+        Some(bytes) => table.insert(key, bytes.as_slice()).map(drop),
+        None => table.remove(key).map(drop),
+    };
+    let mut began = Vec::new();
+    for FeedbackChange { flag, part } in changes {
+        let flag = flag.as_str();
+        match part {
+            FeedbackPart::Began(tried) => {
+                began.push(flag);
+                put((flag, TRIED, 0), bytes(Some(tried))?)?;
+            }
+            FeedbackPart::Vote(hash, vote) => {
+                put((flag, VOTE, u64::from(*hash)), bytes(vote.as_ref())?)?;
+            }
+            FeedbackPart::Comment(number, comment) => {
+                put((flag, COMMENT, *number), bytes(comment.as_ref())?)?;
+            }
+        }
+    }
+    if began.is_empty() {
+        return Ok(());
+    }
+    // Votes that were written before are gone, and those of these changes are not.
+    let kept = votes_of_the_latest(changes);
+    for flag in began {
+        let all = (flag, VOTE, 0)..=(flag, VOTE, u64::MAX);
+        table.retain_in(all, |(_, _, hash), _| kept.contains(&(flag, hash)))?;
+    }
+    Ok(())
+}
+
+/// The votes among changes that are on what votes are on after all of them.
+fn votes_of_the_latest(changes: &[FeedbackChange]) -> Vec<(&str, u64)> {
+    let mut votes = Vec::new();
+    for FeedbackChange { flag, part } in changes {
+        let flag = flag.as_str();
+        match part {
+            FeedbackPart::Began(_) => votes.retain(|(other, _)| *other != flag),
+            FeedbackPart::Vote(hash, Some(_)) => votes.push((flag, u64::from(*hash))),
+            FeedbackPart::Vote(..) | FeedbackPart::Comment(..) => {}
+        }
+    }
+    votes
+}
+
+fn bytes(value: Option<&impl Serialize>) -> Result<Option<Vec<u8>>, Fault> {
+    Ok(value.map(serde_json::to_vec).transpose()?)
+}
+
+/// Reads everything.
+pub(super) fn read(
+    transaction: &ReadTransaction,
+) -> Result<BTreeMap<FlagName, SavedFeedback>, Fault> {
+    let table = match transaction.open_table(FEEDBACK) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut all = BTreeMap::<FlagName, SavedFeedback>::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        let (flag, kind, number) = key.value();
+        let flag = flag.parse::<FlagName>();
+        let flag = flag.map_err(|error| Fault::Other(error.to_string()))?;
+        let saved = all.entry(flag).or_default();
+        let bytes = value.value();
+        match (kind, u32::try_from(number)) {
+            (TRIED, _) => saved.tried = Some(serde_json::from_slice(bytes)?),
+            (VOTE, Ok(hash)) => {
+                saved.votes.insert(hash, serde_json::from_slice(bytes)?);
+            }
+            (COMMENT, _) => {
+                saved
+                    .comments
+                    .insert(number, serde_json::from_slice(bytes)?);
+            }
+            _ => {
+                let problem = format!("there is feedback of kind {kind}, number {number}");
+                return Err(Fault::Other(problem));
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+    use crate::domain::feedback::{Comment, Shown, Tried, Vote};
+    use crate::domain::rollout::Release;
+    use crate::domain::testing::name;
+    use crate::domain::variant::Variant;
+
+    fn tried(revision: &str) -> FeedbackPart {
+        FeedbackPart::Began(Tried {
+            release: Release {
+                revision: revision.to_owned(),
+                stable: name("v1"),
+                canary: name("v2"),
+            },
+            attempt: 1,
+        })
+    }
+
+    fn vote(hash: u32, rating: u8) -> FeedbackPart {
+        let vote = Vote {
+            number: u64::from(hash),
+            rating: rating.try_into().unwrap(),
+            shown: Shown {
+                variant: Variant::Canary,
+                group: Some(name("beta")),
+            },
+            caller: "sha256:0".into(),
+            source: Some(7),
+            comment: Some(1),
+            is_told: false,
+        };
+        FeedbackPart::Vote(hash, Some(vote))
+    }
+
+    fn comment(number: u64) -> FeedbackPart {
+        let comment = Comment {
+            number,
+            at_unix_ms: 5,
+            revision: "1".to_owned(),
+            caller: "sha256:0".into(),
+            rating: 2.try_into().unwrap(),
+            variant: Variant::Stable,
+            group: None,
+            text: "slow".to_owned(),
+        };
+        FeedbackPart::Comment(number, Some(comment))
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written_whatever_came_in_one_commit() {
+        let backend = InMemoryBackend::new();
+        let database = redb::Database::builder().create_with_backend(backend);
+        let database = database.unwrap();
+        let read_all = || read(&database.begin_read().unwrap()).unwrap();
+        // An older file has none.
+        database.begin_write().unwrap().commit().unwrap();
+        assert!(read_all().is_empty());
+        let mut expected = BTreeMap::<FlagName, SavedFeedback>::new();
+        let gone = FeedbackPart::Vote(2, None);
+        let commits = [
+            vec![tried("1"), vote(1, 5), vote(2, 1), comment(1)],
+            vec![vote(1, 4), gone, FeedbackPart::Comment(1, None), comment(2)],
+            vec![vote(3, 1), tried("2"), vote(1, 2), vote(4, 3)],
+            vec![tried("3"), vote(5, 3), tried("4")],
+        ];
+        for parts in commits {
+            let changes = parts.into_iter().flat_map(|part| {
+                ["orders", "cart"].map(|flag| FeedbackChange {
+                    flag: name(flag),
+                    part: part.clone(),
+                })
+            });
+            let changes: Vec<_> = changes.collect();
+            let transaction = database.begin_write().unwrap();
+            write(&transaction, &changes).unwrap();
+            transaction.commit().unwrap();
+            for FeedbackChange { flag, part } in changes {
+                expected.entry(flag).or_default().apply(part);
+            }
+            assert_eq!(read_all(), expected);
+        }
+        assert!(expected[&name::<FlagName>("orders")].votes.is_empty());
+    }
+}

@@ -1,0 +1,122 @@
+//! Takes feedback of callers to where it counts: the judge, the state, the journal.
+//!
+//! Votes are handed in at the [desk](crate::runtime::feedback), whose word on each is final. Once a tick this
+//! takes from there what the judge is to be told, what is to be written down, and what the journal is told: of
+//! many votes one line.
+
+use crate::control::controller::Controller;
+use crate::control::judging::Judged;
+use crate::control::perform::{Performer, Unwritten, line};
+use crate::control::ports::Transition;
+use crate::control::ratings::FeedbackStatus;
+use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
+use crate::domain::feedback::{News, Rated, Tried};
+use crate::domain::rating::mean;
+use crate::domain::rollout::{JournalEntry, Moment, RolloutState};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::variant::{PerVariant, Variant};
+
+/// Who rates, in the journal.
+const CALLERS: &str = "callers";
+
+impl RunningRollout {
+    /// Takes feedback while canary has callers, and no longer.
+    pub(super) fn follow_feedback(&self, state: &RolloutState, performer: &Performer) {
+        if !self.takes_feedback || !state.phase.is_judged() {
+            performer.feedback.close(&self.name);
+            return;
+        }
+        let tried = Tried {
+            release: self.plan.release().clone(),
+            attempt: state.attempt,
+        };
+        let watch = performer.ledger.watch(&self.name);
+        performer.feedback.open(&self.name, &tried, watch);
+    }
+
+    /// Tells the judge of ratings, where they are evidence: with the counts of the tick that ends.
+    pub(super) fn tell_ratings(&mut self, moment: &Moment<'_>, performer: &Performer) {
+        let Self { plan, state, .. } = self;
+        let judged = Judged { plan, state };
+        if !self.takes_feedback || !self.judging.counts(judged, moment) {
+            return;
+        }
+        let (desk, ledger) = (&performer.feedback, &performer.ledger);
+        if let Some(known) = self.judging.take_known_ratings() {
+            desk.tell_anew(&self.name, known, moment.now);
+        }
+        let (due, changed) = desk.take_due(&self.name, moment.now);
+        for Rated { shown, rating } in due {
+            ledger.rate(&self.name, shown.group.as_ref(), shown.variant, rating);
+        }
+        for (from, to) in changed {
+            for (Rated { shown, rating }, by) in [(from, -1), (to, 1)] {
+                let group = shown.group.as_ref();
+                ledger.change_ratings(&self.name, group, shown.variant, (rating, by));
+            }
+        }
+    }
+
+    /// How callers rate it, where they may.
+    pub(super) fn feedback(&self, performer: &Performer) -> Option<FeedbackStatus> {
+        let raters = performer.feedback.raters(&self.name);
+        let raters = raters.filter(|_| self.takes_feedback)?;
+        Some(FeedbackStatus::of(&raters))
+    }
+}
+
+impl Controller {
+    /// Has votes and comments written down, and told in the journal.
+    pub(super) fn keep_feedback(&mut self, now: Timestamp) {
+        let changes = self.performer.feedback.take_unsaved();
+        if !changes.is_empty() {
+            self.performer.writer.keep_feedback(changes);
+        }
+        for (flag, news, raters) in self.performer.feedback.take_news(now) {
+            let line = line(&flag, entry(&news, &raters));
+            tracing::info!(%flag, who = line.entry.who, why = line.entry.why, "{}", line.entry.what);
+            let transition = Transition {
+                lines: vec![line.clone()],
+                ..Transition::default()
+            };
+            // It is told as soon as it can be, so there is no error.
+            let _ = self.performer.save(transition, Unwritten::Allowed);
+            let mut rollouts = self.rollouts.iter_mut();
+            if let Some(rollout) = rollouts.find(|rollout| rollout.name == flag) {
+                rollout.journal.push_front(line);
+                rollout.journal.truncate(JOURNAL_SHOWN);
+            }
+        }
+    }
+
+    /// Erases ratings and comments of the caller with this key; says how many there were. What the judge was
+    /// told of them has no names, and stays.
+    pub fn forget_feedback(&mut self, key: &str) -> usize {
+        let erased = self.performer.feedback.forget(key);
+        let changes = self.performer.feedback.take_unsaved();
+        self.performer.writer.keep_feedback(changes);
+        erased
+    }
+}
+
+fn entry(news: &News, raters: &PerVariant<[u64; 5]>) -> JournalEntry {
+    let mut who: Vec<_> = news.by.iter().map(String::as_str).collect();
+    if news.from_callers || who.is_empty() {
+        who.push(CALLERS);
+    }
+    let rated = |variant| {
+        let ratings = raters.get(variant);
+        let n: u64 = ratings.iter().sum();
+        mean(ratings).map_or_else(
+            || format!("{variant} by nobody"),
+            |mean| format!("{variant} {mean:.2} by {n}"),
+        )
+    };
+    let [stable, canary] = Variant::ALL.map(rated);
+    JournalEntry {
+        who: who.join(", "),
+        what: format!("rated: {canary}, {stable}"),
+        why: format!("{} new ratings, {} changed", news.recorded, news.changed),
+        findings: Vec::new(),
+    }
+}
