@@ -701,7 +701,7 @@ const UNFIT_TOKENS: [(&str, &str); 11] = [
     (
         "tokens: [{ name: ci, role: root, token: hunter2hunter2hunter2 }]",
         "admin.tokens[0].role: unknown value `root`; \
-             expected one of `viewer`, `operator`",
+             expected one of `feedback`, `viewer`, `operator`",
     ),
     (
         "tokens: [{ name: judge, role: operator, token: hunter2hunter2hunter2 }]",
