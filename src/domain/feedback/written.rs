@@ -17,14 +17,17 @@ pub struct WrittenRating {
     pub flag: FlagName,
     /// The key of the caller who rates; only whoever passes on what others say may write it.
     #[serde(default)]
-    #[schema(max_length = 256)]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 256)]
     pub caller: Option<String>,
     /// From 1, bad, to 5, good.
     #[schema(value_type = u8, minimum = 1, maximum = 5)]
     pub rating: Rating,
     /// What there is to say besides.
     #[serde(default)]
-    #[schema(max_length = 1000)]
+    #[schema(
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"
+    )]
     pub comment: Option<String>,
 }
 
