@@ -9,6 +9,7 @@ use rand::RngExt;
 
 use crate::domain::backend::Protocol;
 use crate::domain::bucket::murmur3_x86_32;
+use crate::domain::decision::Decision;
 use crate::domain::evidence::OutcomeClass;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
@@ -45,9 +46,8 @@ pub(crate) async fn handle(
     let presented = present(routing, &worker.apps, &mut request, || worker.now());
     observation.log(&request);
     if feedback::is_meant(&client, &request) {
-        let answer = feedback::answer((&worker, &view), &client, &presented, request).await;
-        observation.answered(&answer, OutcomeClass::of_status(answer.status()));
-        return answer;
+        let rated = feedback::answer((&worker, &view), &client, &presented, request).await;
+        return own_answer(observation, rated);
     }
     let entered = (&mut request, &mut observation);
     let located = match enter((&worker, routing), &client, &presented, entered) {
@@ -56,10 +56,8 @@ pub(crate) async fn handle(
     };
     let peer = presented.peer(client.peer());
     let destination = decide(routing, peer, &request, &located, &*worker);
-    let flag = destination.flag.map(|(flag, decision)| {
-        observation.decided(flag, decision);
-        flag
-    });
+    let flag = destination.flag.map(|(flag, _)| flag);
+    note_decision(&mut observation, destination.flag);
     let chance = chance(&worker, &view, peer, &request);
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
@@ -97,6 +95,21 @@ pub(crate) async fn handle(
             tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
             refuse(observation, &error, Some(&request_id))
         }
+    }
+}
+
+/// An answer that no backend has given, and that is no refusal.
+fn own_answer(
+    observation: Observation,
+    answer: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    observation.answered(&answer, OutcomeClass::of_status(answer.status()));
+    answer
+}
+
+fn note_decision(observation: &mut Observation, decided: Option<(FlagIndex, Decision)>) {
+    if let Some((flag, decision)) = decided {
+        observation.decided(flag, decision);
     }
 }
 
