@@ -51,6 +51,17 @@ struct DataPlane {
     publisher: Publisher,
 }
 
+/// A socket of a listener that speaks HTTP and nothing else.
+fn plain(socket: std::net::TcpListener) -> Socket {
+    Socket {
+        socket,
+        tls: None,
+        proxy_protocol: None,
+        limits: config::defaults::LISTENER_LIMITS,
+        feedback: false,
+    }
+}
+
 impl DataPlane {
     /// Starts with a flag for everything, callers known by `x-user-id`, and more keys of the flag.
     fn start(flag: &str) -> Self {
@@ -79,13 +90,7 @@ impl DataPlane {
         let contexts = contexts.map(|(index, socket)| WorkerContext {
             index,
             connections_max: usize::MAX,
-            sockets: vec![Socket {
-                socket,
-                tls: None,
-                proxy_protocol: None,
-                limits: config::defaults::LISTENER_LIMITS,
-                feedback: false,
-            }],
+            sockets: vec![plain(socket)],
             subscriber: publisher.reader(),
             assignments: Arc::<CallerAssignments>::default(),
             apps: Arc::clone(&apps),

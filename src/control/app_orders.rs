@@ -37,6 +37,16 @@ pub enum AppOrder {
     Delete,
 }
 
+impl AppOrder {
+    /// Whether all it does is to keep requests out.
+    pub(super) const fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Review(Review::Suspend | Review::Revoke) | Self::Delete
+        )
+    }
+}
+
 /// Why an app is not as it was wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {
@@ -106,6 +116,10 @@ pub struct AppView {
     pub source: AppSource,
     /// Changes whenever anything of the above does: what a change may be made to depend on.
     pub version: String,
+    /// Whether a restart would find it as it was before, for the last change could not be written down yet; absent
+    /// if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_unwritten: bool,
 }
 
 /// What is shown of a key.
@@ -144,6 +158,7 @@ impl AppView {
             keys: app.keys.iter().map(key).collect(),
             source: app.source,
             version: String::new(),
+            is_unwritten: false,
         };
         let mut hasher = DefaultHasher::new();
         // What cannot be written as JSON cannot be shown either.

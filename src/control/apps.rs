@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::control::app_orders::{AppError, AppOrder, AppView, Ordered};
 use crate::control::controller::Controller;
-use crate::control::perform::{NOT_IN_TIME, Unwritten, line_about, now_unix_ms};
+use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line_about, now_unix_ms};
 use crate::control::ports::{JournalLine, Subject, Transition};
 use crate::domain::app::{
     APPS_MAX, App, AppKey, AppProfile, AppRecord, Declarations, Declared, GivenStatus, KEYS_MAX,
@@ -136,8 +136,14 @@ impl Controller {
             });
         }
         let Change { record, what, key } = self.changed(id, before.as_ref(), order)?;
+        let mut saved = Saved::Now;
         if let Some(what) = what {
-            self.write_app(id, record, what, by)?;
+            let unwritten = if order.takes_away() {
+                Unwritten::Allowed
+            } else {
+                Unwritten::Refused
+            };
+            saved = self.write_app(id, record, (what, unwritten), by)?;
         }
         let app = self.apps.app(id);
         let moment = self.moment();
@@ -146,7 +152,10 @@ impl Controller {
             None => self.apps.registry.remove(id.as_str()),
         }
         Ok(Ordered {
-            app: app.as_ref().map(AppView::of),
+            app: app.as_ref().map(|app| AppView {
+                is_unwritten: saved == Saved::Later,
+                ..AppView::of(app)
+            }),
             key,
         })
     }
@@ -227,14 +236,15 @@ impl Controller {
         })
     }
 
-    /// Writes down what holds of an app from now on.
+    /// Writes down what holds of an app from now on. What takes something away is done in any case: a disk that
+    /// is full keeps no stolen key in force.
     fn write_app(
         &mut self,
         id: &AppId,
         record: AppRecord,
-        what: String,
+        (what, unwritten): (String, Unwritten),
         by: &Author,
-    ) -> Result<(), AppError> {
+    ) -> Result<Saved, AppError> {
         let entry = JournalEntry {
             who: by.who.clone(),
             what,
@@ -248,19 +258,20 @@ impl Controller {
             ..Transition::default()
         };
         let lines = transition.lines.clone();
-        if let Err(error) = self.performer.save(transition, Unwritten::Refused) {
+        let saved = self.performer.save(transition, unwritten);
+        let saved = saved.map_err(|error| {
             if self.performer.is_in_doubt {
                 let holds = self.apps.records.get(id).cloned();
                 self.performer.restore(still((id.clone(), holds), lines));
             }
-            return Err(AppError::NotWritten(error.to_string()));
-        }
+            AppError::NotWritten(error.to_string())
+        })?;
         if record.is_empty() {
             self.apps.records.remove(id);
         } else {
             self.apps.records.insert(id.clone(), record);
         }
-        Ok(())
+        Ok(saved)
     }
 }
 

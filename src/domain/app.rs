@@ -256,7 +256,11 @@ impl AppRecord {
         let Some(declared) = declared else {
             return self.clone();
         };
-        let holds = |given: &GivenStatus| given.over == Some(declared.status);
+        // Whoever was revoked before a file knew it stays so: its keys are still about.
+        let holds = |given: &GivenStatus| {
+            let is_final = given.over.is_none() && given.status == AppStatus::Revoked;
+            is_final || given.over == Some(declared.status)
+        };
         let is_known = |digest: &KeyDigest| declared.keys.iter().any(|key| key.sha256 == *digest);
         let ends = self.ends.iter().filter(|(digest, _)| is_known(digest));
         Self {
@@ -412,6 +416,9 @@ mod tests {
         let registered = given(Approved, None);
         assert_eq!(registered.beside(None), registered);
         assert_eq!(registered.beside(Some(&declared(Pending))).given, None);
+        // Not so if it was revoked: its keys are still about.
+        let revoked = given(AppStatus::Revoked, None);
+        assert_eq!(revoked.beside(Some(&declared(Approved))), revoked);
     }
 
     #[test]

@@ -99,10 +99,7 @@ pub(crate) async fn handle(
 }
 
 /// An answer that no backend has given, and that is no refusal.
-fn own_answer(
-    observation: Observation,
-    answer: Response<ResponseBody>,
-) -> Response<ResponseBody> {
+fn own_answer(observation: Observation, answer: Response<ResponseBody>) -> Response<ResponseBody> {
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
     answer
 }

@@ -23,14 +23,21 @@ impl RateMeter {
         let now = nanos(now.elapsed());
         let interval = nanos(Duration::from_secs(1)) / u64::from(limit.requests_per_second.max(1));
         let tolerance = interval.saturating_mul(u64::from(limit.burst.max(1) - 1));
+        // What was taken under a limit that was lower is not held against one who is given more.
+        let latest = now.saturating_add(tolerance).saturating_add(interval);
         let next = |due: u64| {
+            let due = due.min(latest);
             let is_early = due > now.saturating_add(tolerance);
             (!is_early).then(|| due.max(now).saturating_add(interval))
         };
         let taken = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        taken
-            .map(|_| ())
-            .map_err(|due| Duration::from_nanos(due.saturating_sub(tolerance).saturating_sub(now)))
+        taken.map(|_| ()).map_err(|due| {
+            Duration::from_nanos(
+                due.min(latest)
+                    .saturating_sub(tolerance)
+                    .saturating_sub(now),
+            )
+        })
     }
 }
 
@@ -40,6 +47,21 @@ mod tests {
 
     fn at(milliseconds: u64) -> Timestamp {
         Timestamp::since_start(Duration::from_millis(milliseconds))
+    }
+
+    #[test]
+    fn who_is_given_more_has_it_at_once() {
+        let of = |requests_per_second, burst| RateLimit {
+            requests_per_second,
+            burst,
+        };
+        let meter = RateMeter::default();
+        while meter.take(of(1, 100), at(1000)).is_ok() {}
+        let more = of(50, 50);
+        let wait = meter.take(more, at(1000)).unwrap_err();
+        assert!(wait <= Duration::from_millis(20), "{wait:?}");
+        assert_eq!(meter.take(more, at(1020)), Ok(()));
+        assert!(meter.take(of(1, 100), at(1020)).is_ok());
     }
 
     #[test]
