@@ -9,13 +9,17 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use serin::runtime::key_hash::KeyHash;
+use support::disk::SmallDisk;
 use support::proxy::replace_file;
-use support::{Answer, Connection, Edge, Request, SOON, TestBackend, TestProxy, wait_until};
+use support::{
+    Answer, Connection, Edge, Request, SOON, TestBackend, TestProxy, wait_for, wait_until,
+};
 
 const SHOP: &str = "identity: [{ api_key: { header: x-api-key } }]\n\
     apps: { require_approved: true }\n\
@@ -236,6 +240,32 @@ fn what_was_done_outlives_the_process() {
     assert_eq!(seen(&edge), before);
     assert_eq!((show(&edge, "good"), show(&edge, "bad")), (one, two));
     edge.admin("GET", "/api/v1/apps/gone", "").problem(404);
+}
+
+#[test]
+fn a_full_disk_keeps_no_app_in() {
+    let disk = Cell::new(None);
+    let mut edge = Edge::prepare(SHOP, |state| disk.set(Some(SmallDisk::mount(state))));
+    let disk = disk.take().unwrap();
+    let key = register(&edge, "weather", &json!({}));
+    done(&edge, "weather", "approve");
+    assert_eq!(served(&edge, &key), "v1");
+    disk.fill();
+    let mut n = 0;
+    wait_for("that it is full", SOON, || {
+        n += 1;
+        let answer = put(&edge, &format!("app-{n}"), &json!({}));
+        (answer.status == 503).then_some(())
+    });
+    // Nobody is let in who was not, and whoever is to be kept out is: there is room left for that.
+    let approved = order(&edge, "weather", "approve", &json!({}));
+    assert_eq!(approved.status, 200, "it was already");
+    let revoked = order(&edge, "weather", "revoke", &json!({}));
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    assert_eq!(served(&edge, &key), "403");
+    disk.clear();
+    edge.restart();
+    assert_eq!(served(&edge, &key), "403");
 }
 
 #[test]
