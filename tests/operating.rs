@@ -637,7 +637,7 @@ const UNFIT: [(&str, &str, &str, u16, &str); 24] = [
         "/journal?limt=1",
         "",
         400,
-        "expected one of `flag`, `group`, `limit`",
+        "expected one of `flag`, `group`, `app`, `limit`",
     ),
     ("GET", "/journal?limit=1&limit=2", "", 400, "written twice"),
     ("GET", "/journal?before=x", "", 400, "a whole number"),
