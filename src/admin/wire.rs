@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::app_orders::AppView;
+use crate::control::definitions::FlagLeftAside;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::ratings::FeedbackStatus;
 use crate::control::reload::ReloadStatus;
-use crate::control::status::{ArmStatus, FlagLeftAside, GroupStatus, RolloutStatus};
+use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
 use crate::domain::feedback::Comment;
 use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};

@@ -8,8 +8,9 @@ use crate::cli::backends;
 use crate::cli::exit::Exit;
 use crate::cli::remote::CallArguments;
 use crate::cli::words::{self, Paint, moment, span};
+use crate::control::definitions::FlagLeftAside;
 use crate::control::reload::ReloadStatus;
-use crate::control::status::{FlagLeftAside, RolloutStatus};
+use crate::control::status::RolloutStatus;
 use crate::domain::rollout::{Freeze, Mode};
 
 #[derive(Args)]

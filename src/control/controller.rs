@@ -12,6 +12,7 @@ use crate::control::commands::CommandReceiver;
 use crate::control::definitions::Created;
 use crate::control::endpoints::{EndpointTotals, EndpointsUp};
 use crate::control::installation::{self, FlagRefusal, NewConfiguration, Records, carry_out};
+use crate::control::moment::moment_of;
 use crate::control::perform::{Performer, Unwritten};
 use crate::control::ports::{
     EvidenceSource, HookCaller, JournalQuery, MetricSource, Notifier, SavedState, StateReader,
@@ -377,26 +378,5 @@ impl Controller {
             store: self.reader.health(),
         };
         self.status.publish(status);
-    }
-}
-
-/// The circumstances of one rollout.
-pub(super) fn moment_of<'a>(
-    rollout: &RunningRollout,
-    (now, freeze): (Timestamp, Option<&'a Freeze>),
-    performer: &Performer,
-    endpoints: &EndpointsUp,
-) -> Moment<'a> {
-    let flag = performer.routing.flag(rollout.flag);
-    let stable_endpoints = flag.backends.map_or(usize::MAX, |backends| {
-        let stable = performer.routing.backend(backends.stable);
-        endpoints.count(&stable.name, &stable.endpoints)
-    });
-    Moment {
-        now,
-        is_on: flag.enabled,
-        freeze,
-        stable_endpoints,
-        gates: None,
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::config::{DefinitionError, dump_flag};
 use crate::control::installation::{FlagRefusal, NewConfiguration};
 use crate::control::perform::line;
 use crate::control::ports::Transition;
-use crate::control::status::FlagLeftAside;
 use crate::domain::ids::FlagName;
 use crate::domain::rollout::JournalEntry;
 use crate::domain::secret::HIDDEN;
@@ -19,6 +20,15 @@ const SHOWN_CHARS_MAX: usize = 1_000;
 
 /// Definitions by flag.
 pub(crate) type Texts = BTreeMap<FlagName, Arc<str>>;
+
+/// A flag that was created at run time and does not fit the configuration. It comes back with one that it fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlagLeftAside {
+    /// The flag.
+    pub flag: FlagName,
+    /// What does not fit.
+    pub why: String,
+}
 
 /// Why definitions do not fit, by flag.
 pub(super) type Reasons = BTreeMap<FlagName, String>;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::controller::{Controller, moment_of};
+use crate::control::controller::Controller;
 use crate::control::flags::FlagOrder;
+use crate::control::moment::moment_of;
 use crate::control::running::RunningRollout;
 use crate::control::settings::with;
 use crate::control::status::WeightsStatus;

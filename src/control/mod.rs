@@ -14,7 +14,7 @@ mod controller;
 pub mod created;
 #[cfg(test)]
 mod created_tests;
-mod definitions;
+pub mod definitions;
 pub mod describe;
 pub mod emergency;
 #[cfg(test)]
@@ -31,6 +31,7 @@ pub mod installation;
 mod judging;
 #[cfg(test)]
 mod model_tests;
+mod moment;
 mod orders;
 mod outlook;
 mod pace;
@@ -48,6 +49,8 @@ pub mod status;
 mod tests;
 mod waiting;
 mod watching;
+#[cfg(test)]
+mod witness;
 mod writing;
 
 use std::time::Duration;

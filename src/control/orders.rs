@@ -1,7 +1,8 @@
 //! What operators' commands do.
 
 use crate::control::commands::{CommandError, FlagCommand, InstallError, PendingCommand};
-use crate::control::controller::{Controller, moment_of};
+use crate::control::controller::Controller;
+use crate::control::moment::moment_of;
 use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line, now_unix_ms};
 use crate::control::ports::{JournalLine, Transition};
 use crate::control::running::RunningRollout;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::control::definitions::FlagLeftAside;
 use crate::control::flags::FlagStatus;
 use crate::control::gatekeeping::GateStatus;
 use crate::control::ports::{JournalLine, StoreHealth};
@@ -39,15 +40,6 @@ pub struct Status {
     pub freeze: Option<Freeze>,
     /// Whether what is decided can be written down.
     pub store: StoreHealth,
-}
-
-/// A flag that was created at run time and does not fit the configuration. It comes back with one that it fits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FlagLeftAside {
-    /// The flag.
-    pub flag: FlagName,
-    /// What does not fit.
-    pub why: String,
 }
 
 /// Whether promotions are frozen.
