@@ -60,6 +60,8 @@ pub enum Counted {
 pub enum NotCounted {
     /// Many callers from the same source have rated this release already.
     Source,
+    /// It would take the place of somebody else's, or of one whose identity was vouched for.
+    Foreign,
     /// There is no room for more.
     Full,
 }
@@ -161,6 +163,11 @@ impl FeedbackBook {
             self.queue.push(hash, &ballot.shown, now);
             return Ok(Counted::Recorded);
         };
+        // Hashes may be met, and cookies made up, that are not those of who rated first.
+        let is_weaker = before.source.is_none() && ballot.source.is_some();
+        if before.caller != ballot.caller || is_weaker {
+            return Err(NotCounted::Foreign);
+        }
         let said = before.comment.and_then(|number| self.comments.get(&number));
         let is_same = before.rating == ballot.rating
             && before.shown == ballot.shown
@@ -235,7 +242,8 @@ impl FeedbackBook {
             rating: ballot.rating,
             shown: ballot.shown.clone(),
             caller: ballot.caller.clone(),
-            source: ballot.source,
+            // Whoever moves on makes no room for others where it was.
+            source: before.map_or(ballot.source, |vote| vote.source),
             comment,
             is_told: before.is_some_and(|vote| vote.is_told),
         };

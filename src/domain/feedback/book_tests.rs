@@ -117,6 +117,39 @@ fn another_release_is_rated_anew_and_comments_stay() {
 }
 
 #[test]
+fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
+    let mut book = book();
+    let from = |caller, source| Ballot {
+        source: Some(source),
+        ..ballot(caller, CANARY, 1)
+    };
+    // Another caller of the same hash, and a made-up identity in the place of one that was vouched for.
+    book.rate(1, ballot(1, CANARY, 5), at(0)).unwrap();
+    assert_eq!(
+        book.rate(1, ballot(2, CANARY, 1), at(1)),
+        Err(NotCounted::Foreign)
+    );
+    assert_eq!(book.rate(1, from(1, 3), at(1)), Err(NotCounted::Foreign));
+    assert_eq!(book.raters().canary, [0, 0, 0, 0, 1]);
+    let all = |book: &mut FeedbackBook, source, first: u32| {
+        let callers = first..first + RATERS_PER_SOURCE_MAX;
+        let counted =
+            callers.filter(|caller| book.rate(*caller, from(*caller, source), at(2)).is_ok());
+        counted.count()
+    };
+    assert_eq!(all(&mut book, 3, 400), RATERS_PER_SOURCE_MAX as usize);
+    for caller in 400..400 + RATERS_PER_SOURCE_MAX {
+        let moved = Ballot {
+            rating: ballot(0, CANARY, 2).rating,
+            ..from(caller, 4)
+        };
+        assert_eq!(book.rate(caller, moved, at(3)), Ok(Counted::Changed));
+    }
+    assert_eq!(all(&mut book, 3, 5_000), 0, "those who moved still count");
+    assert_eq!(all(&mut book, 4, 6_000), RATERS_PER_SOURCE_MAX as usize);
+}
+
+#[test]
 fn few_callers_of_one_source_and_no_more_than_there_is_room_for_are_counted() {
     let mut book = book();
     let of_source = |caller| Ballot {

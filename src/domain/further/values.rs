@@ -178,14 +178,15 @@ impl StageValues {
     }
 
     /// The same with means of all ratings of the rollout, by how often there is each: callers rate a release once,
-    /// whatever stage it is in.
+    /// whatever stage it is in. Of fewer raters than `raters_min` none is known.
     #[must_use]
-    pub fn rated(mut self, ratings: &PerVariant<[f64; 5]>) -> Self {
+    pub fn rated(mut self, ratings: &PerVariant<[f64; 5]>, raters_min: f64) -> Self {
         for variant in Variant::ALL {
             let each = ratings.get(variant);
             let raters: f64 = each.iter().sum();
             let stars: f64 = (1..).zip(each).map(|(star, n)| f64::from(star) * n).sum();
-            self.0.get_mut(variant).feedback_mean = (raters > 0.0).then(|| stars / raters);
+            self.0.get_mut(variant).feedback_mean =
+                (raters > 0.0 && raters >= raters_min).then(|| stars / raters);
         }
         self
     }
@@ -246,5 +247,20 @@ mod tests {
             assert_eq!(value(&format!("stable_{word}")), None, "{word}");
         }
         assert_eq!(values.requests().canary, 8);
+    }
+
+    #[test]
+    fn a_mean_of_few_raters_is_not_known() {
+        let means = |raters: f64| {
+            let ratings = PerVariant {
+                stable: [0.0; 5],
+                canary: [0.0, 0.0, 0.0, 0.0, raters],
+            };
+            let values = StageValues::default().rated(&ratings, 20.0);
+            PerVariant::from_fn(|variant| values.0.get(variant).feedback_mean)
+        };
+        assert_eq!(means(19.0).canary, None);
+        assert_eq!(means(20.0).canary, Some(5.0));
+        assert_eq!(means(20.0).stable, None);
     }
 }

@@ -78,6 +78,12 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// Of fewer raters in an arm nothing is said.
+    #[allow(clippy::cast_precision_loss, reason = "nobody asks for so many raters")]
+    pub fn raters_min(&self) -> f64 {
+        self.settings.sequential().promotion.ratings_min as f64
+    }
+
     /// A judge that has seen nothing yet.
     pub fn new(settings: JudgeSettings) -> Self {
         let tests = SequentialJudge::new(settings.sequential(), SECONDS_PER_TICK);

@@ -241,6 +241,7 @@ impl FeedbackDesk {
         };
         let counted = desk.book.rate(hash, ballot, now).map_err(|why| match why {
             NotCounted::Source => Refusal::Source,
+            NotCounted::Foreign => Refusal::NotExposed,
             NotCounted::Full => Refusal::Full,
         })?;
         if counted == Counted::Recorded {
