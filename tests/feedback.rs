@@ -476,10 +476,13 @@ fn the_classic_condition_holds_a_release_that_callers_do_not_like() {
         let is_late = status["seconds_in_stage"].as_f64() > Some(10.0);
         let passes = |check| finding(&status, check).is_some_and(|it| it["assessment"] == "pass");
         let is_good = ["error_rate", "latency_p50"].into_iter().all(passes);
-        (is_late && is_good).then_some(status)
+        // Until twenty of an arm's raters are told, the mean is not known.
+        let found = finding(&status, "release_when")?;
+        let is_known = found["assessment"] == "unmet";
+        assert!(is_known || found["assessment"] == "needs_data", "{found}");
+        (is_late && is_good && is_known).then_some(status)
     });
     let found = finding(&status, "release_when").unwrap();
-    assert_eq!(found["assessment"], "unmet");
     let said = found["reason"].as_str().unwrap();
     assert!(said.contains("feedback_mean is 4"), "{said}");
     assert_eq!(
