@@ -219,6 +219,59 @@ fn a_rollout_lives_through_an_approval_and_a_webhook_that_is_slow_failing_and_go
 }
 
 #[test]
+fn an_approval_goes_on_at_once_where_the_webhook_beside_it_is_open_and_waits_where_it_is_not() {
+    let gate = Hook::start(Manners::Answer(403, "not yet"));
+    let release = Release::by(&format!(
+        "{SHORT}, gates: [{{ before: 50%, approve: manual }}, {{ before: 50%, name: ci, webhook: \
+         {{ url: \"{}\", attempts: 1, every: 1s }} }}, {{ before: 100%, approve: manual }}, \
+         {{ before: 100%, name: cd, webhook: {{ url: \"{}\", attempts: 1, every: 1s }} }}]",
+        gate.url(),
+        gate.url()
+    ));
+    let load = Load::start(release.proxy.address());
+    release.wait_for_phase("waiting_for_approval");
+    let status = release.command("promote").json();
+    assert_eq!(status["phase"], "waiting_for_gate", "{status:#}");
+    let journal = release.journal();
+    let said = "approved, stage 2 waits for gate `ci`: told so";
+    assert_eq!(journal.last().unwrap(), said);
+    gate.behave(Manners::Answer(200, "go"));
+    release.wait_for_phase("waiting_for_approval");
+    wait_until("the other webhook has been asked", STAGE_MAX, || {
+        release.status()["gates"][0]["is_open"] == true
+    });
+    let status = release.command("promote").json();
+    assert_eq!(
+        (&status["phase"], &status["stage"]),
+        (&"progressing".into(), &3.into())
+    );
+    assert!(release.journal().last().unwrap().ends_with(": told so"));
+    assert_eq!(load.bad(), 0);
+}
+
+#[test]
+fn the_red_button_names_flags_whose_canary_may_still_be_chosen() {
+    let (stable, canary) = (TestBackend::start("stable"), TestBackend::start("canary"));
+    let config = format!(
+        "{}groups: {{ beta: {{ callers: [ann] }} }}\nflags:\n\
+         \x20 free: {{ stable: v1, canary: v2, force: {{ header: x-choose, for: [beta], after_rollback: true }} }}\n\
+         trusted_proxies: [127.0.0.0/8]\nidentity: [{{ header: x-user }}]\nroutes: [{{ flag: free }}]\n",
+        backends(&[("v1", &stable), ("v2", &canary)])
+    );
+    let proxy = TestProxy::start(&config);
+    let pressed = serin(&proxy, &["rollout", "rollback", "--all"]);
+    assert_eq!(
+        String::from_utf8_lossy(&pressed.stdout),
+        "callers may still choose canary, as `force.after_rollback` says: free (`serin flag disable` turns one off)\n"
+    );
+    let choose = Request::get("/").field("x-user", "ann");
+    assert_eq!(
+        proxy.ask(&choose.field("x-choose", "canary")).text(),
+        "canary"
+    );
+}
+
+#[test]
 fn a_gate_that_hangs_delays_neither_a_rollback_nor_anything_else() {
     let gate = Hook::start(Manners::Hang);
     let told = Hook::start(Manners::Answer(503, ""));

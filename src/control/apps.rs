@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::control::app_orders::{AppError, AppOrder, AppView, Ordered};
 use crate::control::controller::Controller;
-use crate::control::perform::{NOT_IN_TIME, Saved, Unwritten, line_about, now_unix_ms};
+use crate::control::perform::{Saved, Unwritten, line_about, not_done, now_unix_ms};
 use crate::control::ports::{JournalLine, Subject, Transition};
 use crate::domain::app::{
     APPS_MAX, App, AppKey, AppProfile, AppRecord, Declarations, Declared, GivenStatus, KEYS_MAX,
@@ -351,17 +351,9 @@ fn told(profile: &AppProfile) -> String {
 
 /// What holds when a change was refused, as `refused` would have told.
 fn still(holds: (AppId, Option<AppRecord>), refused: Vec<JournalLine>) -> Transition {
-    let lines = refused.into_iter().map(|line| JournalLine {
-        entry: JournalEntry {
-            what: format!("not done: {}", line.entry.what),
-            why: NOT_IN_TIME.to_owned(),
-            ..line.entry
-        },
-        ..line
-    });
     Transition {
         apps: vec![holds],
-        lines: lines.collect(),
+        lines: not_done(refused),
         ..Transition::default()
     }
 }

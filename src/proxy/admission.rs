@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::Request;
 
 use crate::domain::app::{App, AppStatus};
-use crate::domain::ids::RouteIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::proxy::identity::{Peer, api_key};
@@ -59,17 +58,9 @@ impl Presented {
         }
     }
 
-    /// Whether the request may go on, its app's limit apart.
-    pub(crate) fn check(&self, routing: &RoutingSnapshot, route: RouteIndex) -> Result<(), Denial> {
-        if routing.routes.get(route).is_public {
-            return Ok(());
-        }
-        self.check_sender(routing)
-    }
-
-    /// The same where there is no route.
-    pub(crate) fn check_sender(&self, routing: &RoutingSnapshot) -> Result<(), Denial> {
-        if !routing.admission.reads_keys {
+    /// Whether the request may go on, its app's limit apart; everybody may where it is `public`.
+    pub(crate) fn check(&self, routing: &RoutingSnapshot, is_public: bool) -> Result<(), Denial> {
+        if is_public || !routing.admission.reads_keys {
             return Ok(());
         }
         if let Some(app) = &self.app {
@@ -94,13 +85,13 @@ impl Presented {
     pub(crate) fn admit(
         &self,
         routing: &RoutingSnapshot,
-        route: RouteIndex,
+        is_public: bool,
         registry: &AppRegistry,
         now: impl FnOnce() -> Timestamp,
     ) -> Result<(), Denial> {
-        let checked = self.check(routing, route);
+        let checked = self.check(routing, is_public);
         let admitted = checked.and_then(|()| match (self.known(), &self.app) {
-            (Some(known), Some(app)) if !routing.routes.get(route).is_public => {
+            (Some(known), Some(app)) if !is_public => {
                 let limit = app.profile.rate_limit;
                 let taken = limit.map_or(Ok(()), |limit| known.rate.take(limit, now()));
                 taken.map_err(Denial::too_many)

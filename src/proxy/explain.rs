@@ -111,7 +111,7 @@ pub fn explain_among<B>(
         status: error.status().as_u16(),
     };
     let located = resolve::locate(routing, peer, &mut request).map_err(|error| refused(&error))?;
-    let checked = presented.check(routing, located.route);
+    let checked = presented.check(routing, routing.routes.get(located.route).is_public);
     checked.map_err(|denial| refused(&ProxyError::Denied(denial)))?;
     let peer = presented.peer(Peer {
         ip: peer,

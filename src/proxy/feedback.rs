@@ -22,7 +22,6 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::Presented;
 use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
-use crate::proxy::error::ProxyError;
 use crate::proxy::forwarded;
 use crate::proxy::identity::{Peer, client_ip, identify};
 use crate::proxy::resolve::{self, Surroundings};
@@ -138,10 +137,6 @@ async fn take(
     }
     let cleaned = resolve::clean(routing, client.ip(), &mut request);
     cleaned.map_err(|error| Problem::new(error.status(), error.to_string()))?;
-    presented.check_sender(routing).map_err(|denial| {
-        let error = ProxyError::Denied(denial);
-        Problem::new(error.status(), error.to_string())
-    })?;
     check_type(request.headers())?;
     check_origin(&request)?;
     let ip = forwarded::client_ip(request.headers(), client.ip(), &routing.trusted);

@@ -46,8 +46,8 @@ pub(crate) async fn handle(
     let presented = present(routing, &worker.apps, &mut request, || worker.now());
     observation.log(&request);
     if feedback::is_meant(&client, &request) {
-        let rated = feedback::answer((&worker, &view), &client, &presented, request).await;
-        return own_answer(observation, rated);
+        let rated = (request, observation);
+        return rate((&worker, &view), &client, &presented, rated).await;
     }
     let entered = (&mut request, &mut observation);
     let located = match enter((&worker, routing), &client, &presented, entered) {
@@ -98,8 +98,19 @@ pub(crate) async fn handle(
     }
 }
 
-/// An answer that no backend has given, and that is no refusal.
-fn own_answer(observation: Observation, answer: Response<ResponseBody>) -> Response<ResponseBody> {
+/// Answers whoever rates, by the rules of any route that is not public.
+async fn rate(
+    (worker, view): (&Rc<Worker>, &View),
+    client: &Client,
+    presented: &Presented,
+    (request, observation): (Request<Incoming>, Observation),
+) -> Response<ResponseBody> {
+    let admitted = presented.admit(view.routing(), false, &worker.apps, || worker.now());
+    let admitted = admitted.map_err(ProxyError::Denied);
+    if let Err(error) = admitted.and_then(|()| within_limits(client, &request)) {
+        return refuse(observation, &error, None);
+    }
+    let answer = feedback::answer((worker, view), client, presented, request).await;
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
     answer
 }
@@ -135,7 +146,8 @@ fn enter(
 ) -> Result<Located, ProxyError> {
     let located = admit(routing, client, request)?;
     observation.routed(located.route);
-    let admitted = presented.admit(routing, located.route, &worker.apps, || worker.now());
+    let is_public = routing.routes.get(located.route).is_public;
+    let admitted = presented.admit(routing, is_public, &worker.apps, || worker.now());
     admitted.map_err(ProxyError::Denied)?;
     Ok(located)
 }
