@@ -427,6 +427,45 @@ fn who_passes_on_ratings_may_do_nothing_else_and_who_looks_may_not() {
     shop.post(&unknown).problem(404);
 }
 
+#[test]
+fn apps_rate_by_the_rules_of_any_request() {
+    let servers = ["stable", "canary"].map(TestBackend::start);
+    let text = Release::text(&servers, "feedback: true", "", LONG);
+    let text = text.replace(
+        "{ header: x-user-id }",
+        "{ api_key: { header: x-api-key } }",
+    ) + "apps: { require_approved: true }\n";
+    let folder = fast_folder();
+    std::fs::write(folder.path().join("serin.yaml"), text).unwrap();
+    let proxy = TestProxy::in_folder(folder.path(), Command::new(SERIN));
+    let rating = post(&json!({ "flag": "orders", "rating": 5 }));
+    let keyless = proxy.ask(&rating);
+    keyless.problem(401);
+    let challenge = keyless.field("www-authenticate");
+    assert_eq!(challenge, Some("ApiKey realm=\"serin\""));
+    let denied = [("reason", "no_key")];
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.count("serin_admission_refusals_total", &denied), 1);
+
+    let app = r#"{"rate_limit": {"requests_per_second": 1, "burst": 2}}"#;
+    let made = proxy.command("PUT", "/api/v1/apps/weather", app).json();
+    let key = made["key"].as_str().unwrap();
+    let rating = rating.field("x-api-key", key);
+    proxy.ask(&rating).problem(403);
+    proxy.command("POST", "/api/v1/apps/weather/approve", "{}");
+    let shown = proxy.ask(&Request::get("/").field("x-api-key", key));
+    assert_eq!(shown.status, 200);
+    let rated = proxy.ask(&rating);
+    assert_eq!(rated.status, 200, "{}", rated.text());
+    // Ratings count towards what the app may ask, and not only towards what a caller may rate.
+    let limited = [("reason", "rate_limited")];
+    wait_until("the app has asked too often", SOON, || {
+        proxy.ask(&rating);
+        let metrics = proxy.metrics();
+        metrics.count("serin_admission_refusals_total", &limited) > 0
+    });
+}
+
 /// Has eighty callers of both arms rate through the API.
 fn rate_by_server(release: &Release, rating: u8) {
     let all: Vec<_> = (0..80)
