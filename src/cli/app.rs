@@ -263,6 +263,7 @@ impl Verdict {
         if let Some(answer) = remote.unless_json(answer) {
             let AppWithKey { app, .. } = remote.read(answer)?;
             println!("{} is {}", app.app, app.status);
+            words::warn_unwritten(!app.is_unwritten);
         }
         Ok(Exit::Done)
     }
