@@ -215,10 +215,10 @@ fn a_gate_stands_before_a_stage_of_the_plan() {
     assert!(two.contains("opened by one of"), "{two}");
     let slip = found("stages: [5%], undecided: promot");
     assert!(slip.contains("did you mean `promote`?"), "{slip}");
-    let rating = found("stages: [5%], checks: { feedback: { min: 7, min_ratings: 0 } }");
+    let rating = found("stages: [5%], checks: { feedback: { min: 7, min_ratings: 19 } }");
     for problem in [
         "checks.feedback.min: expected a rating from 1 to 5 such as `4.0`, found `7`",
-        "checks.feedback.min_ratings: expected a whole number from 1 up",
+        "checks.feedback.min_ratings: expected a whole number from 20 up",
     ] {
         assert!(rating.contains(problem), "{rating}");
     }

@@ -276,17 +276,17 @@ impl<'de, S: Deserialize<'de>, L: Deserialize<'de>> Visitor<'de> for ShortOrVisi
     }
 }
 
-/// A whole number from 1 to `MAX`.
+/// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Count<const MAX: u64 = { u64::MAX }>(pub(super) u64);
+pub(super) struct Count<const MAX: u64 = { u64::MAX }, const MIN: u64 = 1>(pub(super) u64);
 
-impl<'de, const MAX: u64> Deserialize<'de> for Count<MAX> {
+impl<'de, const MAX: u64, const MIN: u64> Deserialize<'de> for Count<MAX, MIN> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_u64(CountVisitor)
     }
 }
 
-impl<const MAX: u64> JsonSchema for Count<MAX> {
+impl<const MAX: u64, const MIN: u64> JsonSchema for Count<MAX, MIN> {
     fn inline_schema() -> bool {
         true
     }
@@ -297,27 +297,27 @@ impl<const MAX: u64> JsonSchema for Count<MAX> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let number = match MAX {
-            u64::MAX => json_schema!({ "type": "integer", "minimum": 1 }),
-            max => json_schema!({ "type": "integer", "minimum": 1, "maximum": max }),
+            u64::MAX => json_schema!({ "type": "integer", "minimum": MIN }),
+            max => json_schema!({ "type": "integer", "minimum": MIN, "maximum": max }),
         };
         schema::or_variable(number)
     }
 }
 
-struct CountVisitor<const MAX: u64>;
+struct CountVisitor<const MAX: u64, const MIN: u64>;
 
-impl<const MAX: u64> Visitor<'_> for CountVisitor<MAX> {
-    type Value = Count<MAX>;
+impl<const MAX: u64, const MIN: u64> Visitor<'_> for CountVisitor<MAX, MIN> {
+    type Value = Count<MAX, MIN>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match MAX {
-            u64::MAX => f.write_str("a whole number from 1 up"),
-            max => write!(f, "a whole number from 1 to {max}"),
+            u64::MAX => write!(f, "a whole number from {MIN} up"),
+            max => write!(f, "a whole number from {MIN} to {max}"),
         }
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Count<MAX>, E> {
-        if (1..=MAX).contains(&number) {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Count<MAX, MIN>, E> {
+        if (MIN..=MAX).contains(&number) {
             Ok(Count(number))
         } else {
             Err(E::invalid_type(Unexpected::Unsigned(number), &self))

@@ -222,6 +222,9 @@ impl Controller {
         }
         self.created = created;
         self.carry_out(whole, admissions);
+        if text.is_none() {
+            self.performer.feedback.remove(flag);
+        }
         if let Some(ended) = ended {
             remember(&mut self.records, ended);
         }

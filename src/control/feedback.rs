@@ -26,22 +26,35 @@ impl RunningRollout {
             performer.feedback.close(&self.name);
             return;
         }
-        let tried = Tried {
+        let watch = performer.ledger.watch(&self.name);
+        let ratings_min = self.judging.ratings_min();
+        let rated = (&self.tried(state), ratings_min);
+        performer.feedback.open(&self.name, rated, watch);
+    }
+
+    /// What is rated.
+    fn tried(&self, state: &RolloutState) -> Tried {
+        Tried {
             release: self.plan.release().clone(),
             attempt: state.attempt,
-        };
-        let watch = performer.ledger.watch(&self.name);
-        performer.feedback.open(&self.name, &tried, watch);
+        }
     }
 
     /// Tells the judge of ratings, where they are evidence: with the counts of the tick that ends.
     pub(super) fn tell_ratings(&mut self, moment: &Moment<'_>, performer: &Performer) {
         let Self { plan, state, .. } = self;
         let judged = Judged { plan, state };
-        if !self.takes_feedback || !self.judging.counts(judged, moment) {
+        if !self.takes_feedback || !self.judging.counts(judged) {
             return;
         }
         let (desk, ledger) = (&performer.feedback, &performer.ledger);
+        // As evidence they have been told, and count no second time; as what callers think they still do.
+        let left = self.judging.take_left(judged);
+        let told = left.map(|left| desk.told_of_others(&self.name, &left));
+        for Rated { shown, rating } in told.unwrap_or_default() {
+            let group = shown.group.as_ref();
+            ledger.change_ratings(&self.name, group, shown.variant, (rating, 1));
+        }
         if let Some(known) = self.judging.take_known_ratings() {
             desk.tell_anew(&self.name, known, moment.now);
         }
@@ -59,7 +72,9 @@ impl RunningRollout {
 
     /// How callers rate it, where they may.
     pub(super) fn feedback(&self, performer: &Performer) -> Option<FeedbackStatus> {
-        let raters = performer.feedback.raters(&self.name);
+        let raters = performer
+            .feedback
+            .raters(&self.name, &self.tried(&self.state));
         let raters = raters.filter(|_| self.takes_feedback)?;
         Some(FeedbackStatus::of(&raters))
     }

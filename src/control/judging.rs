@@ -11,7 +11,7 @@ use crate::control::recording::Recordings;
 use crate::control::watching::Watching;
 use crate::domain::evidence::TickCounts;
 use crate::domain::further::FurtherChecks;
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::judge::tripwire::CanaryEndpoints;
 use crate::domain::judge::{CallersTick, Finding, Judge, JudgeSettings, StageContext, Verdict};
 use crate::domain::rollout::{Moment, RolloutPlan, RolloutState};
@@ -30,6 +30,8 @@ pub(crate) struct Judging {
     recordings: Recordings,
     /// Whether the judge is to be told anew of ratings that it does not know.
     lacks_ratings: bool,
+    /// How many groups had left when the judge was last told of ratings.
+    left_seen: Option<usize>,
     /// Which attempt it has judged.
     attempt: u32,
     /// When the evidence that is judged begins.
@@ -67,6 +69,7 @@ impl Judging {
             watching: Watching::default(),
             recordings: performer.recordings.clone(),
             lacks_ratings: true,
+            left_seen: None,
             attempt,
             since: Timestamp::default(),
             kept: Timestamp::default(),
@@ -148,9 +151,22 @@ impl Judging {
         }
     }
 
-    /// Whether what is seen now is evidence; not while canary warms up or the flag is off.
-    pub(crate) fn counts(&self, judged: Judged<'_>, moment: &Moment<'_>) -> bool {
-        judged.state.phase.is_judged() && self.context(judged, moment).counted_from <= moment.now
+    /// Whether the tick that ends is evidence; not while canary warms up or the flag is off.
+    pub(crate) fn counts(&self, judged: Judged<'_>) -> bool {
+        judged.state.phase.is_judged() && self.judge.is_counting()
+    }
+
+    /// The groups that have left, where some have since the last time: what the judge knows of ratings begins
+    /// anew then.
+    pub(crate) fn take_left(&mut self, judged: Judged<'_>) -> Option<Vec<GroupName>> {
+        let left = judged.plan.stage_context(judged.state, self.since).left;
+        let seen = self.left_seen.replace(left.len());
+        seen.is_some_and(|seen| left.len() > seen).then_some(left)
+    }
+
+    /// Of fewer raters in an arm nothing is said.
+    pub(crate) fn ratings_min(&self) -> u64 {
+        self.judge.ratings_min()
     }
 
     /// How many ratings of each arm the judge knows, where it has to be told anew of the others.
@@ -236,6 +252,7 @@ impl Judging {
 
     fn begin(&mut self, flag: &FlagName) {
         self.lacks_ratings = true;
+        self.left_seen = None;
         self.judge = Judge::new(self.settings.clone());
         self.recordings.begin(flag, &self.judge);
     }

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::domain::feedback::{Counted, Handed, RATERS_PER_SOURCE_MAX, WrittenRating, read};
+use crate::domain::feedback::{Counted, Handed, WrittenRating, read};
 use crate::domain::identity::IdentitySource;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::Presented;
@@ -88,9 +88,7 @@ impl From<Refusal> for Problem {
             Refusal::TooOften(wait) => Self::too_often(wait),
             Refusal::Source => Self::new(
                 StatusCode::FORBIDDEN,
-                format!(
-                    "{RATERS_PER_SOURCE_MAX} callers from your address have rated this release already"
-                ),
+                "as many callers from your address have rated this release as count for now",
             ),
             Refusal::Full => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -196,7 +194,7 @@ fn rate(
     let mut flags = routing.flags.iter();
     let flag = flags.find(|flag| flag.name == written.flag);
     let hash = flag.and_then(|flag| flag.hash_of(&rater.key));
-    let hash = hash.ok_or(Refusal::NotTaken)?;
+    let hash = hash.ok_or_else(|| worker.feedback.refuse(Refusal::NotTaken))?;
     let said = Said {
         rating: written.rating,
         comment: written.comment,
@@ -231,7 +229,7 @@ fn rater(
         source,
         IdentitySource::Cookie(_) | IdentitySource::AssignedCookie(_) | IdentitySource::ClientIp
     );
-    let made_up_at = can_be_made_up.then(|| client_ip::key(ip));
+    let made_up_at = can_be_made_up.then(|| client_ip::site(ip));
     (!is_given).then_some(Rater { key, made_up_at })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::domain::feedback::RATINGS_MIN_MIN;
 use crate::domain::further::Condition;
 use crate::domain::weight::Weight;
 
@@ -212,8 +213,8 @@ pub(in crate::config) struct ChecksDocument {
 pub(in crate::config) struct FeedbackDocument {
     /// The mean rating that canary must be above; half a point below it is harm.
     pub(in crate::config) min: Option<Rating>,
-    /// Ratings that an arm needs before any decide.
-    pub(in crate::config) min_ratings: Option<Count>,
+    /// Ratings that an arm needs before any decide, 20 at the least.
+    pub(in crate::config) min_ratings: Option<Count<{ u64::MAX }, RATINGS_MIN_MIN>>,
 }
 
 /// The split.

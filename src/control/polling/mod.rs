@@ -43,7 +43,7 @@ impl Stage<'_> {
     fn values(&self) -> StageValues {
         let (totals, ticks) = self.judge.seen_in_stage();
         let span = TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
-        StageValues::of(totals, span).rated(self.judge.ratings(), self.judge.raters_min())
+        StageValues::of(totals, span).rated(self.judge.ratings(), self.judge.ratings_min())
     }
 
     /// What is filled into questions.

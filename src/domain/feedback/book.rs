@@ -1,15 +1,16 @@
 //! The votes on one release, and the comments of a flag.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::domain::feedback::sources::Sources;
 use crate::domain::feedback::{
-    COMMENTS_MAX, Comment, FeedbackPart, RATERS_MAX, RATERS_PER_SOURCE_MAX, Rated, RatingQueue,
-    SavedFeedback, Shown, Tried, Vote,
+    Ballot, COMMENTS_MAX, Comment, Counted, FeedbackPart, News, NotCounted, RATERS_MAX,
+    RATINGS_MIN_MIN, Rated, RatingQueue, SavedFeedback, Tried, Vote,
 };
-use crate::domain::rating::Rating;
+use crate::domain::ids::GroupName;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::variant::PerVariant;
+use crate::domain::variant::{PerVariant, Variant};
 
 /// How long after one line of the journal the next may come.
 const TOLD_AFTER: Duration = Duration::from_secs(60);
@@ -25,60 +26,6 @@ const NUMBERS_PER_MS: u64 = 1_000;
 /// How many names of those who pass on ratings a line tells.
 const NAMES_MAX: usize = 5;
 
-/// What a caller says, with what is known of it.
-#[derive(Clone, Debug)]
-pub struct Ballot {
-    /// What it makes of it.
-    pub rating: Rating,
-    /// What it was shown.
-    pub shown: Shown,
-    /// Its pseudonym.
-    pub caller: Box<str>,
-    /// Where it came from, if callers from there can be made up.
-    pub source: Option<u16>,
-    /// What it says besides.
-    pub comment: Option<String>,
-    /// Who passed it on; `None` for the caller itself.
-    pub by: Option<String>,
-    /// When, in milliseconds since 1970.
-    pub at_unix_ms: u64,
-}
-
-/// What became of a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// It is the caller's first on this release.
-    Recorded,
-    /// It takes the place of another of the same caller.
-    Changed,
-    /// The caller had said just that.
-    Unchanged,
-}
-
-/// Why a vote was not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotCounted {
-    /// Many callers from the same source have rated this release already.
-    Source,
-    /// It would take the place of somebody else's, or of one whose identity was vouched for.
-    Foreign,
-    /// There is no room for more.
-    Full,
-}
-
-/// What has come in since it was told last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
-    /// First votes.
-    pub recorded: u64,
-    /// Votes that were changed.
-    pub changed: u64,
-    /// By whom they were passed on.
-    pub by: BTreeSet<String>,
-    /// Whether some came from callers themselves.
-    pub from_callers: bool,
-}
-
 /// A flag's feedback.
 #[derive(Clone, Debug, Default)]
 pub struct FeedbackBook {
@@ -88,9 +35,12 @@ pub struct FeedbackBook {
     /// The last number given.
     last: u64,
     raters: PerVariant<[u64; 5]>,
-    sources: BTreeMap<u16, u32>,
+    sources: Sources,
+    /// Of fewer raters in an arm nothing is said.
+    ratings_min: u64,
     queue: RatingQueue,
-    changed: Vec<(Rated, Rated)>,
+    /// By hash: what the judge was told, and what is to be said instead.
+    changed: BTreeMap<u32, (Rated, Rated)>,
     unsaved: Vec<FeedbackPart>,
     news: News,
     /// When the journal was told last, and of how many raters.
@@ -116,8 +66,9 @@ impl FeedbackBook {
         book
     }
 
-    /// Begins to take votes on a release, or goes on.
-    pub fn begin(&mut self, tried: &Tried) {
+    /// Begins to take votes on a release, or goes on. Of fewer than `ratings_min` in an arm nothing is said.
+    pub fn begin(&mut self, tried: &Tried, ratings_min: u64) {
+        self.ratings_min = ratings_min.max(RATINGS_MIN_MIN);
         if self.tried.as_ref() == Some(tried) {
             return;
         }
@@ -125,6 +76,7 @@ impl FeedbackBook {
             tried: Some(tried.clone()),
             comments: std::mem::take(&mut self.comments),
             last: self.last,
+            ratings_min: self.ratings_min,
             unsaved: std::mem::take(&mut self.unsaved),
             ..Self::default()
         };
@@ -157,7 +109,7 @@ impl FeedbackBook {
     ) -> Result<Counted, NotCounted> {
         let before = self.votes.get(&hash).cloned();
         let Some(before) = before else {
-            self.check_room(ballot.source)?;
+            self.check_room(&ballot)?;
             self.note(&ballot.by, |news| news.recorded += 1);
             self.put(hash, &ballot, None);
             self.queue.push(hash, &ballot.shown, now);
@@ -176,6 +128,14 @@ impl FeedbackBook {
         if is_same {
             return Ok(Counted::Unchanged);
         }
+        // Whoever is shown the other arm now counts among that one's raters.
+        let has_room = before.source.is_none_or(|source| {
+            before.shown.variant == ballot.shown.variant
+                || self.has_room(source, ballot.shown.variant)
+        });
+        if !has_room {
+            return Err(NotCounted::Source);
+        }
         self.note(&ballot.by, |news| news.changed += 1);
         self.remove(hash);
         self.put(hash, &ballot, Some(&before));
@@ -183,22 +143,31 @@ impl FeedbackBook {
         if before.is_told {
             let rated = |shown, rating| Rated { shown, rating };
             let change = (rated(from, before.rating), rated(to, ballot.rating));
-            self.changed.push(change);
+            let said = self.changed.entry(hash).or_insert_with(|| change.clone());
+            said.1 = change.1;
         } else if from != to {
             self.queue.push(hash, &to, now);
         }
         Ok(Counted::Changed)
     }
 
-    fn check_room(&self, source: Option<u16>) -> Result<(), NotCounted> {
-        let from_source = source.and_then(|source| self.sources.get(&source));
-        if from_source.is_some_and(|raters| *raters >= RATERS_PER_SOURCE_MAX) {
+    fn check_room(&self, ballot: &Ballot) -> Result<(), NotCounted> {
+        let variant = ballot.shown.variant;
+        let source = ballot.source;
+        if source.is_some_and(|source| !self.has_room(source, variant)) {
             return Err(NotCounted::Source);
         }
         if self.votes.len() >= RATERS_MAX {
             return Err(NotCounted::Full);
         }
         Ok(())
+    }
+
+    /// Whether one more caller from a source may rate an arm.
+    fn has_room(&self, source: u16, variant: Variant) -> bool {
+        let raters = self.raters.get(variant).iter().sum();
+        let arm = (source, variant);
+        self.sources.have_room(arm, raters, self.ratings_min)
     }
 
     fn note(&mut self, by: &Option<String>, count: impl FnOnce(&mut News)) {
@@ -270,8 +239,7 @@ impl FeedbackBook {
         let count = &mut raters[vote.rating.place()];
         *count = count.saturating_add_signed(by);
         if let Some(source) = vote.source {
-            let raters = self.sources.entry(source).or_default();
-            *raters = raters.saturating_add_signed(i32::try_from(by).unwrap_or_default());
+            self.sources.count(source, vote.shown.variant, by);
         }
     }
 
@@ -299,7 +267,21 @@ impl FeedbackBook {
 
     /// Votes that were changed after the judge was told: what they were, and what they are.
     pub fn take_changed(&mut self) -> Vec<(Rated, Rated)> {
-        std::mem::take(&mut self.changed)
+        std::mem::take(&mut self.changed).into_values().collect()
+    }
+
+    /// The ratings that the judge was told as evidence, as they are now, but for those of these groups.
+    pub fn told_of_others(&self, groups: &[GroupName]) -> Vec<Rated> {
+        let is_other = |vote: &&Vote| {
+            let group = vote.shown.group.as_ref();
+            vote.is_told && group.is_none_or(|group| !groups.contains(group))
+        };
+        let told = self.votes.values().filter(is_other);
+        let rated = told.map(|vote| Rated {
+            shown: vote.shown.clone(),
+            rating: vote.rating,
+        });
+        rated.collect()
     }
 
     /// Has a judge told of the votes that it does not know: it knows so many of each arm, the oldest.

@@ -23,7 +23,7 @@ fn tried(revision: &str) -> Tried {
 
 fn book() -> FeedbackBook {
     let mut book = FeedbackBook::default();
-    book.begin(&tried("1"));
+    book.begin(&tried("1"), 20);
     book
 }
 
@@ -100,9 +100,9 @@ fn another_release_is_rated_anew_and_comments_stay() {
         ..ballot(7, CANARY, 1)
     };
     book.rate(7, said, at(0)).unwrap();
-    book.begin(&tried("1"));
+    book.begin(&tried("1"), 20);
     assert_eq!(book.raters().canary, [1, 0, 0, 0, 0], "it goes on");
-    book.begin(&tried("2"));
+    book.begin(&tried("2"), 20);
     assert_eq!(book.raters().canary, [0; 5]);
     assert!(book.take_due(at(100)).is_empty());
     let comments = book.comments(None, 9);
@@ -132,13 +132,13 @@ fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
     assert_eq!(book.rate(1, from(1, 3), at(1)), Err(NotCounted::Foreign));
     assert_eq!(book.raters().canary, [0, 0, 0, 0, 1]);
     let all = |book: &mut FeedbackBook, source, first: u32| {
-        let callers = first..first + RATERS_PER_SOURCE_MAX;
+        let callers = first..first + 10;
         let counted =
             callers.filter(|caller| book.rate(*caller, from(*caller, source), at(2)).is_ok());
         counted.count()
     };
-    assert_eq!(all(&mut book, 3, 400), RATERS_PER_SOURCE_MAX as usize);
-    for caller in 400..400 + RATERS_PER_SOURCE_MAX {
+    assert_eq!(all(&mut book, 3, 400), 4);
+    for caller in 400..404 {
         let moved = Ballot {
             rating: ballot(0, CANARY, 2).rating,
             ..from(caller, 4)
@@ -146,7 +146,7 @@ fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
         assert_eq!(book.rate(caller, moved, at(3)), Ok(Counted::Changed));
     }
     assert_eq!(all(&mut book, 3, 5_000), 0, "those who moved still count");
-    assert_eq!(all(&mut book, 4, 6_000), RATERS_PER_SOURCE_MAX as usize);
+    assert_eq!(all(&mut book, 4, 6_000), 4);
 }
 
 #[test]
@@ -158,13 +158,13 @@ fn few_callers_of_one_source_and_no_more_than_there_is_room_for_are_counted() {
     };
     let counted = (0..2_000).map(|caller| book.rate(caller, of_source(caller), at(0)));
     let counted = counted.filter(Result::is_ok).count();
-    assert_eq!(counted, RATERS_PER_SOURCE_MAX as usize);
+    assert_eq!(counted, 4);
     assert_eq!(
         book.rate(0, of_source(0), at(0)),
         Ok(Counted::Unchanged),
         "a caller that is counted may go on"
     );
-    for caller in 10..50_010 {
+    for caller in 4..50_010 {
         let counted = book.rate(caller, ballot(caller, STABLE, 5), at(0));
         let is_counted = (caller as usize) < RATERS_MAX;
         assert_eq!(counted.is_ok(), is_counted, "{caller}");
@@ -173,6 +173,43 @@ fn few_callers_of_one_source_and_no_more_than_there_is_room_for_are_counted() {
         book.rate(99_999, ballot(99_999, STABLE, 5), at(0)),
         Err(NotCounted::Full)
     );
+}
+
+#[test]
+fn a_caller_of_a_full_source_stays_with_the_arm_that_it_rated() {
+    let mut book = book();
+    let from = |caller, variant| Ballot {
+        source: Some(3),
+        ..ballot(caller, variant, 1)
+    };
+    for caller in 0..4 {
+        book.rate(caller, from(caller, CANARY), at(0)).unwrap();
+    }
+    for caller in 4..8 {
+        book.rate(caller, from(caller, STABLE), at(0)).unwrap();
+        let moved = book.rate(caller, from(caller, CANARY), at(1));
+        assert_eq!(moved, Err(NotCounted::Source));
+    }
+    assert_eq!(book.raters().canary, [4, 0, 0, 0, 0]);
+    assert_eq!(book.raters().stable, [4, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_vote_that_goes_to_and_fro_is_one_change_when_the_judge_is_told() {
+    let mut book = book();
+    book.rate(7, ballot(7, CANARY, 1), at(0)).unwrap();
+    book.take_due(at(60));
+    for turn in 0..1_000 {
+        let rating = if turn % 2 == 0 { 5 } else { 2 };
+        book.rate(7, ballot(7, CANARY, rating), at(61)).unwrap();
+    }
+    let changed = book.take_changed();
+    let each: Vec<_> = changed
+        .iter()
+        .map(|(from, to)| (u8::from(from.rating), u8::from(to.rating)))
+        .collect();
+    assert_eq!(each, [(1, 2)]);
+    assert!(book.take_changed().is_empty());
 }
 
 #[test]
@@ -217,7 +254,7 @@ fn what_is_written_down_is_all_there_is_and_a_judge_is_told_what_it_does_not_kno
     let mut restored = FeedbackBook::restore(saved);
     assert_eq!(restored.raters(), book.raters());
     assert_eq!(restored.comments(None, 9), book.comments(None, 9));
-    restored.begin(&tried("1"));
+    restored.begin(&tried("1"), 20);
     let known = PerVariant {
         stable: 0,
         canary: 1,
@@ -247,6 +284,25 @@ fn a_forgotten_caller_leaves_nothing_behind() {
     assert_eq!(book.forget("sha256:7"), 0);
     assert_eq!(book.raters().canary, [1, 0, 0, 0, 0]);
     assert!(book.comments(None, 9).is_empty());
+}
+
+#[test]
+fn what_the_judge_was_told_of_others_than_a_group_is_known() {
+    let mut book = book();
+    let of_group = |caller, group: &str, rating| {
+        let mut ballot = ballot(caller, CANARY, rating);
+        ballot.shown.group = Some(name(group));
+        ballot
+    };
+    book.rate(1, of_group(1, "beta", 1), at(0)).unwrap();
+    book.rate(2, of_group(2, "staff", 2), at(0)).unwrap();
+    book.rate(3, ballot(3, CANARY, 3), at(0)).unwrap();
+    assert!(book.told_of_others(&[]).is_empty(), "it was told nothing");
+    assert_eq!(book.take_due(at(60)).len(), 3);
+    book.rate(4, ballot(4, CANARY, 4), at(60)).unwrap();
+    book.rate(3, ballot(3, CANARY, 5), at(60)).unwrap();
+    let told = book.told_of_others(&[name("beta")]);
+    assert_eq!(ratings(&told), [(CANARY, 2), (CANARY, 5)]);
 }
 
 #[test]

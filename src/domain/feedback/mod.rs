@@ -8,13 +8,16 @@
 //! Callers are known by the hash that decides their variant, and called by a pseudonym. Their keys are
 //! not here.
 
+mod ballot;
 mod book;
 #[cfg(test)]
 mod book_tests;
 mod queue;
+mod sources;
 mod written;
 
-pub use book::{Ballot, Counted, FeedbackBook, News, NotCounted};
+pub use ballot::{Ballot, Counted, News, NotCounted};
+pub use book::FeedbackBook;
 pub use queue::RatingQueue;
 pub use written::{Handed, WrittenRating, read};
 
@@ -38,9 +41,9 @@ pub const COMMENTS_MAX: usize = 1_000;
 /// The longest comment, in characters: a paragraph or two.
 pub const COMMENT_CHARS_MAX: usize = 1_000;
 
-/// The most callers behind one source who may rate a release, where callers can be made up: half of what an arm
-/// needs before ratings decide anything.
-pub const RATERS_PER_SOURCE_MAX: u32 = 10;
+/// The fewest raters of an arm before ratings decide anything that an operator may ask for: what few say is
+/// a matter of who they are.
+pub const RATINGS_MIN_MIN: u64 = 20;
 
 /// What votes are on: a release, tried for the so-many-th time. A release that is tried again is judged
 /// anew, so it is rated anew.
@@ -137,6 +140,8 @@ pub enum FeedbackPart {
     Vote(u32, Option<Vote>),
     /// The comment with this number; `None` to forget it.
     Comment(u64, Option<Comment>),
+    /// All of the flag is forgotten.
+    Gone,
 }
 
 /// What is known of a flag's feedback at a start.
@@ -170,6 +175,7 @@ impl SavedFeedback {
             FeedbackPart::Comment(number, None) => {
                 self.comments.remove(&number);
             }
+            FeedbackPart::Gone => *self = Self::default(),
         }
     }
 }

@@ -178,15 +178,19 @@ impl StageValues {
     }
 
     /// The same with means of all ratings of the rollout, by how often there is each: callers rate a release once,
-    /// whatever stage it is in. Of fewer raters than `raters_min` none is known.
+    /// whatever stage it is in. Of fewer than `ratings_min` none is known.
     #[must_use]
-    pub fn rated(mut self, ratings: &PerVariant<[f64; 5]>, raters_min: f64) -> Self {
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "nobody asks for so many ratings"
+    )]
+    pub fn rated(mut self, ratings: &PerVariant<[f64; 5]>, ratings_min: u64) -> Self {
         for variant in Variant::ALL {
             let each = ratings.get(variant);
             let raters: f64 = each.iter().sum();
             let stars: f64 = (1..).zip(each).map(|(star, n)| f64::from(star) * n).sum();
             self.0.get_mut(variant).feedback_mean =
-                (raters > 0.0 && raters >= raters_min).then(|| stars / raters);
+                (raters > 0.0 && raters >= ratings_min as f64).then(|| stars / raters);
         }
         self
     }
@@ -256,7 +260,7 @@ mod tests {
                 stable: [0.0; 5],
                 canary: [0.0, 0.0, 0.0, 0.0, raters],
             };
-            let values = StageValues::default().rated(&ratings, 20.0);
+            let values = StageValues::default().rated(&ratings, 20);
             PerVariant::from_fn(|variant| values.0.get(variant).feedback_mean)
         };
         assert_eq!(means(19.0).canary, None);

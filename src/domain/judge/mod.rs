@@ -79,9 +79,8 @@ pub struct Judge {
 
 impl Judge {
     /// Of fewer raters in an arm nothing is said.
-    #[allow(clippy::cast_precision_loss, reason = "nobody asks for so many raters")]
-    pub fn raters_min(&self) -> f64 {
-        self.settings.sequential().promotion.ratings_min as f64
+    pub fn ratings_min(&self) -> u64 {
+        self.settings.sequential().promotion.ratings_min
     }
 
     /// A judge that has seen nothing yet.
@@ -200,6 +199,11 @@ impl Judge {
             clearing,
             now: Some(self.clock.now()),
         }
+    }
+
+    /// Whether what comes in the tick that ends is evidence: its callers were counted from its start.
+    pub const fn is_counting(&self) -> bool {
+        self.starts.is_some()
     }
 
     /// Takes in the counts of a tick that ended at `now` and says what follows from all so far.

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use crate::domain::bucket::murmur3_x86_32;
 use crate::domain::feedback::{
-    Ballot, Comment, Counted, FeedbackBook, FeedbackChange, News, NotCounted, Rated, SavedFeedback,
-    Shown, Tried,
+    Ballot, Comment, Counted, FeedbackBook, FeedbackChange, FeedbackPart, News, NotCounted, Rated,
+    SavedFeedback, Shown, Tried,
 };
-use crate::domain::ids::FlagName;
+use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rating::Rating;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
@@ -63,7 +63,7 @@ pub enum Refusal {
     NotExposed,
     /// It comes too often: so long to wait.
     TooOften(Duration),
-    /// Many callers from the same address have rated this release already.
+    /// As many callers from the same address have rated this arm as may, for what its others are.
     Source,
     /// There is no room for more.
     Full,
@@ -100,6 +100,8 @@ const fn place(result: &Result<Receipt, Refusal>) -> usize {
 #[derive(Debug, Default)]
 pub struct FeedbackDesk {
     flags: Mutex<BTreeMap<FlagName, Desk>>,
+    /// Flags whose feedback is forgotten here, and not yet where it is written down.
+    gone: Mutex<Vec<FlagName>>,
     callers: Waits,
     sources: Waits,
     results: [AtomicU64; RESULTS.len()],
@@ -156,17 +158,23 @@ impl FeedbackDesk {
         self.flags().extend(desks);
     }
 
-    /// Takes feedback on a release from now on, of callers whom its watch knows.
-    pub fn open(&self, flag: &FlagName, tried: &Tried, watch: Arc<RolloutWatch>) {
+    /// Takes feedback on a release from now on, of callers whom its watch knows. Fewer than `ratings_min` callers
+    /// decide nothing.
+    pub fn open(
+        &self,
+        flag: &FlagName,
+        (tried, ratings_min): (&Tried, u64),
+        watch: Arc<RolloutWatch>,
+    ) {
         let mut flags = self.flags();
         if !flags.contains_key(flag) && flags.len() >= FLAGS_MAX {
             let mut closed = flags.iter().filter(|(_, desk)| desk.watch.is_none());
             let closed = closed.next().map(|(flag, _)| flag.clone());
             let Some(closed) = closed else { return };
-            flags.remove(&closed);
+            self.drop_desk(&mut flags, &closed);
         }
         let desk = flags.entry(flag.clone()).or_default();
-        desk.book.begin(tried);
+        desk.book.begin(tried, ratings_min);
         if desk
             .watch
             .as_ref()
@@ -184,6 +192,27 @@ impl FeedbackDesk {
         if let Some(desk) = self.flags().get_mut(flag) {
             desk.end();
         }
+    }
+
+    /// Forgets a flag that is no more, with all that was said of it.
+    pub fn remove(&self, flag: &FlagName) {
+        self.drop_desk(&mut self.flags(), flag);
+    }
+
+    fn drop_desk(&self, flags: &mut BTreeMap<FlagName, Desk>, flag: &FlagName) {
+        if flags.remove(flag).is_some() {
+            self.gone().push(flag.clone());
+        }
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Vec<FlagName>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a rating that is refused before its caller is looked at.
+    pub fn refuse(&self, why: Refusal) -> Refusal {
+        self.count(&Err(why));
+        why
     }
 
     /// Whether clients behind an address may hand in something now.
@@ -263,6 +292,13 @@ impl FeedbackDesk {
         due.unwrap_or_default()
     }
 
+    /// The ratings that a flag's judge was told, but for those of these groups.
+    pub fn told_of_others(&self, flag: &FlagName, groups: &[GroupName]) -> Vec<Rated> {
+        let flags = self.flags();
+        let told = flags.get(flag).map(|desk| desk.book.told_of_others(groups));
+        told.unwrap_or_default()
+    }
+
     /// Has a judge told anew, which knows so many ratings of each arm.
     pub fn tell_anew(&self, flag: &FlagName, known: PerVariant<u64>, now: Timestamp) {
         if let Some(desk) = self.flags().get_mut(flag) {
@@ -273,6 +309,11 @@ impl FeedbackDesk {
     /// What is to be written down since the last time.
     pub fn take_unsaved(&self) -> Vec<FeedbackChange> {
         let mut flags = self.flags();
+        let gone = std::mem::take(&mut *self.gone()).into_iter();
+        let gone = gone.map(|flag| FeedbackChange {
+            flag,
+            part: FeedbackPart::Gone,
+        });
         let changes = flags.iter_mut().flat_map(|(flag, desk)| {
             let parts = desk.book.take_unsaved().into_iter();
             parts.map(|part| FeedbackChange {
@@ -280,7 +321,8 @@ impl FeedbackDesk {
                 part,
             })
         });
-        changes.collect()
+        // One that is gone may have come again.
+        gone.chain(changes).collect()
     }
 
     /// What is to be told in the journal, with how each arm is rated.
@@ -303,11 +345,11 @@ impl FeedbackDesk {
         rated.collect()
     }
 
-    /// How callers rate each arm of the release that was rated last; none where nobody could.
-    pub fn raters(&self, flag: &FlagName) -> Option<PerVariant<[u64; 5]>> {
+    /// How callers rate each arm of a release; none where nobody could yet.
+    pub fn raters(&self, flag: &FlagName, tried: &Tried) -> Option<PerVariant<[u64; 5]>> {
         let flags = self.flags();
         let book = &flags.get(flag)?.book;
-        book.tried().map(|_| *book.raters())
+        (book.tried() == Some(tried)).then(|| *book.raters())
     }
 
     /// Comments on a flag, or on all, newest first, those before a number only.
@@ -382,18 +424,21 @@ mod tests {
         Timestamp::since_start(Duration::from_secs(seconds))
     }
 
-    /// A desk for the flag `orders`, whose canary was shown to callers 0 to 9,999.
-    fn desk() -> FeedbackDesk {
-        let (desk, watch) = (FeedbackDesk::default(), Arc::<RolloutWatch>::default());
-        let tried = Tried {
+    fn tried(revision: &str) -> Tried {
+        Tried {
             release: Release {
-                revision: "1".to_owned(),
+                revision: revision.to_owned(),
                 stable: name("v1"),
                 canary: name("v2"),
             },
             attempt: 1,
-        };
-        desk.open(&name("orders"), &tried, Arc::clone(&watch));
+        }
+    }
+
+    /// A desk for the flag `orders`, whose canary was shown to callers 0 to 9,999.
+    fn desk() -> FeedbackDesk {
+        let (desk, watch) = (FeedbackDesk::default(), Arc::<RolloutWatch>::default());
+        desk.open(&name("orders"), (&tried("1"), 20), Arc::clone(&watch));
         let group = watch.exposures.number_of(&StratumName::Default).unwrap();
         for hash in 0..10_000 {
             watch.exposures.note(hash, Variant::Canary, group);
@@ -422,10 +467,11 @@ mod tests {
         desk.close(&name("orders"));
         assert_eq!(rate(&desk, 2, 0), Err(Refusal::NotTaken));
         assert_eq!(
-            desk.raters(&name("orders")).unwrap().canary,
+            desk.raters(&name("orders"), &tried("1")).unwrap().canary,
             [1, 0, 0, 0, 0]
         );
-        assert_eq!(desk.raters(&name("cart")), None);
+        assert_eq!(desk.raters(&name("orders"), &tried("2")), None);
+        assert_eq!(desk.raters(&name("cart"), &tried("1")), None);
         let results = desk.results();
         let counted: Vec<_> = results.iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(
@@ -456,6 +502,43 @@ mod tests {
         rate(&desk, 1, 0).unwrap();
         assert_eq!(desk.forget("caller-1"), 1);
         assert_eq!(desk.forget("caller-1"), 0);
-        assert_eq!(desk.raters(&name("orders")).unwrap().canary, [0; 5]);
+        let left = desk.raters(&name("orders"), &tried("1"));
+        assert_eq!(left.unwrap().canary, [0; 5]);
+    }
+
+    #[test]
+    fn a_flag_that_is_no_more_leaves_nothing_and_may_come_again() {
+        let desk = desk();
+        rate(&desk, 1, 0).unwrap();
+        desk.remove(&name("orders"));
+        assert_eq!(rate(&desk, 1, 0), Err(Refusal::NotTaken));
+        desk.open(&name("orders"), (&tried("2"), 20), Arc::default());
+        let parts: Vec<_> = desk.take_unsaved().into_iter().map(|it| it.part).collect();
+        let expected = [FeedbackPart::Gone, FeedbackPart::Began(tried("2"))];
+        assert_eq!(parts, expected);
+        assert!(desk.take_unsaved().is_empty());
+    }
+
+    #[test]
+    fn there_are_only_so_many_flags_and_one_that_makes_room_is_forgotten_everywhere() {
+        let desk = desk();
+        for number in 1..FLAGS_MAX {
+            let flag = name(&format!("flag-{number}"));
+            desk.open(&flag, (&tried("1"), 20), Arc::default());
+        }
+        desk.take_unsaved();
+        desk.open(&name("more"), (&tried("1"), 20), Arc::default());
+        assert!(
+            desk.take_unsaved().is_empty(),
+            "all of them are being rated"
+        );
+        desk.close(&name("orders"));
+        desk.open(&name("more"), (&tried("1"), 20), Arc::default());
+        let changes = desk.take_unsaved();
+        assert_eq!(
+            (&changes[0].flag, &changes[0].part),
+            (&name("orders"), &FeedbackPart::Gone)
+        );
+        assert_eq!(changes[1].flag, name("more"));
     }
 }

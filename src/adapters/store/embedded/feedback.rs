@@ -30,14 +30,17 @@ pub(super) fn write(
         return Ok(());
     }
     let mut table = transaction.open_table(FEEDBACK)?;
-    let mut put = |key: (&str, u8, u64), bytes: Option<Vec<u8>>| match bytes {
-        Some(bytes) => table.insert(key, bytes.as_slice()).map(drop),
-        None => table.remove(key).map(drop),
-    };
     let mut began = Vec::new();
     for FeedbackChange { flag, part } in changes {
         let flag = flag.as_str();
+        let mut put = |key: (&str, u8, u64), bytes: Option<Vec<u8>>| match bytes {
+            Some(bytes) => table.insert(key, bytes.as_slice()).map(drop),
+            None => table.remove(key).map(drop),
+        };
         match part {
+            FeedbackPart::Gone => {
+                table.retain_in((flag, TRIED, 0)..=(flag, COMMENT, u64::MAX), |_, _| false)?;
+            }
             FeedbackPart::Began(tried) => {
                 began.push(flag);
                 put((flag, TRIED, 0), bytes(Some(tried))?)?;
@@ -68,7 +71,9 @@ fn votes_of_the_latest(changes: &[FeedbackChange]) -> Vec<(&str, u64)> {
     for FeedbackChange { flag, part } in changes {
         let flag = flag.as_str();
         match part {
-            FeedbackPart::Began(_) => votes.retain(|(other, _)| *other != flag),
+            FeedbackPart::Began(_) | FeedbackPart::Gone => {
+                votes.retain(|(other, _)| *other != flag);
+            }
             FeedbackPart::Vote(hash, Some(_)) => votes.push((flag, u64::from(*hash))),
             FeedbackPart::Vote(..) | FeedbackPart::Comment(..) => {}
         }
@@ -184,6 +189,8 @@ mod tests {
             vec![vote(1, 4), gone, FeedbackPart::Comment(1, None), comment(2)],
             vec![vote(3, 1), tried("2"), vote(1, 2), vote(4, 3)],
             vec![tried("3"), vote(5, 3), tried("4")],
+            vec![vote(5, 3), FeedbackPart::Gone, tried("5"), vote(6, 1)],
+            vec![vote(7, 2), comment(3), FeedbackPart::Gone],
         ];
         for parts in commits {
             let changes = parts.into_iter().flat_map(|part| {
@@ -199,8 +206,9 @@ mod tests {
             for FeedbackChange { flag, part } in changes {
                 expected.entry(flag).or_default().apply(part);
             }
+            expected.retain(|_, saved| *saved != SavedFeedback::default());
             assert_eq!(read_all(), expected);
         }
-        assert!(expected[&name::<FlagName>("orders")].votes.is_empty());
+        assert!(expected.is_empty());
     }
 }
