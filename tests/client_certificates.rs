@@ -44,9 +44,11 @@ impl Edge {
              [{{ cert: shop.pem, key: shop.key }}], client_ca: partners.crt, {tls} }}\n\
              admin: {{ address: \"127.0.0.1:0\" }}\nstate: {{ path: state }}\n\
              {}identity: [{source}]\n\
-             groups: {{ ann: {{ callers: [\"{ANN}\", ann, client.test] }} }}\n\
-             flags: {{ shop: {{ stable: v1, canary: v2, groups: {{ ann: 100% }} }} }}\n\
-             routes: [{{ flag: shop }}]\n",
+             groups: {{ ann: {{ callers: [\"{ANN}\", ann, client.test] }},\n\
+             \x20 staff: {{ certificate: {{ san_uri: {{ prefix: \"spiffe://shop/\" }} }} }} }}\n\
+             flags:\n  shop: {{ stable: v1, canary: v2, groups: {{ ann: 100% }} }}\n\
+             \x20 inner: {{ stable: v1, canary: v2, groups: {{ staff: 100% }} }}\n\
+             routes: [{{ path: /inner, flag: inner }}, {{ flag: shop }}]\n",
             backends(&[("v1", &stable), ("v2", &canary)])
         );
         fs::write(folder.path().join("serin.yaml"), config).unwrap();
@@ -61,6 +63,10 @@ impl Edge {
 
     /// What a client with a certificate, or without, is answered.
     fn ask(&self, client: Option<&Issued>) -> Result<String, String> {
+        self.ask_at("", client)
+    }
+
+    fn ask_at(&self, path: &str, client: Option<&Issued>) -> Result<String, String> {
         let port = self.proxy.address().port();
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "30", "--http1.1"])
@@ -68,7 +74,7 @@ impl Edge {
             .arg("--cacert")
             .arg(self.folder.path().join("own.crt"))
             .args(self.shown(client, ["--cert", "--key"]))
-            .arg(format!("https://shop.test:{port}/"));
+            .arg(format!("https://shop.test:{port}/{path}"));
         let output = curl.output().unwrap();
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).unwrap())
@@ -124,6 +130,22 @@ fn a_certificate_says_who_a_client_is() {
         let bob = edge.partners.issue("bob", &["bob.test"]);
         assert_eq!(edge.ask(Some(&bob)).as_deref(), Ok("v1"), "{source}");
     }
+}
+
+#[test]
+fn a_group_may_be_those_whose_certificates_have_a_name() {
+    let edge = Edge::start("client_certificate: optional", "client_ip");
+    for (uri, expected) in [
+        (ANN, "v2"),
+        ("spiffe://shop/bob", "v2"),
+        ("spiffe://shop.test/eve", "v1"),
+        ("spiffe://other/ann", "v1"),
+    ] {
+        let client = edge.partners.issue_to_client("ann", uri);
+        let answer = edge.ask_at("inner", Some(&client));
+        assert_eq!(answer.as_deref(), Ok(expected), "{uri}");
+    }
+    assert_eq!(edge.ask_at("inner", None).as_deref(), Ok("v1"));
 }
 
 #[test]

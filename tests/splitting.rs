@@ -339,6 +339,43 @@ fn a_group_has_those_whom_its_rule_fits() {
 }
 
 #[test]
+fn a_group_by_what_is_asked_has_those_who_ask_so() {
+    let split = Split::start(
+        "identity: [{ header: x-user-id }]
+groups:
+  by-query: { query: { preview: \"1\" } }
+  by-path: { path: /v2 }
+  by-exact-path: { path: { exact: /v3 } }
+  by-method: { method: [PUT, DELETE] }
+flags:
+  orders:
+    { stable: v1, canary: v2, groups: { by-query: 100%, by-path: 100%, by-exact-path: 100%, by-method: 100% } }
+routes: [{ flag: orders }]
+",
+    );
+    for (method, target, expected) in [
+        ("GET", "/", "stable"),
+        ("GET", "/?preview=1", "canary"),
+        ("GET", "/a?x=y&preview=1", "canary"),
+        ("GET", "/?preview=10", "stable"),
+        ("GET", "/?preview=0&preview=1", "stable"),
+        ("GET", "/?Preview=1", "stable"),
+        ("GET", "/v2", "canary"),
+        ("GET", "/v2/orders?a=b", "canary"),
+        ("GET", "/v20", "stable"),
+        ("GET", "/a/v2", "stable"),
+        ("GET", "/v3", "canary"),
+        ("GET", "/v3/orders", "stable"),
+        ("PUT", "/", "canary"),
+        ("DELETE", "/a", "canary"),
+        ("POST", "/", "stable"),
+    ] {
+        let variant = split.variant(&Request::new(method, target));
+        assert_eq!(variant, expected, "{method} {target}");
+    }
+}
+
+#[test]
 fn a_group_by_percentage_has_the_same_callers_whatever_the_flag() {
     let split = Split::start(
         "identity: [{ header: x-user-id }]\ngroups: { sample: { percentage: 30% } }\n\
