@@ -21,6 +21,7 @@ use serin::domain::judge::SightCuts;
 use serin::domain::variant::{PerVariant, Variant};
 use serin::proxy::{Socket, Tail, WorkerContext, bind, run_worker};
 use serin::runtime::assignments::CallerAssignments;
+use serin::runtime::caller_book::CallerBookWriter;
 use serin::runtime::clock::Clock;
 use serin::runtime::inbox::{self, Inbox};
 use serin::runtime::ledger::Ledger;
@@ -95,6 +96,7 @@ impl DataPlane {
             assignments: Arc::<CallerAssignments>::default(),
             apps: Arc::clone(&apps),
             feedback: Arc::default(),
+            callers: CallerBookWriter::new(None).reader(),
             clock: Clock::start(),
             connections: Arc::default(),
             inbox: sender.clone(),

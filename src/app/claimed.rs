@@ -10,7 +10,7 @@ use crate::adapters::config_file::Source;
 use crate::admin::AdminServer;
 use crate::app::access_log::{AccessLog, LastLines};
 use crate::app::open_files;
-use crate::app::refused;
+use crate::app::refusal::refused;
 use crate::app::tls::{self, TlsListeners};
 use crate::config::{Config, ListenerLimits, ProxyProtocol, ShutdownConfig};
 use crate::proxy::{BoundListener, bind};

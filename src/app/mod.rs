@@ -5,9 +5,11 @@
 //! round: no new connections, requests under way end, and only then the control plane goes.
 
 pub(crate) mod access_log;
+mod callers;
 mod claimed;
 pub mod demo;
 mod open_files;
+mod refusal;
 mod reload;
 mod samples;
 mod state;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::adapters::config_file::{ConfigFileError, Source};
+use crate::adapters::config_file::Source;
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::gate::HttpHooks;
 use crate::adapters::http_client::HttpClients;
@@ -28,14 +30,16 @@ use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::system_trust;
 use crate::admin::{AdminServer, AdminState, Gate, Streams, Tokens};
+use crate::app::callers::Callers;
 use crate::app::claimed::{Claimed, ClaimedListener};
-use crate::app::reload::{Fixed, Reloader, Replaceable, objection};
+use crate::app::refusal::refused_flags;
+use crate::app::reload::{Fixed, Reloader, Replaceable};
 use crate::app::telling::Telling;
 use crate::app::threads::{Stops, Threads};
 use crate::app::tls::TlsListeners;
-use crate::config::{self, Config, Objection};
+use crate::config::Config;
 use crate::control::commands::CommandSender;
-use crate::control::installation::{FlagRefusal, NewConfiguration};
+use crate::control::installation::NewConfiguration;
 use crate::control::ports::StateReader;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
@@ -47,6 +51,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::proxy::{AccessLogReader, HealthContext, Socket, Tail, WorkerContext};
 use crate::runtime::apps::{AppRegistry, Moment};
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::DeliveryStatus;
@@ -85,6 +90,8 @@ struct Shared {
     access_log: (AccessLogReader, Arc<Tally>),
     /// Where others look on at requests.
     tail: Tail,
+    /// What is known of callers.
+    callers: CallerBookReader,
     /// Tells everything to stop.
     stops: Stops,
     /// Connections of clients that there may be, of all workers together.
@@ -98,6 +105,7 @@ impl Shared {
         clock: Clock,
         gate: Arc<Gate>,
         deliveries: SnapshotReader<DeliveryStatus>,
+        callers: CallerBookReader,
     ) -> (Self, Publisher, Inbox) {
         let workers = claimed.workers;
         let ledger = Arc::new(Ledger::new(workers));
@@ -116,6 +124,7 @@ impl Shared {
             deliveries,
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
             tail: Tail::new(workers),
+            callers,
             stops: Stops::new(claimed.shutdown),
             connections_max: claimed.connections_max,
         };
@@ -136,7 +145,9 @@ impl App {
         let state = state::open(&config.state, source.as_ref())?;
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let (tokens, gate) = gate(&config, &claimed.admin)?;
-        let (shared, publisher, messages) = Shared::new(&claimed, clock, gate, telling.status());
+        let callers = Callers::start(config.caller_features, clock);
+        let (shared, publisher, messages) =
+            Shared::new(&claimed, clock, gate, telling.status(), callers.reader());
         let (commands, orders) = commands::channel();
         let controller = Controller::new(Parts {
             configuration: routing(config),
@@ -160,7 +171,7 @@ impl App {
         let ((reload, requests), (deliverer, recipients)) = (reloading::channel(), telling.split());
         let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
         let contexts = contexts(&shared, claimed.listeners, &claimed.tls);
-        let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log);
+        let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log, callers);
         let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
         let status = controller.status();
         let state = admin_state(
@@ -286,27 +297,6 @@ fn system_authorities(backends: &[Backend]) -> Arc<[Der]> {
     found.iter().map(|der| Der::from(&**der)).collect()
 }
 
-/// Why a configuration cannot start beside where its rollouts are.
-fn refused_flags(refusals: &[FlagRefusal], source: Option<&Source>) -> anyhow::Error {
-    let objections: Vec<_> = refusals.iter().map(objection).collect();
-    refused(&objections, source)
-}
-
-/// Why a configuration that is right in itself cannot start.
-fn refused(objections: &[Objection], source: Option<&Source>) -> anyhow::Error {
-    let (path, text) = source.map_or_else(Default::default, |source| {
-        (source.path.clone(), source.text.as_str())
-    });
-    let errors = config::object(text, objections);
-    let files = source.map(|source| source.files.clone());
-    ConfigFileError::Invalid {
-        path,
-        errors,
-        files: files.unwrap_or_default(),
-    }
-    .into()
-}
-
 /// Who is let into the admin API, and the means to change that.
 fn gate(config: &Config, admin: &AdminServer) -> Result<(SnapshotWriter<Tokens>, Arc<Gate>)> {
     let tokens = SnapshotWriter::new(Tokens::new(&config.admin.tokens));
@@ -333,6 +323,7 @@ fn exporter(
         deliveries: shared.deliveries.clone(),
         connections: shared.connections.clone(),
         access_log: Arc::clone(&shared.access_log.1),
+        callers: shared.callers.clone(),
     };
     let read = move || samples::read(&sources);
     Ok(Exporter::new(read, clock::wall())?)
@@ -370,6 +361,7 @@ fn contexts(
         inbox: shared.inbox.clone(),
         access_log: shared.access_log.0.clone(),
         tail: shared.tail.clone(),
+        callers: shared.callers.clone(),
         shutdown: shared.stops.workers.listener(),
         drain_deadline: shared.stops.times.deadline,
     };

@@ -13,6 +13,7 @@ use crate::adapters::config_file::{
 };
 use crate::admin::Tokens;
 use crate::app::access_log::AccessLog;
+use crate::app::callers::Callers;
 use crate::app::routing;
 use crate::app::telling::Recipients;
 use crate::app::tls::{self, TlsListeners};
@@ -91,6 +92,8 @@ pub(crate) struct Replaceable {
     tls: TlsListeners,
     /// What is logged of requests.
     log: AccessLog,
+    /// What is known of callers.
+    callers: Callers,
 }
 
 impl Replaceable {
@@ -99,12 +102,14 @@ impl Replaceable {
         recipients: Recipients,
         tls: TlsListeners,
         log: AccessLog,
+        callers: Callers,
     ) -> Self {
         Self {
             tokens,
             recipients,
             tls,
             log,
+            callers,
         }
     }
 }
@@ -241,6 +246,7 @@ impl Reloader {
         let tls = self.replaceable.tls.prepare(&config.listeners);
         let lapsed = tls::lapsed(&config, clock::wall());
         let tls = tls.map_err(|error| unusable(&error))?;
+        let caller_features = config.caller_features;
         let log = self.replaceable.log.prepare(config.access_log.as_ref());
         let log = log.map_err(|objection| refuse(&[objection]))?;
         match self.commands.install(routing(config)).await {
@@ -249,6 +255,7 @@ impl Reloader {
                 self.replaceable.tokens.publish(tokens);
                 self.replaceable.tls.replace(tls);
                 self.replaceable.log.replace(log);
+                self.replaceable.callers.replace(caller_features);
                 tls::warn_of(&lapsed);
                 let diff = source.diff_from(&self.source);
                 self.source = source;

@@ -13,6 +13,7 @@ use crate::domain::judge::Finding;
 use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::endpoint_health::HealthReading;
@@ -25,9 +26,9 @@ use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
 use crate::telemetry::samples::{
-    AccessLogSample, AppsSample, ArmSample, ConfigSample, EndpointSample, FeedbackSamples,
-    FlagFeedbackSample, NotificationSample, RequestSample, RolloutSample, Samples, StoreSample,
-    WeightSample,
+    AccessLogSample, AppsSample, ArmSample, CallersSample, ConfigSample, EndpointSample,
+    FeedbackSamples, FlagFeedbackSample, NotificationSample, RequestSample, RolloutSample, Samples,
+    StoreSample, WeightSample,
 };
 
 /// Where it is counted.
@@ -46,6 +47,8 @@ pub(crate) struct Sources {
     pub(crate) connections: Vec<Arc<ConnectionCounters>>,
     /// What became of lines of the access log.
     pub(crate) access_log: Arc<Tally>,
+    /// What is known of callers.
+    pub(crate) callers: CallerBookReader,
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -105,6 +108,7 @@ pub(crate) fn read(sources: &Sources) -> Samples {
             written: sources.access_log.written(),
             dropped: sources.access_log.dropped(),
         },
+        callers: callers(&sources.callers),
     }
 }
 
@@ -119,6 +123,15 @@ fn feedback(desk: &FeedbackDesk) -> FeedbackSamples {
         flags: flags.collect(),
         results: desk.results(),
     }
+}
+
+/// How many callers are in the book, if there is one.
+fn callers(books: &CallerBookReader) -> Option<CallersSample> {
+    let counts = (*books.load()).as_ref()?.counts();
+    Some(CallersSample {
+        tracked: counts.tracked,
+        evicted: counts.evicted,
+    })
 }
 
 fn endpoint(

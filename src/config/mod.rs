@@ -33,6 +33,7 @@ mod address;
 mod admin;
 mod apps;
 mod backend;
+mod caller_features;
 pub mod defaults;
 mod definitions;
 mod diff;
@@ -96,6 +97,7 @@ use crate::domain::secret::HIDDEN;
 pub use self::access_log::{AccessLogConfig, LogTarget};
 pub use self::admin::{Admin, Role, TOKEN_BYTES_MIN, Token};
 pub use self::apps::AppsConfig;
+pub use self::caller_features::CallerFeaturesConfig;
 pub use self::definitions::{DEFINITION_BYTES_MAX, Defined, DefinitionError, Definitions};
 pub use self::diff::{Change, Diff, diff, dump, dump_flag};
 pub use self::error::{ConfigError, ConfigErrors};
@@ -154,6 +156,8 @@ pub struct Config {
     pub notify: Vec<NotifyTarget>,
     /// Where a line about each request is written; none for nowhere.
     pub access_log: Option<AccessLogConfig>,
+    /// What is counted of callers; none where nothing is.
+    pub caller_features: Option<CallerFeaturesConfig>,
     /// What flags may be defined beside.
     pub definitions: Definitions,
 }
@@ -267,18 +271,9 @@ fn understand(
     read_file: ReadFile<'_>,
     report: &Report,
 ) -> Config {
-    let group_names = Names::new(
-        "group",
-        &document.groups,
-        GroupName::as_str,
-        root.get("groups"),
-    );
-    let backend_names = Names::new(
-        "backend",
-        &document.backends,
-        BackendName::as_str,
-        root.get("backends"),
-    );
+    let (groups, backends) = (root.get("groups"), root.get("backends"));
+    let group_names = Names::new("group", &document.groups, GroupName::as_str, groups);
+    let backend_names = Names::new("backend", &document.backends, BackendName::as_str, backends);
     let flag_names = Names::new("flag", &document.flags, FlagName::as_str, root.get("flags"));
 
     let vouching = Vouching::of(document, root, report);
@@ -326,6 +321,7 @@ fn understand(
         flags,
         routes: route_reader.routes(document.routes.as_ref()),
         access_log: access_log::access_log(document.access_log.as_ref()),
+        caller_features: caller_features::caller_features(document, report),
         definitions: Definitions::default(),
     }
 }

@@ -1810,3 +1810,50 @@ fn chains_of_flags_are_only_so_long() {
         assert!(found.len() == 1 && is_told, "{found:?}");
     }
 }
+
+#[test]
+fn callers_are_counted_where_they_are_known_and_as_many_as_it_says() {
+    let features = |text: &str| {
+        let text = format!("{SMALLEST}\nidentity: [client_ip]\ncaller_features: {text}\n");
+        parse(&text, &read_file).unwrap().caller_features.unwrap()
+    };
+    let usual = features("{}");
+    assert_eq!(usual.callers.get(), 100_000);
+    assert_eq!(usual.half_life, Duration::from_secs(3_600));
+    let own = features("{ callers: 50, half_life: 2s }");
+    assert_eq!((own.callers.get(), own.half_life.as_secs()), (50, 2));
+    assert_eq!(parse(SMALLEST, &read_file).unwrap().caller_features, None);
+    let reference = parse(REFERENCE, &read_file).unwrap();
+    assert_eq!(
+        reference.caller_features,
+        Some(usual),
+        "nothing but defaults"
+    );
+
+    let found = |text: &str| problems(&format!("{SMALLEST}\n{text}\n")).join("\n");
+    for (text, problem) in [
+        (
+            "caller_features: {}",
+            "say under `identity` where keys come from",
+        ),
+        (
+            "caller_features: { callers: 0 }",
+            "a whole number from 1 to 10000000",
+        ),
+        (
+            "caller_features: { half_life: 500ms }",
+            "write at least `1s`",
+        ),
+        (
+            "caller_features: { half_live: 1h }",
+            "did you mean `half_life`?",
+        ),
+        (
+            "caller_features: true",
+            "a map such as `{ callers: 100000, half_life: 1h }`",
+        ),
+    ] {
+        let told = found(text);
+        assert!(told.contains(problem), "{text}: {told}");
+    }
+}

@@ -14,6 +14,7 @@ pub mod assignment;
 pub mod backend;
 pub mod bucket;
 pub mod caller;
+pub mod caller_features;
 pub mod certificate;
 pub mod decision;
 pub mod described;

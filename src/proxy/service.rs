@@ -55,9 +55,9 @@ pub(crate) async fn handle(
         Err(error) => return refuse(observation, &error, None),
     };
     let peer = presented.peer(client.peer());
+    observation.sees(peer, &request);
     let destination = decide(routing, peer, &request, &located, &*worker);
-    let flag = destination.flag.map(|(flag, _)| flag);
-    note_decision(&mut observation, destination.flag);
+    let flag = note_decision(&mut observation, destination.flag);
     let chance = chance(&worker, &view, peer, &request);
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
@@ -115,10 +115,13 @@ async fn rate(
     answer
 }
 
-fn note_decision(observation: &mut Observation, decided: Option<(FlagIndex, Decision)>) {
-    if let Some((flag, decision)) = decided {
-        observation.decided(flag, decision);
-    }
+fn note_decision(
+    observation: &mut Observation,
+    decided: Option<(FlagIndex, Decision)>,
+) -> Option<FlagIndex> {
+    let (flag, decision) = decided?;
+    observation.decided(flag, decision);
+    Some(flag)
 }
 
 /// Where a request goes, if it may come in.

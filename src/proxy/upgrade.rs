@@ -166,7 +166,7 @@ impl Passing {
     fn end(&mut self) -> Option<Observation> {
         let mut observation = self.observation.take()?;
         let Traffic { up, down } = &self.traffic;
-        observation.entry.passed_through(up.get(), down.get());
+        observation.passed_through(up.get(), down.get());
         Some(observation)
     }
 }

@@ -8,24 +8,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use rand::rngs::SmallRng;
-use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::config::{ListenerLimits, ProxyProtocol};
-use crate::domain::caller::Caller;
-use crate::domain::ids::GroupIndex;
-use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::proxy::accept;
 use crate::proxy::access::{AccessLogReader, Clerk};
+use crate::proxy::census::Census;
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
-use crate::proxy::resolve::Surroundings;
 use crate::proxy::stream::ClientStream;
 use crate::proxy::tail::Tail;
 use crate::proxy::tls::{TlsAcceptor, TlsServer};
@@ -33,6 +28,7 @@ use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
 use crate::runtime::feedback::FeedbackDesk;
@@ -112,6 +108,8 @@ pub struct WorkerContext {
     pub access_log: AccessLogReader,
     /// Where others look on at its requests.
     pub tail: Tail,
+    /// Where it tells of callers.
+    pub callers: CallerBookReader,
     /// Tells it to stop.
     pub shutdown: Shutdown,
     /// How long what is under way has to end then.
@@ -125,7 +123,8 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
-    assignments: Arc<CallerAssignments>,
+    /// Who was put into a group at run time.
+    pub(crate) assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
     pub(crate) apps: Arc<AppRegistry>,
     /// Where feedback is handed in.
@@ -135,6 +134,8 @@ pub(crate) struct Worker {
     inbox: InboxSender,
     /// Writes down what becomes of requests.
     pub(crate) clerk: Clerk,
+    /// Where it is told of callers.
+    pub(crate) census: Census,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     connections_max: usize,
     next_client: Cell<u64>,
@@ -181,6 +182,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         connections: context.connections,
         inbox: context.inbox,
         clerk: Clerk::new(context.index, context.access_log, context.tail),
+        census: Census::new(context.callers, context.clock),
         clients: RefCell::default(),
         connections_max: context.connections_max,
         next_client: Cell::default(),
@@ -339,6 +341,7 @@ impl Worker {
             drop(clients);
             self.waiting.look(now);
             self.clerk.look(now);
+            self.census.look();
             let turned_away = self.turned_away.take();
             if turned_away > 0 {
                 tracing::warn!(turned_away, "too many connections");
@@ -364,31 +367,5 @@ impl Worker {
             let left = self.clients.borrow().len();
             tracing::warn!(left, "connections cut at the drain deadline");
         }
-    }
-}
-
-impl Surroundings for Worker {
-    fn draw(&self) -> u32 {
-        self.with_random(|random| random.random())
-    }
-
-    fn new_caller(&self) -> u128 {
-        self.with_random(|random| random.random())
-    }
-
-    fn assigned_groups(
-        &self,
-        routing: &RoutingSnapshot,
-        caller: Caller<'_>,
-    ) -> SmallVec<[GroupIndex; 4]> {
-        let mut groups = SmallVec::new();
-        if let Some(key) = caller.key()
-            && !self.assignments.is_empty()
-        {
-            self.assignments.groups_of(key, self.clock.now(), |name| {
-                groups.extend(routing.groups.index_of(name.as_str()));
-            });
-        }
-        groups
     }
 }

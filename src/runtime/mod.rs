@@ -8,6 +8,7 @@ pub mod apps;
 mod arm_entry;
 pub mod assignments;
 pub mod bind;
+pub mod caller_book;
 pub mod callers_seen;
 pub mod clock;
 pub mod connections;

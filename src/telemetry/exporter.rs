@@ -9,8 +9,8 @@ use prometheus::{Registry, TextEncoder};
 use crate::telemetry::family::Family;
 use crate::telemetry::samples::Samples;
 use crate::telemetry::{
-    access_log_metrics, app_metrics, connection_metrics, control_metrics, feedback_metrics,
-    notification_metrics, process, request_metrics, rollout_metrics,
+    access_log_metrics, app_metrics, caller_metrics, connection_metrics, control_metrics,
+    feedback_metrics, notification_metrics, process, request_metrics, rollout_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -60,6 +60,7 @@ impl SampleCollector {
         families.extend(app_metrics::apps(&samples.apps));
         families.extend(access_log_metrics::access_log(samples.access_log));
         families.extend(feedback_metrics::feedback(&samples.feedback));
+        families.extend(caller_metrics::callers(samples.callers));
         families.extend(process::families(self.started));
         families
     }
@@ -126,7 +127,8 @@ mod tests {
     use super::*;
     use crate::domain::evidence::LatencyHistogram;
     use crate::telemetry::samples::{
-        AccessLogSample, ArmSample, NotificationSample, RequestSample, RolloutSample, WeightSample,
+        AccessLogSample, ArmSample, CallersSample, NotificationSample, RequestSample,
+        RolloutSample, WeightSample,
     };
 
     fn samples() -> Samples {
@@ -175,6 +177,10 @@ mod tests {
                 written: 9,
                 dropped: 1,
             },
+            callers: Some(CallersSample {
+                tracked: 7,
+                evicted: 3,
+            }),
             ..Samples::default()
         }
     }
@@ -206,6 +212,8 @@ mod tests {
             r#"serin_client_cuts_total{reason="flood"} 2"#,
             "serin_access_log_written_total 9",
             "serin_access_log_dropped_total 1",
+            "serin_tracked_callers 7",
+            "serin_evicted_callers_total 3",
             r#"serin_tls_handshakes_total{result="timed_out"} 0"#,
             "process_start_time_seconds 7",
         ] {

@@ -6,6 +6,7 @@
 pub mod access_log;
 mod access_log_metrics;
 mod app_metrics;
+mod caller_metrics;
 mod connection_metrics;
 mod control_metrics;
 mod exporter;

@@ -40,6 +40,17 @@ pub struct Samples {
     pub cuts: Vec<(&'static str, u64)>,
     /// Lines of the access log.
     pub access_log: AccessLogSample,
+    /// Callers of whom it is counted what they do; none where nobody counts.
+    pub callers: Option<CallersSample>,
+}
+
+/// Callers of whom it is counted what they do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallersSample {
+    /// Callers that are known.
+    pub tracked: u64,
+    /// Callers whose place another one took.
+    pub evicted: u64,
 }
 
 /// Apps.

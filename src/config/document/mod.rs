@@ -48,9 +48,9 @@ pub(in crate::config) use listening::{
     TlsDocument,
 };
 pub(in crate::config) use operating::{
-    AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument, FormatDocument,
-    LineFormatDocument, NotifyDocument, RoleDocument, ShutdownDocument, StateDocument,
-    TokenDocument,
+    AccessLogDocument, AdminDocument, AnyAccessLogDocument, AnyNotifyDocument,
+    CallerFeaturesDocument, FormatDocument, LineFormatDocument, NotifyDocument, RoleDocument,
+    ShutdownDocument, StateDocument, TokenDocument,
 };
 pub(in crate::config) use rollout::{
     AnyRollbackDocument, ChecksDocument, ModeDocument, NoDataDocument, OnDeadlineDocument,
@@ -131,6 +131,8 @@ pub(in crate::config) struct Document {
     pub(in crate::config) notify: Option<Placed<Vec<AnyNotifyDocument>>>,
     /// A line about each request: where it is written, or a map with `path`. Without it, none.
     pub(in crate::config) access_log: Option<Placed<AnyAccessLogDocument>>,
+    /// What is counted of each caller, to be exported and to learn segments from. Without it, nothing.
+    pub(in crate::config) caller_features: Option<Placed<CallerFeaturesDocument>>,
 }
 
 /// Where a caller's key comes from.

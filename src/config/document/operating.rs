@@ -11,9 +11,10 @@ use crate::domain::notify::WebhookUrl;
 use crate::domain::secret::Secret;
 use crate::domain::weight::Weight;
 
+use crate::config::defaults::CALLERS_TRACKED_MAX;
 use crate::config::notify::{MessageHeader, PhaseWord, SecretValue};
 use crate::config::text::{NonEmpty, Span};
-use crate::config::written::{Named, Placed, ShortOr, Switch, Written};
+use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
 /// Where operators come in.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -144,6 +145,19 @@ pub(in crate::config) struct AccessLogDocument {
     pub(in crate::config) sample: Option<Written<Weight>>,
     /// Whether the query is shown with the path. It often holds secrets.
     pub(in crate::config) query: Option<Switch>,
+}
+
+/// What is counted of callers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map such as `{ callers: 100000, half_life: 1h }`"
+)]
+pub(in crate::config) struct CallerFeaturesDocument {
+    /// The most callers that are known at a time; a new one takes the place of one with few requests.
+    pub(in crate::config) callers: Option<Count<{ CALLERS_TRACKED_MAX }>>,
+    /// The time after which what was counted counts half.
+    pub(in crate::config) half_life: Option<Written<Span>>,
 }
 
 /// What a line about a request looks like.

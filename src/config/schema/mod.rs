@@ -277,6 +277,7 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
     found.extend(default_values_of_tls());
     found.extend(default_values_of_checks());
     found.extend(default_values_of_the_access_log());
+    found.extend(default_values_of_caller_features());
     found
 }
 
@@ -346,6 +347,16 @@ fn default_values_of_the_access_log() -> [(&'static str, &'static str, Value); 3
         ("AccessLogDocument", "sample", json!(sample)),
         ("AccessLogDocument", "query", json!(false)),
     ]
+}
+
+/// The same for what is counted of callers.
+fn default_values_of_caller_features() -> [(&'static str, &'static str, Value); 2] {
+    let half_life = as_written(defaults::CALLERS_HALF_LIFE);
+    [
+        ("callers", json!(defaults::CALLERS_TRACKED)),
+        ("half_life", json!(half_life)),
+    ]
+    .map(|(key, value)| ("CallerFeaturesDocument", key, value))
 }
 
 /// In the largest unit that needs no second one.

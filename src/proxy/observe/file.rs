@@ -8,6 +8,7 @@ use crate::telemetry::access_log::End;
 impl Observation {
     /// Completes what the access log is to tell, and leaves it to be written.
     pub(super) fn file(&mut self, class: OutcomeClass) {
+        self.tell_of_caller(class);
         let Some(mut record) = self.entry.take() else {
             return;
         };

@@ -7,8 +7,10 @@
 //! mean that the client left.
 
 mod attempts;
+mod caller;
 mod file;
 mod look;
+mod patience;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::domain::evidence::{Failure, Outcome, OutcomeClass, grpc};
 use crate::domain::ids::{FlagIndex, RouteIndex};
 use crate::proxy::access::Entry;
 use crate::proxy::client::Client;
+use crate::proxy::observe::caller::Seen;
 use crate::proxy::observe::look::Look;
 use crate::proxy::upload::UploadProgress;
 use crate::proxy::upstream::pool::InFlight;
@@ -33,16 +36,7 @@ use crate::runtime::clock;
 use crate::runtime::recorder::ArmCounters;
 use crate::runtime::watch::{RolloutWatch, Watched};
 
-/// A client that leaves after this part of the time a backend has to answer was kept waiting.
-///
-/// A fifth, three seconds of fifteen: clients give up before proxies do, and a backend that hangs
-/// until they do must not look as if nobody had asked it.
-const PATIENCE_PARTS: u32 = 5;
-
-/// How long a backend may keep a client waiting before leaving is no longer the client's whim.
-pub(crate) fn patience(timeouts: &Timeouts) -> Duration {
-    timeouts.response / PATIENCE_PARTS
-}
+pub(crate) use crate::proxy::observe::patience::patience;
 
 /// The code under which a client counts that left before there was an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
@@ -76,6 +70,8 @@ pub(crate) struct Observation {
     /// Counts the exchange as under way where it is answered.
     in_flight: Option<InFlight>,
     is_counted: bool,
+    /// Who has sent it, where that is of interest.
+    caller: Option<Box<Seen>>,
     /// What the access log is to tell of it.
     pub(crate) entry: Entry,
 }
@@ -102,6 +98,7 @@ impl Observation {
             first_attempt: None,
             in_flight: None,
             is_counted: false,
+            caller: None,
             entry: Entry::default(),
         }
     }
@@ -182,7 +179,7 @@ impl Observation {
 
     /// Says that so many bytes of the answer's body have come.
     pub(crate) fn received(&mut self, bytes: usize) {
-        self.entry.passed_back(bytes as u64);
+        self.passed_back(bytes as u64);
         if let Some(sum) = &mut self.look.bytes {
             *sum += bytes as u64;
         }
@@ -211,7 +208,7 @@ impl Observation {
         }
         self.status = Some(answer.status());
         if !self.look.is_bodiless {
-            self.entry.passed_back(answer.body().size_hint().lower());
+            self.passed_back(answer.body().size_hint().lower());
         }
         self.count(class);
     }
@@ -275,32 +272,6 @@ impl Observation {
     /// Since when the backend has had all it needs to answer.
     fn backends_turn(&self) -> Instant {
         UploadProgress::backends_turn(self.upload.as_deref(), self.started)
-    }
-
-    /// What it means that the client is gone: once the answer had begun, no more than its status
-    /// says; before that nothing. But if the backend had kept it waiting for long, that is why.
-    ///
-    /// A call of gRPC has no status before its end, and one that watches for news is quiet until there is
-    /// some: once it is answered, leaving it says nothing.
-    fn abandoned(&self) -> OutcomeClass {
-        if self.grpc.is_some() {
-            return OutcomeClass::ClientAborted;
-        }
-        let is_uploaded = UploadProgress::is_whole(self.upload.as_deref());
-        let waits_since = match self.status {
-            Some(_) => self.waits_since,
-            None => Some(self.backends_turn()),
-        };
-        let waited = waits_since.map(|since| clock::monotonic() - since);
-        if is_uploaded
-            && waited
-                .zip(self.patience)
-                .is_some_and(|(waited, most)| waited > most)
-        {
-            return OutcomeClass::BackendFailure(Failure::Timeout);
-        }
-        let by_status = self.status.map(OutcomeClass::of_status);
-        by_status.unwrap_or(OutcomeClass::ClientAborted)
     }
 
     fn arm(&self) -> Option<&ArmCounters> {
