@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::control::app_orders::AppError;
 use crate::control::assignments::AssignmentError;
+use crate::control::callers::CallersError;
 use crate::control::commands::CommandError;
 use crate::control::flags::FlagError;
 use crate::control::ports::StateError;
@@ -113,6 +114,12 @@ impl From<FlagError> for ApiError {
             FlagError::TooMany => Self::Full(said),
             FlagError::NotWritten(_) | FlagError::Stopping => Self::Unavailable(said),
         }
+    }
+}
+
+impl From<CallersError> for ApiError {
+    fn from(error: CallersError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 

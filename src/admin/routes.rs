@@ -8,8 +8,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::api::{
-    app_verbs, apps, backends, config, definitions, events, explain, feedback, flags, groups,
-    journal, requests, rollouts, status,
+    app_verbs, apps, backends, callers, config, definitions, events, explain, feedback, flags,
+    groups, journal, requests, rollouts, status,
 };
 use crate::admin::error::{ApiError, as_problem};
 use crate::admin::openapi::{self, Document};
@@ -53,6 +53,10 @@ fn routes() -> OpenApiRouter<AdminState> {
         .routes(routes!(apps::show, apps::define, apps::delete))
         .routes(routes!(app_verbs::command))
         .routes(routes!(feedback::list, feedback::hand_in))
+        .routes(routes!(callers::list))
+        .routes(routes!(callers::export, callers::disclose))
+        .routes(routes!(callers::find))
+        .routes(routes!(callers::forget))
         .routes(routes!(ofrep_events::events))
         .routes(routes!(ofrep::all))
         .routes(routes!(ofrep::one))

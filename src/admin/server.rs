@@ -32,6 +32,7 @@ use crate::proxy::Tail;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::bind::BindError;
+use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::published::Subscriber;
@@ -67,6 +68,8 @@ pub struct AdminState {
     pub apps: Arc<AppRegistry>,
     /// Where feedback is handed in.
     pub feedback: Arc<FeedbackDesk>,
+    /// What requests tell of callers.
+    pub callers: CallerBookReader,
     /// All metrics.
     pub exporter: Exporter,
     /// The clock that assignments expire by.

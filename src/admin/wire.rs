@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::app_orders::AppView;
+use crate::control::callers::Forgotten;
 use crate::control::definitions::FlagLeftAside;
 use crate::control::flags::FlagStatus;
 use crate::control::ports::{HistoryPoint, JournalLine, StoreHealth, Subject};
 use crate::control::ratings::FeedbackStatus;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::{ArmStatus, GroupStatus, RolloutStatus};
+use crate::domain::caller_features::CallerFeatures;
 use crate::domain::feedback::Comment;
 use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};
@@ -116,6 +118,65 @@ pub struct AppWithKey {
     /// Its new key, shown this once; absent where none was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+/// The callers with the most requests.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BusiestCallers {
+    /// How many callers are known.
+    pub tracked: u64,
+    /// Callers that are known no more, for others took their places, since the start.
+    pub evicted: u64,
+    /// Those with the most requests first.
+    pub callers: Vec<WatchedCaller>,
+}
+
+/// A caller of whom it is counted what it does.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WatchedCaller {
+    /// What it is called in exports.
+    pub pseudonym: String,
+    /// What is known of it.
+    pub features: CallerFeatures,
+}
+
+/// What is known of a caller that was looked for by its key.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FoundCaller {
+    /// What it is called in exports.
+    pub pseudonym: String,
+    /// What the journal calls it.
+    pub fingerprint: String,
+    /// What was counted of it; none where nothing was.
+    pub features: Option<CallerFeatures>,
+    /// The groups that it is put into at run time.
+    pub groups: Vec<GroupName>,
+}
+
+/// A caller that was erased.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ForgottenCaller {
+    /// What the journal calls it.
+    pub fingerprint: String,
+    /// What was known of it, in words; empty where nothing was.
+    pub erased: Vec<String>,
+    /// Whether that is written down, so that a restart brings nothing back.
+    pub is_written: bool,
+}
+
+impl From<Forgotten> for ForgottenCaller {
+    fn from(forgotten: Forgotten) -> Self {
+        let Forgotten {
+            fingerprint,
+            erased,
+            is_written,
+        } = forgotten;
+        Self {
+            fingerprint,
+            erased,
+            is_written,
+        }
+    }
 }
 
 /// Everything at one look.

@@ -165,6 +165,7 @@ impl App {
             apps: Arc::clone(&shared.apps),
             assignments: Arc::clone(&shared.assignments),
             feedback: Arc::clone(&shared.feedback),
+            callers: shared.callers.clone(),
             clock: shared.clock,
         })
         .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
@@ -255,6 +256,7 @@ fn admin_state(
         assignments: Arc::clone(&shared.assignments),
         apps: Arc::clone(&shared.apps),
         feedback: Arc::clone(&shared.feedback),
+        callers: shared.callers.clone(),
         clock: shared.clock,
         shutdown: shared.stops.readiness.listener(),
         streams: Streams::new(shared.stops.readiness.listener()),

@@ -8,6 +8,7 @@
 
 mod app;
 mod backends;
+mod callers;
 mod check;
 mod completions;
 mod confirm;
@@ -86,6 +87,9 @@ enum Command {
     /// Read what callers say, and pass it on.
     #[command(subcommand)]
     Feedback(feedback::Feedback),
+    /// Look at what callers do, export it, and erase callers.
+    #[command(subcommand)]
+    Callers(callers::Callers),
     /// Promote nothing anywhere for now; rollbacks stay possible.
     Freeze(freeze::Freeze),
     /// Tell who did what, and why; the last thing that happened comes last.
@@ -139,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::App(app) => app.run(),
         Command::Segment(segment) => segment.run(),
         Command::Feedback(feedback) => feedback.run(),
+        Command::Callers(callers) => callers.run(),
         Command::Freeze(freeze) => freeze.run(),
         Command::Journal(journal) => journal.run(),
         Command::Top(top) => top.run(),

@@ -119,6 +119,17 @@ impl Remote {
         self.runtime.block_on(stream)
     }
 
+    /// Reads an answer of any length, part by part, until nobody wants more.
+    pub(crate) fn download(
+        &self,
+        asked: (Method, &str),
+        said: Option<&Value>,
+        take: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), ClientError> {
+        let download = self.client.download(asked, said, take);
+        self.runtime.block_on(download)
+    }
+
     /// Gives a command.
     pub(crate) fn command(
         &self,

@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 
 use crate::control::app_orders::{AppError, AppOrder, Ordered};
 use crate::control::assignments::{AssignmentError, AssignmentOrder};
+use crate::control::callers::CallersCommand;
 use crate::control::created::{Defined, Precondition};
 use crate::control::emergency::TakenBack;
 use crate::control::flags::{FlagError, FlagOrder, FlagStatus};
@@ -94,6 +95,8 @@ pub(crate) enum PendingCommand {
         by: Author,
         reply: Reply<(), AssignmentError>,
     },
+    /// About callers.
+    Callers(CallersCommand),
     /// Go on with another configuration.
     Install {
         configuration: Box<NewConfiguration>,
@@ -337,7 +340,7 @@ impl CommandSender {
     }
 
     /// None when nobody answers any more.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         pending: impl FnOnce(oneshot::Sender<T>) -> PendingCommand,
     ) -> Option<T> {

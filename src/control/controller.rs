@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::TICK;
 use crate::control::apps::Apps;
+use crate::control::callers::KnownCallers;
 use crate::control::commands::CommandReceiver;
 use crate::control::definitions::Created;
 use crate::control::endpoints::{EndpointTotals, EndpointsUp};
@@ -29,6 +30,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{Inbox, Message};
@@ -76,6 +78,8 @@ pub struct Parts {
     pub assignments: Arc<CallerAssignments>,
     /// Where feedback is handed in.
     pub feedback: Arc<FeedbackDesk>,
+    /// What requests tell of callers.
+    pub callers: CallerBookReader,
     /// The time.
     pub clock: Clock,
 }
@@ -98,6 +102,7 @@ pub struct Controller {
     commands: CommandReceiver,
     inbox: Inbox,
     pub(super) assignments: Arc<CallerAssignments>,
+    pub(super) callers: KnownCallers,
     pub(super) clock: Clock,
     /// When assignments that had ended were last removed.
     expired: Timestamp,
@@ -150,6 +155,7 @@ impl Controller {
             commands: parts.commands,
             inbox: parts.inbox,
             assignments: parts.assignments,
+            callers: KnownCallers::new(parts.callers, parts.saved.pseudonyms.as_ref()),
             clock: parts.clock,
             expired: Timestamp::default(),
             heeded: Timestamp::default(),
@@ -274,6 +280,7 @@ impl Controller {
         if now - self.expired >= EXPIRY_INTERVAL {
             self.expired = now;
             self.expire_assignments(now);
+            self.callers.forget_faded(now);
         }
         let written = self.performer.retry_unsaved();
         let rollouts = self.rollouts.iter_mut();

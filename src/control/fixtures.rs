@@ -29,6 +29,7 @@ use crate::domain::testing::{self, backend, name, percent};
 use crate::domain::variant::PerVariant;
 use crate::domain::weight::Weight;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::caller_book::CallerBookWriter;
 use crate::runtime::clock::Clock;
 use crate::runtime::inbox::{self, InboxSender};
 use crate::runtime::ledger::Ledger;
@@ -194,6 +195,7 @@ pub(super) fn stopped(
         apps: Arc::default(),
         assignments: Arc::<CallerAssignments>::default(),
         feedback: Arc::default(),
+        callers: CallerBookWriter::new(None).reader(),
         clock: Clock::start(),
     })?;
     let world = World {

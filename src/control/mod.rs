@@ -9,6 +9,7 @@ mod apps;
 pub mod assignments;
 #[cfg(test)]
 mod assignments_tests;
+pub mod callers;
 pub mod commands;
 mod controller;
 pub mod created;

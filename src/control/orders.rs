@@ -61,6 +61,7 @@ impl Controller {
             } => {
                 let _ = reply.send(self.assign(&group, &key, order, &by));
             }
+            PendingCommand::Callers(command) => self.obey_of_callers(command),
             PendingCommand::Install {
                 configuration,
                 reply,

@@ -169,6 +169,8 @@ impl Performer {
             older.created.retain(|(flag, _)| !is_newer(flag));
             let is_newer = |app: &AppId| newer.apps.iter().any(|(id, _)| id == app);
             older.apps.retain(|(app, _)| !is_newer(app));
+            let is_forgotten = |key: &str| newer.forgotten.iter().any(|gone| **gone == *key);
+            older.assignments.retain(|older| !is_forgotten(&older.key));
             let newer = &newer.assignments;
             let assignments = &mut older.assignments;
             assignments.retain(|older| !newer.iter().any(|newer| newer.is_of_same(older)));

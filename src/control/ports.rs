@@ -18,6 +18,7 @@ use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::judge::JudgeSettings;
 use crate::domain::judge::sequential::Evidence;
 use crate::domain::rollout::{Freeze, JournalEntry, Notice, Release, RolloutRecord};
+use crate::domain::secret::Secret;
 use crate::domain::settings::FlagOverrides;
 
 pub use crate::domain::feedback::FeedbackChange;
@@ -71,6 +72,10 @@ pub struct Transition {
     pub apps: Vec<(AppId, Option<AppRecord>)>,
     /// Callers put into groups and taken out, each at most once.
     pub assignments: Vec<AssignmentChange>,
+    /// Callers to be erased wherever the state has them by their keys, and from what is left of earlier states.
+    pub forgotten: Vec<Box<str>>,
+    /// The secret that pseudonyms of callers are made by from now on.
+    pub pseudonyms: Option<Secret>,
     /// Lines for the journal, oldest first.
     pub lines: Vec<JournalLine>,
     /// Messages to be delivered, until they are.
@@ -92,6 +97,8 @@ pub struct SavedState {
     pub apps: BTreeMap<AppId, AppRecord>,
     /// The callers assigned to groups, those included whose time is over.
     pub assignments: BTreeMap<(GroupName, Box<str>), Membership>,
+    /// The secret that pseudonyms of callers are made by, once it was needed.
+    pub pseudonyms: Option<Secret>,
     /// What was known of harm, at most one for each flag.
     pub evidence: Vec<KnownEvidence>,
     /// Votes and comments of callers.
@@ -265,6 +272,8 @@ pub enum Subject {
     Group(GroupName),
     /// An app.
     App(AppId),
+    /// A caller, by its fingerprint, or `all`.
+    Callers(String),
 }
 
 impl Subject {
@@ -272,7 +281,7 @@ impl Subject {
     pub const fn flag(&self) -> Option<&FlagName> {
         match self {
             Self::Flag(flag) => Some(flag),
-            Self::Group(_) | Self::App(_) => None,
+            Self::Group(_) | Self::App(_) | Self::Callers(_) => None,
         }
     }
 }
@@ -283,6 +292,7 @@ impl fmt::Display for Subject {
             Self::Flag(flag) => flag.fmt(f),
             Self::Group(group) => write!(f, "group {group}"),
             Self::App(app) => write!(f, "app {app}"),
+            Self::Callers(who) => write!(f, "callers {who}"),
         }
     }
 }

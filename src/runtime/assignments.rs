@@ -158,6 +158,13 @@ impl CallerAssignments {
         }
     }
 
+    /// Every group that a caller is assigned to, or was until a moment ago.
+    pub fn all_groups_of(&self, key: &str) -> Vec<GroupName> {
+        let assignments = self.by_key.get(key);
+        let groups = assignments.iter().flat_map(|known| known.iter());
+        groups.map(|assignment| assignment.group.clone()).collect()
+    }
+
     /// The first `limit` callers after a key, in key order, that are assigned to a group now.
     pub fn callers_in(
         &self,

@@ -22,6 +22,7 @@ pub mod inbox;
 pub mod key_hash;
 pub mod ledger;
 pub mod meters;
+pub mod pseudonyms;
 pub mod published;
 pub mod rate;
 mod ratings;

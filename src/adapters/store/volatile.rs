@@ -13,6 +13,7 @@ use crate::domain::assignment::Membership;
 use crate::domain::feedback::{FeedbackChange, SavedFeedback};
 use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::secret::Secret;
 use crate::domain::settings::FlagOverrides;
 use crate::runtime::clock;
 
@@ -37,6 +38,7 @@ impl MemoryState {
             created: memory.created.clone(),
             apps: memory.apps.clone(),
             assignments: memory.assignments.clone(),
+            pseudonyms: memory.pseudonyms.clone(),
             evidence: memory.evidence.values().cloned().collect(),
             feedback: memory.feedback.clone(),
         }
@@ -230,6 +232,7 @@ struct Memory {
     created: BTreeMap<FlagName, Arc<str>>,
     apps: BTreeMap<AppId, AppRecord>,
     assignments: BTreeMap<(GroupName, Box<str>), Membership>,
+    pseudonyms: Option<Secret>,
     /// Oldest first.
     journal: VecDeque<JournalLine>,
     last_sequence: u64,
@@ -267,6 +270,11 @@ impl Memory {
                 Some(record) => self.apps.insert(app.clone(), record.clone()),
                 None => self.apps.remove(app),
             };
+        }
+        self.assignments
+            .retain(|(_, key), _| !transition.forgotten.contains(key));
+        if let Some(secret) = &transition.pseudonyms {
+            self.pseudonyms = Some(secret.clone());
         }
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());

@@ -3,6 +3,7 @@
 pub(crate) mod app_verbs;
 pub(crate) mod apps;
 pub(crate) mod backends;
+pub(crate) mod callers;
 pub(crate) mod config;
 pub(crate) mod definitions;
 pub(crate) mod events;

@@ -3,6 +3,7 @@
 //! One connection for each request: commands are few, and a kept connection is one more thing that
 //! can be stale. HTTP without TLS, as the API is served.
 
+mod download;
 mod events;
 
 use std::io;

@@ -10,7 +10,7 @@ use crate::domain::ids::AppId;
 use super::fault::Fault;
 
 /// App -> what was done of it at run time, as JSON; has come later as well.
-const APPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("apps");
+pub(super) const APPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("apps");
 
 /// Writes what has changed.
 pub(super) fn write(

@@ -22,13 +22,15 @@ use crate::domain::app::AppRecord;
 use crate::domain::assignment::Membership;
 use crate::domain::ids::{AppId, FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::secret::Secret;
 use crate::domain::settings::FlagOverrides;
 
 use super::apps;
+use super::callers;
 use super::fault::Fault;
 use super::schema::{
-    ASSIGNMENTS, CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE,
-    META_MESSAGE, META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
+    CREATED, EVIDENCE, FREEZE, FREEZE_KEY, HISTORY, JOURNAL, META, META_LINE, META_MESSAGE,
+    META_SEAL, META_WRITTEN, OUTBOX, OVERRIDES, RECORDS, ReleaseKey, begin, column,
 };
 use super::{feedback, history};
 
@@ -47,6 +49,10 @@ pub(super) struct Batch {
     pub(super) apps: BTreeMap<AppId, Option<AppRecord>>,
     /// Callers put into groups, and those taken out.
     pub(super) assignments: BTreeMap<(GroupName, Box<str>), Option<Membership>>,
+    /// Callers to be erased, before anything of them is written.
+    pub(super) forgotten: BTreeSet<Box<str>>,
+    /// The secret that pseudonyms are made by.
+    pub(super) pseudonyms: Option<Secret>,
     /// Lines for the journal, oldest first.
     pub(super) lines: VecDeque<JournalLine>,
     /// Messages to be delivered, oldest first, each with when it was written.
@@ -94,7 +100,9 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         write_overrides(&transaction, &batch.overrides)?;
         write_created(&transaction, &batch.created)?;
         apps::write(&transaction, &batch.apps)?;
-        write_assignments(&transaction, &batch.assignments)?;
+        callers::erase(&transaction, &mut meta, &batch.forgotten)?;
+        callers::write_secret(&transaction, batch.pseudonyms.as_ref())?;
+        callers::write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
         write_outbox(&transaction, &mut meta, batch)?
@@ -114,7 +122,7 @@ pub(super) fn seal(database: &Database, points: Points<'_>) -> Result<(), Fault>
     Ok(())
 }
 
-type Meta<'txn> = Table<'txn, &'static str, u64>;
+pub(super) type Meta<'txn> = Table<'txn, &'static str, u64>;
 
 /// Counts a number up.
 fn next(meta: &mut Meta<'_>, name: &str) -> Result<u64, Fault> {
@@ -220,28 +228,6 @@ fn write_created(
             Some(text) => table.insert(flag.as_str(), &**text)?,
             None => table.remove(flag.as_str())?,
         };
-    }
-    Ok(())
-}
-
-fn write_assignments(
-    transaction: &WriteTransaction,
-    changed: &BTreeMap<(GroupName, Box<str>), Option<Membership>>,
-) -> Result<(), Fault> {
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(ASSIGNMENTS)?;
-    for ((group, key), membership) in changed {
-        let place = (group.as_str(), &**key);
-        match membership {
-            Some(membership) => {
-                table.insert(place, serde_json::to_vec(membership)?.as_slice())?;
-            }
-            None => {
-                table.remove(place)?;
-            }
-        }
     }
     Ok(())
 }

@@ -193,6 +193,22 @@ impl Medium for FaultyMedium {
         self.0.state().bytes.len() as u64
     }
 
+    fn write_anew(
+        &mut self,
+        fill: &mut dyn FnMut(&Database) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let new = FaultyDisk::default();
+        let database = Builder::new().create_with_backend(new.clone())?;
+        fill(&database)?;
+        database.close()?;
+        let bytes = new.state().bytes.clone();
+        let mut state = self.0.use_up().map_err(redb::StorageError::from)?;
+        state.bytes.clone_from(&bytes);
+        state.synced = bytes;
+        state.since.clear();
+        Ok(())
+    }
+
     fn give_up_reserve(&mut self) -> bool {
         std::mem::take(&mut self.0.state().reserve_blocks) > 0
     }

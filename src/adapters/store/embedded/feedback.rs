@@ -12,7 +12,8 @@ use crate::domain::ids::FlagName;
 use super::fault::Fault;
 
 /// Flag, kind, number -> JSON. Has come later than the rest, so an older file has none.
-const FEEDBACK: TableDefinition<'_, (&str, u8, u64), &[u8]> = TableDefinition::new("feedback");
+pub(super) const FEEDBACK: TableDefinition<'_, (&str, u8, u64), &[u8]> =
+    TableDefinition::new("feedback");
 
 /// What votes are on; number 0.
 const TRIED: u8 = 0;

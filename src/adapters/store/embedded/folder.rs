@@ -49,9 +49,9 @@ impl Folder {
         match fs::symlink_metadata(&file) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_file(path).map_err(|reason| OpenError::Folder {
+                make_file(path, &mut schema::create).map_err(|fault| OpenError::Folder {
                     path: path.to_owned(),
-                    reason,
+                    reason: fault.to_string(),
                 })?;
             }
             Err(error) => return Err(unusable_folder(&file, &error)),
@@ -106,6 +106,13 @@ impl Medium for Folder {
 
     fn bytes(&self) -> u64 {
         fs::metadata(self.file()).map_or(0, |metadata| metadata.len())
+    }
+
+    fn write_anew(
+        &mut self,
+        fill: &mut dyn FnMut(&Database) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        make_file(&self.path, fill)
     }
 
     fn give_up_reserve(&mut self) -> bool {
@@ -189,24 +196,25 @@ fn noted_process(lock: &mut File) -> Option<u32> {
     note.trim().parse().ok()
 }
 
-/// Makes an empty database, and gives it its name once all of it is on the disk.
-fn make_file(folder: &Path) -> Result<(), String> {
+/// Makes a database, and gives it its name once all of it is on the disk.
+fn make_file(
+    folder: &Path,
+    fill: &mut dyn FnMut(&Database) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let unnamed = folder.join(FILE_IN_MAKING);
-    let in_words = |error: io::Error| error.to_string();
     match fs::remove_file(&unnamed) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(in_words(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(redb::StorageError::from(error).into());
+        }
         _ => {}
     }
-    let made = Database::create(&unnamed).map_err(Fault::from);
-    let made = made.and_then(|database| {
-        schema::create(&database)?;
-        Ok(database.close()?)
-    });
-    made.map_err(|fault| fault.to_string())?;
+    let database = Database::create(&unnamed)?;
+    fill(&database)?;
+    database.close()?;
     let complete = File::open(&unnamed).and_then(|file| file.sync_all());
-    complete.map_err(in_words)?;
-    fs::rename(&unnamed, folder.join(FILE)).map_err(in_words)?;
-    sync_folder(folder).map_err(in_words)
+    let named = complete.and_then(|()| fs::rename(&unnamed, folder.join(FILE)));
+    let named = named.and_then(|()| sync_folder(folder));
+    Ok(named.map_err(redb::StorageError::from)?)
 }
 
 /// Takes room on the disk.

@@ -29,6 +29,15 @@ pub(super) trait Medium: Send {
     /// Its size in bytes.
     fn bytes(&self) -> u64;
 
+    /// Writes another database, which takes the place of what is there once it is complete.
+    ///
+    /// # Errors
+    /// When it could not be written; what is there stays then.
+    fn write_anew(
+        &mut self,
+        fill: &mut dyn FnMut(&Database) -> Result<(), Fault>,
+    ) -> Result<(), Fault>;
+
     /// Gives up the room held in reserve; `false` where none was.
     fn give_up_reserve(&mut self) -> bool;
 

@@ -6,10 +6,12 @@
 //! one that was being written, whole.
 //!
 //! `folder` says whose the folder is and how the file comes into it, `medium` opens it, `schema`
-//! says what stands where, `commit` writes, `history` keeps the points, `writer` is the thread
+//! says what stands where, `commit` writes (`callers` what concerns single ones), `renewal` writes all anew after one
+//! was erased, `history` keeps the points, `writer` is the thread
 //! that does it and `reader` looks on; `shared` is what the two have in common.
 
 mod apps;
+mod callers;
 mod codec;
 mod commit;
 mod fault;
@@ -22,6 +24,7 @@ mod medium;
 mod open_error;
 mod pace;
 mod reader;
+mod renewal;
 mod schema;
 mod shared;
 #[cfg(test)]
@@ -73,6 +76,7 @@ impl EmbeddedStore {
     pub fn open(folder: &Path) -> Result<Opened, OpenError> {
         let mut medium = Folder::claim(folder)?;
         let opened = medium::open(&mut medium).and_then(|(database, saved)| {
+            let database = medium::guarded(|| renewal::renewed(database, &mut medium))?;
             let database = medium::guarded(|| compacted(database, &mut medium))?;
             Ok((database, saved))
         });

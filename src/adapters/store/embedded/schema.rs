@@ -12,6 +12,7 @@ use crate::control::ports::{JournalLine, KnownEvidence, OutboxMessage, SavedStat
 use crate::domain::assignment::Membership;
 use crate::domain::ids::{FlagName, GroupName};
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::secret::Secret;
 use crate::domain::settings::FlagOverrides;
 
 use super::apps;
@@ -51,6 +52,9 @@ pub(super) const CREATED: TableDefinition<'_, &str, &str> = TableDefinition::new
 pub(super) const ASSIGNMENTS: TableDefinition<'_, (&str, &str), &[u8]> =
     TableDefinition::new("assignments");
 
+/// Secrets, by the names below; has come later as well.
+pub(super) const SECRETS: TableDefinition<'_, &str, &str> = TableDefinition::new("secrets");
+
 pub(super) type ReleaseKey<'a> = (&'a str, &'a str, &'a str, &'a str);
 pub(super) type PointKey<'a> = (&'a str, u8, u64);
 
@@ -64,6 +68,10 @@ pub(super) const META_LINE: &str = "line";
 pub(super) const META_MESSAGE: &str = "message";
 /// In [`META`]: how many seals were set, see [`super::commit`].
 pub(super) const META_SEAL: &str = "seal";
+/// In [`META`]: there while something was erased and the file was not written anew since, see [`super::renewal`].
+pub(super) const META_ERASED: &str = "erased";
+/// In [`SECRETS`]: by which pseudonyms of callers are made.
+pub(super) const SECRET_OF_PSEUDONYMS: &str = "pseudonyms";
 /// In [`FREEZE`]: the only key.
 pub(super) const FREEZE_KEY: &str = "freeze";
 
@@ -132,6 +140,7 @@ pub(super) fn read_through(transaction: &ReadTransaction) -> Result<SavedState, 
         created: created(transaction)?,
         apps: apps::read(transaction)?,
         assignments: assignments(transaction)?,
+        pseudonyms: pseudonyms(transaction)?,
     })
 }
 
@@ -190,6 +199,18 @@ fn assignments(
     Ok(assignments)
 }
 
+/// The secret that pseudonyms of callers are made by.
+fn pseudonyms(transaction: &ReadTransaction) -> Result<Option<Secret>, Fault> {
+    match transaction.open_table(SECRETS) {
+        Ok(table) => {
+            let secret = table.get(SECRET_OF_PSEUDONYMS)?;
+            Ok(secret.map(|secret| Secret::new(secret.value())))
+        }
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What was known of harm. It has come into the file later than the rest, so it may not be there; and what
 /// another version's judge knew is of no use to this one's, and no reason to refuse the file.
 fn evidence(transaction: &ReadTransaction) -> Result<Vec<KnownEvidence>, Fault> {
@@ -234,6 +255,7 @@ pub(super) fn column(subject: &Subject) -> Cow<'_, str> {
         Subject::Flag(flag) => flag.as_str().into(),
         Subject::Group(group) => format!("group/{group}").into(),
         Subject::App(app) => format!("app/{app}").into(),
+        Subject::Callers(who) => format!("callers/{who}").into(),
     }
 }
 

@@ -91,6 +91,13 @@ impl Queue {
         batch.overrides.extend(transition.overrides.iter().cloned());
         batch.created.extend(transition.created.iter().cloned());
         batch.apps.extend(transition.apps.iter().cloned());
+        for key in &transition.forgotten {
+            batch.assignments.retain(|(_, known), _| known != key);
+        }
+        batch.forgotten.extend(transition.forgotten.iter().cloned());
+        if let Some(secret) = &transition.pseudonyms {
+            batch.pseudonyms = Some(secret.clone());
+        }
         for change in &transition.assignments {
             let place = (change.group.clone(), change.key.clone());
             batch.assignments.insert(place, change.membership);

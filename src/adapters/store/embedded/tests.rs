@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::control::ports::{
 };
 use crate::domain::assignment::{AssignmentChange, Membership};
 use crate::domain::rollout::{Freeze, RolloutRecord};
+use crate::domain::secret::Secret;
 use crate::runtime::clock;
 
 const FILE: &str = "state.redb";
@@ -1268,4 +1270,192 @@ fn definitions_of_created_flags_are_there_again_until_they_are_deleted() {
     let there: Vec<_> = there.map(|(flag, text)| (flag.as_str(), &**text)).collect();
     assert_eq!(there, [("a", "{3}")]);
     assert_eq!(store.saved.created, memory.saved().created);
+}
+
+/// A key that stands nowhere else.
+const FORGOTTEN: &str = "forget-me-not-4711";
+
+fn put(group: &str, key: &str) -> Transition {
+    Transition {
+        assignments: vec![AssignmentChange {
+            group: group.parse().unwrap(),
+            key: key.into(),
+            membership: Some(Membership::lasting(None, 1_000)),
+        }],
+        ..Transition::default()
+    }
+}
+
+fn forget(key: &str) -> Transition {
+    Transition {
+        forgotten: vec![key.into()],
+        lines: vec![line("orders", 5, "a caller forgotten")],
+        ..Transition::default()
+    }
+}
+
+fn holds(folder: &Path, text: &str) -> bool {
+    let bytes = fs::read(folder.join(FILE)).unwrap();
+    bytes
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
+}
+
+/// State of every kind.
+fn rich(writer: &mut dyn StateWriter) {
+    let transitions = [
+        transition("orders", "2.4.0", 7),
+        put("beta", FORGOTTEN),
+        put("vip", FORGOTTEN),
+        put("beta", "ann"),
+        Transition {
+            freeze: Some(Some(freeze())),
+            created: vec![("dark".parse().unwrap(), Some("variants: {}".into()))],
+            pseudonyms: Some(Secret::new("0123")),
+            ..Transition::default()
+        },
+    ];
+    for transition in transitions {
+        writer.save(&transition).unwrap();
+    }
+    writer.keep(vec![busy_point("orders", 10_000, 100)]);
+    writer.keep_evidence(evidence("orders", 1));
+}
+
+#[test]
+fn a_caller_that_is_forgotten_is_nowhere_in_the_file_and_all_else_is() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    rich(&mut *store.writer);
+    drop(store);
+    let mut store = open(folder.path());
+    let before = store.saved.clone();
+    let lines = all_lines(&*store.reader);
+    let points = store
+        .reader
+        .history(&"orders".parse().unwrap(), 0, u64::MAX)
+        .unwrap();
+    assert!(holds(folder.path(), FORGOTTEN) && points.len() == 1);
+    // One who was taken out long ago is in pages that nothing uses.
+    store
+        .writer
+        .save(&put("beta", "taken-out-long-ago"))
+        .unwrap();
+    let mut taken_out = put("beta", "taken-out-long-ago");
+    taken_out.assignments[0].membership = None;
+    store.writer.save(&taken_out).unwrap();
+    assert!(
+        holds(folder.path(), "taken-out-long-ago"),
+        "else this shows nothing"
+    );
+
+    store.writer.save(&forget(FORGOTTEN)).unwrap();
+    wait_until("the file is written anew", || {
+        !holds(folder.path(), FORGOTTEN)
+    });
+    assert!(!holds(folder.path(), "taken-out-long-ago"));
+    // It goes on in the new file.
+    store.writer.save(&put("vip", "bob")).unwrap();
+    assert_eq!(all_lines(&*store.reader).len(), lines.len() + 1);
+    drop(store);
+    let after = open(folder.path());
+    let mut expected = before;
+    expected
+        .assignments
+        .retain(|(_, key), _| **key != *FORGOTTEN);
+    let bob = (
+        ("vip".parse().unwrap(), "bob".into()),
+        Membership::lasting(None, 1_000),
+    );
+    expected.assignments.extend([bob]);
+    assert_eq!(after.saved, expected);
+    assert_eq!(after.saved.pseudonyms, Some(Secret::new("0123")));
+    let again = after
+        .reader
+        .history(&"orders".parse().unwrap(), 0, u64::MAX)
+        .unwrap();
+    assert_eq!(again, points);
+    assert!(!holds(folder.path(), FORGOTTEN));
+}
+
+#[test]
+fn where_the_process_ended_first_the_next_start_writes_the_file_anew() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    rich(&mut *store.writer);
+    drop(store);
+    let database = redb::Database::open(folder.path().join(FILE)).unwrap();
+    let batch = Batch {
+        forgotten: [FORGOTTEN.into()].into(),
+        ..Batch::default()
+    };
+    commit::write(&database, &batch, 5).unwrap();
+    database.close().unwrap();
+    assert!(holds(folder.path(), FORGOTTEN));
+    let store = open(folder.path());
+    assert!(!holds(folder.path(), FORGOTTEN));
+    assert_eq!(store.saved.assignments.len(), 1);
+    drop(store);
+    let written = fs::metadata(folder.path().join(FILE)).unwrap().ino();
+    drop(open(folder.path()));
+    let then = fs::metadata(folder.path().join(FILE)).unwrap().ino();
+    assert_eq!(then, written, "once is enough");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_anew_is_used_as_it_is() {
+    const LATER: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("later");
+    let folder = TempDir::new().unwrap();
+    let mut store = open(folder.path());
+    rich(&mut *store.writer);
+    drop(store);
+    let database = redb::Database::open(folder.path().join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    // It would be lost.
+    transaction
+        .open_table(LATER)
+        .unwrap()
+        .insert("a", 1)
+        .unwrap();
+    transaction.commit().unwrap();
+    database.close().unwrap();
+    let mut store = open(folder.path());
+    store.writer.save(&forget(FORGOTTEN)).unwrap();
+    store.writer.save(&put("vip", "bob")).unwrap();
+    drop(store);
+    let store = open(folder.path());
+    let keys = store.saved.assignments.keys().map(|(_, key)| &**key);
+    assert_eq!(keys.collect::<Vec<_>>(), ["ann", "bob"]);
+    assert!(
+        holds(folder.path(), FORGOTTEN),
+        "in pages that are not in use"
+    );
+    drop(store);
+    let database = redb::Database::open(folder.path().join(FILE)).unwrap();
+    let later = database.begin_read().unwrap().open_table(LATER).unwrap();
+    assert_eq!(later.get("a").unwrap().unwrap().value(), 1);
+}
+
+#[test]
+fn who_is_put_into_a_group_after_being_forgotten_is_in_it() {
+    let disk = FaultyDisk::new();
+    let mut store = open_disk(&disk, Duration::from_millis(500)).unwrap();
+    store.writer.save(&put("beta", FORGOTTEN)).unwrap();
+    disk.state().hangs = true;
+    for transition in [
+        put("vip", FORGOTTEN),
+        forget(FORGOTTEN),
+        put("late", FORGOTTEN),
+    ] {
+        store.writer.save(&transition).unwrap_err();
+    }
+    disk.wake();
+    drop(store);
+    let store = open_disk(&disk, PATIENT).unwrap();
+    let groups = store
+        .saved
+        .assignments
+        .keys()
+        .map(|(group, _)| group.as_str());
+    assert_eq!(groups.collect::<Vec<_>>(), ["late"]);
 }

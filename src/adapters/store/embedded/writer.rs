@@ -21,6 +21,7 @@ use super::fault::Fault;
 use super::medium::{self, Medium};
 use super::pace::Pace;
 use super::reader::add_delivery;
+use super::renewal::Renewal;
 use super::shared::Shared;
 
 /// How often a batch is tried: as it is, in a database opened anew, and once more with the room
@@ -59,6 +60,7 @@ impl EmbeddedWriter {
             upkeep_due: now,
             reserve_due: now,
             has_failed: false,
+            renewal: Renewal::default(),
         };
         let named = thread::Builder::new().name("state-writer".to_owned());
         Ok(Self {
@@ -139,12 +141,16 @@ struct Scribe {
     reserve_due: Instant,
     /// Whether the last write has.
     has_failed: bool,
+    renewal: Renewal,
 }
 
 impl Scribe {
     fn run(mut self) {
         while let Some(order) = self.next_order() {
             self.carry_out(order);
+            if self.renewal.carry_out(&self.shared, &mut *self.medium) {
+                self.reopen();
+            }
             self.look_for_reserve();
         }
         self.follow_up(false);
@@ -216,6 +222,8 @@ impl Scribe {
                 let evidence = std::mem::take(&mut order.batch.evidence);
                 self.shared.put_back_evidence(evidence);
             }
+            self.renewal
+                .note(!self.has_failed && !order.batch.forgotten.is_empty());
             self.tell(order, error);
         }
         self.follow_up(moves_rollouts && !self.has_failed);

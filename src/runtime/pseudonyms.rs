@@ -1,0 +1,78 @@
+//! What a caller is called in what is given away: a pseudonym, which only whoever has the secret can make of a key.
+//!
+//! It is the start of HMAC-SHA-256 (RFC 2104, FIPS 180-4) of the key. The secret lives in the state, so a caller has
+//! the same pseudonym in each export of one Serin, and tables that were exported at different times can be joined;
+//! another Serin gives it another one. Without the secret nobody can try out keys, short as they may be.
+
+use std::fmt;
+
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+
+use crate::domain::secret::Secret;
+
+/// The bytes of a pseudonym: among ten million callers two have the same with a chance of one to 10^24.
+const PSEUDONYM_BYTES: usize = 16;
+
+/// The bytes of the secret: as many as the hash has.
+const SECRET_BYTES: usize = 32;
+
+/// Makes pseudonyms.
+pub struct Pseudonyms(Key);
+
+impl Pseudonyms {
+    /// Makes them by a secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self(Key::new(HMAC_SHA256, secret.reveal().as_bytes()))
+    }
+
+    /// Draws a secret; none where the system gives no random numbers.
+    pub fn draw_secret() -> Option<Secret> {
+        let mut bytes = [0; SECRET_BYTES];
+        aws_lc_rs::rand::fill(&mut bytes).ok()?;
+        Some(Secret::new(in_hexadecimal(&bytes)))
+    }
+
+    /// The pseudonym of a caller, 32 hexadecimal digits.
+    pub fn of(&self, key: &str) -> String {
+        in_hexadecimal(&sign(&self.0, key.as_bytes()).as_ref()[..PSEUDONYM_BYTES])
+    }
+}
+
+impl fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pseudonyms(***)")
+    }
+}
+
+fn in_hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pseudonym_is_the_start_of_an_hmac() {
+        // RFC 4231, section 4.3, test case 2.
+        let pseudonyms = Pseudonyms::new(&Secret::new("Jefe"));
+        let pseudonym = pseudonyms.of("what do ya want for nothing?");
+        assert_eq!(pseudonym, "5bdcc146bf60754e6a042426089575c7");
+        assert_eq!(format!("{pseudonyms:?}"), "Pseudonyms(***)");
+    }
+
+    #[test]
+    fn another_secret_gives_other_pseudonyms_and_each_draw_another_secret() {
+        let [one, other] = [(); 2].map(|()| Pseudonyms::draw_secret().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.reveal().len(), 64);
+        let [again, one, other] = [&one, &one, &other].map(Pseudonyms::new);
+        assert_eq!(one.of("ann"), again.of("ann"));
+        assert_ne!(one.of("ann"), other.of("ann"));
+        assert_ne!(one.of("ann"), one.of("bob"));
+    }
+}

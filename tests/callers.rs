@@ -1,0 +1,343 @@
+//! What the proxy knows of callers: counted only where that is wanted, bounded, given away under pseudonyms,
+//! and erased so that nothing is left.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails where it cannot go on, in its helpers too"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::{Value, json};
+use serin::runtime::key_hash::fingerprint;
+use support::proxy::{TestProxy, backends};
+use support::{Answer, Behaviour, Edge, Request, SOON, TestBackend, wait_for, wait_until};
+
+const REST: &str = "groups: { beta: { callers: [] }, vip: { callers: [] } }\n\
+    flags:\n  shop: { stable: v1, canary: v2, groups: { beta: 100% }, default: 0% }\n\
+    routes: [{ flag: shop }]\n";
+
+const EXPORT: &str = "/api/v1/callers/export";
+
+fn watched(features: &str) -> String {
+    format!("caller_features: {features}\n{REST}")
+}
+
+/// The rows of an export, by what callers are called in it, and the name of that column.
+fn rows(text: &str) -> (String, BTreeMap<String, BTreeMap<String, f64>>) {
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let row = |fields: Vec<&str>| {
+        let names = header[1..].iter().map(|name| (*name).to_owned());
+        let numbers = fields[1..].iter().map(|number| number.parse().unwrap());
+        (fields[0].to_owned(), names.zip(numbers).collect())
+    };
+    (header[0].to_owned(), lines.map(row).collect())
+}
+
+fn requests_of(text: &str) -> f64 {
+    rows(text).1.values().map(|row| row["requests"]).sum()
+}
+
+/// What is exported, once so many requests are counted.
+fn exported(edge: &Edge, requests: f64) -> String {
+    wait_for("all is counted", SOON, || {
+        let text = edge.run(&["callers", "export"]);
+        (requests_of(&text) >= requests).then_some(text)
+    })
+}
+
+fn find(edge: &Edge, key: &str) -> Value {
+    let said = json!({ "key": key }).to_string();
+    let answer = edge.admin("POST", "/api/v1/callers/find", &said);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+#[test]
+fn what_callers_do_is_exported_under_pseudonyms_that_stay_the_same() {
+    let mut edge = Edge::start(&watched("{}"));
+    for (caller, requests) in [("ann", 3), ("bob", 5)] {
+        (0..requests).for_each(|_| drop(edge.served(caller)));
+    }
+    // Nobody that is known again.
+    edge.proxy.get("/");
+    let first = exported(&edge, 8.0);
+    let (column, known) = rows(&first);
+    assert_eq!((column.as_str(), known.len()), ("pseudonym", 2));
+    assert!(!first.contains("ann") && !first.contains("bob"), "{first}");
+    let [ann, bob] =
+        ["ann", "bob"].map(|key| find(&edge, key)["pseudonym"].as_str().unwrap().to_owned());
+    assert_eq!(
+        (known[&ann]["requests"], known[&bob]["requests"]),
+        (3.0, 5.0)
+    );
+    assert!(ann.len() == 32 && ann != bob);
+    let row = &known[&bob];
+    assert_eq!((row["error_share"], row["write_share"]), (0.0, 0.0));
+    assert_eq!(
+        (row["response_bytes_mean"], row["distinct_paths"]),
+        (2.0, 1.0)
+    );
+    assert!(row["latency_mean_ms"] > 0.0 && row["latency_p99_ms"] > 0.0);
+
+    let listed = edge.run(&["callers", "list", "-n", "1"]);
+    assert!(
+        listed.contains("2 callers are known, 0 gave way"),
+        "{listed}"
+    );
+    assert!(listed.contains(&bob) && !listed.contains(&ann), "{listed}");
+    let shown = edge.run(&["callers", "show", "bob"]);
+    assert!(
+        shown.contains(&bob) && shown.contains("5 requests"),
+        "{shown}"
+    );
+
+    // What was counted goes with the process, and the pseudonym does not.
+    edge.restart();
+    assert_eq!(edge.run(&["callers", "export"]).lines().count(), 1);
+    edge.served("ann");
+    let (_, again) = rows(&exported(&edge, 1.0));
+    assert_eq!(again.keys().collect::<Vec<_>>(), [&ann]);
+}
+
+#[test]
+fn each_number_is_what_the_caller_did() {
+    let backend = TestBackend::with(
+        "shop",
+        Behaviour::StatusWhere(vec![("/lost", 404), ("/sick", 503)]),
+    );
+    let config = backends(&[("v1", &backend)])
+        + "identity: [{ header: x-user-id }]\ntrusted_proxies: [127.0.0.1]\n\
+           caller_features: { half_life: 1d }\nroutes: [{ backend: v1 }]\n";
+    let proxy = TestProxy::start(&config);
+    let ask = |method: &str, path: &str, body: &str| {
+        let request = Request::new(method, path).field("x-user-id", "a \"key\", odd");
+        proxy.ask(&request.body(body)).status
+    };
+    for (method, path, body, status) in [
+        ("GET", "/a", "", 200),
+        ("POST", "/b", "12345678", 200),
+        ("PUT", "/c?d=1", "1234", 200),
+        ("GET", "/lost", "", 404),
+        ("HEAD", "/sick", "", 503),
+    ] {
+        assert_eq!(ask(method, path, body), status);
+    }
+    let line = wait_for("all is counted", SOON, || {
+        let answer = proxy.command("POST", EXPORT, "");
+        let line = answer.text().lines().nth(1)?.to_owned();
+        line.contains(",5,").then_some(line)
+    });
+    let numbers = line.strip_prefix("\"a \"\"key\"\", odd\",").unwrap();
+    let numbers: Vec<f64> = numbers
+        .split(',')
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let [
+        requests,
+        rate,
+        errors,
+        mean,
+        p99,
+        request_bytes,
+        response_bytes,
+        writes,
+        paths,
+    ] = numbers[..]
+    else {
+        panic!("{line}");
+    };
+    assert_eq!(
+        [requests, errors, request_bytes, writes, paths],
+        [5.0, 0.4, 2.4, 0.4, 5.0]
+    );
+    assert!(rate > 0.0 && rate <= 5.0, "{line}");
+    assert!(mean > 0.0 && p99 > 0.0, "{line}");
+    assert!(response_bytes > 0.0, "{line}");
+}
+
+#[test]
+fn callers_beyond_the_bound_are_evicted_and_counted() {
+    let edge = Edge::start(&watched("{ callers: 8 }"));
+    for _ in 0..3 {
+        edge.served("regular");
+    }
+    for number in 0..40 {
+        edge.served(&format!("passer-by-{number}"));
+    }
+    edge.proxy
+        .wait_for_count("serin_evicted_callers_total", &[], 33);
+    assert_eq!(edge.proxy.metrics().count("serin_tracked_callers", &[]), 8);
+    let (_, known) = rows(&edge.run(&["callers", "export"]));
+    assert_eq!(known.len(), 8);
+    let regular = find(&edge, "regular");
+    assert_eq!(
+        regular["features"]["requests"], 3.0,
+        "who comes again stays"
+    );
+}
+
+#[test]
+fn nothing_is_counted_where_nobody_wants_it_and_what_was_is_gone_with_the_wish() {
+    let edge = Edge::start(REST);
+    edge.served("ann");
+    let refused = edge.admin("GET", EXPORT, "").problem(409);
+    assert!(
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .contains("caller_features")
+    );
+    assert!(
+        !edge
+            .admin("GET", "/metrics", "")
+            .text()
+            .contains("serin_tracked_callers")
+    );
+    let cli = edge.cli(&["callers", "export"]);
+    assert_eq!(cli.status.code(), Some(1));
+
+    edge.bring(&watched("{ callers: 50 }"));
+    let asked = || {
+        edge.served("ann");
+        edge.admin("GET", EXPORT, "").text().lines().count() == 2
+    };
+    wait_until("workers count", SOON, asked);
+    // Another configuration that wants the same leaves them as they are.
+    edge.bring(&watched("{ callers: 50 } # as before"));
+    assert_eq!(edge.admin("GET", EXPORT, "").text().lines().count(), 2);
+    edge.bring(&watched("{ callers: 60 }"));
+    assert_eq!(edge.admin("GET", EXPORT, "").text().lines().count(), 1);
+    edge.bring(REST);
+    edge.admin("GET", EXPORT, "").problem(409);
+}
+
+#[test]
+fn a_caller_that_is_forgotten_leaves_nothing() {
+    const KEY: &str = "erika.mustermann@example.com";
+    let mut edge = Edge::start(&watched("{}"));
+    let state = edge.proxy.config_path().with_file_name("state");
+    let is_in_state = || {
+        let files = fs::read_dir(&state).unwrap();
+        let holds = |bytes: Vec<u8>| bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes());
+        files
+            .into_iter()
+            .any(|file| holds(fs::read(file.unwrap().path()).unwrap()))
+    };
+    for group in ["beta", "vip"] {
+        edge.run(&["group", "assign", group, KEY]);
+        edge.run(&["group", "assign", group, "other"]);
+    }
+    edge.run(&["group", "unassign", "vip", KEY]);
+    assert_eq!(
+        (edge.served(KEY), edge.served("other")),
+        ("v2".to_owned(), "v2".to_owned())
+    );
+    exported(&edge, 2.0);
+    assert!(is_in_state(), "else this shows nothing");
+    assert_eq!(find(&edge, KEY)["groups"], json!(["beta"]));
+
+    // Nobody is asked here, so it has to be said.
+    assert_eq!(edge.cli(&["callers", "forget", KEY]).status.code(), Some(2));
+    let said = json!({ "key": KEY, "reason": format!("{KEY} asked for it") }).to_string();
+    edge.admin("POST", "/api/v1/callers/forget", &said)
+        .problem(400);
+    assert_eq!(find(&edge, KEY)["groups"], json!(["beta"]));
+
+    let told = edge.run(&["callers", "forget", KEY, "--yes", "-m", "asked for it"]);
+    assert!(
+        told.contains("erased: assignment to beta, features"),
+        "{told}"
+    );
+    assert!(
+        told.contains(&fingerprint(KEY)) && !told.contains(KEY),
+        "{told}"
+    );
+    let found = find(&edge, KEY);
+    assert_eq!(
+        (&found["features"], &found["groups"]),
+        (&Value::Null, &json!([]))
+    );
+    assert!(!edge.admin("POST", EXPORT, "").text().contains(KEY));
+    wait_until("the state file is written anew", SOON, || !is_in_state());
+    assert!(!edge.proxy.log().contains(KEY));
+    let journal = edge.journal("");
+    assert!(!json!(journal).to_string().contains(KEY));
+    let line = &journal
+        .iter()
+        .find(|line| line["callers"] == json!(fingerprint(KEY)));
+    assert_eq!(line.unwrap()["why"], "asked for it");
+    assert!(edge.run(&["journal"]).contains("forgotten: 2 things"));
+
+    edge.restart();
+    assert!(!is_in_state());
+    assert_eq!(
+        (edge.served(KEY), edge.served("other")),
+        ("v1".to_owned(), "v2".to_owned())
+    );
+    let told = edge.run(&["callers", "forget", "nobody", "--yes"]);
+    assert!(told.contains("nothing was known of it"), "{told}");
+}
+
+const OPERATOR: &str = "0123456789abcdef0123456789abcdef";
+const VIEWER: &str = "fedcba9876543210fedcba9876543210";
+
+#[test]
+fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
+    let backend = TestBackend::start("shop");
+    let config = backends(&[("v1", &backend)])
+        + "identity: [{ header: x-user-id }]\ntrusted_proxies: [127.0.0.1]\n\
+           caller_features: {}\nroutes: [{ backend: v1 }]\n";
+    let tokens = format!(
+        "tokens: [{{ name: ci, role: operator, token: {OPERATOR} }}, {{ name: eye, role: viewer, token: {VIEWER} }}]"
+    );
+    let proxy = TestProxy::with_admin(&tokens, &config, &[]);
+    proxy.ask(&Request::get("/").field("x-user-id", "ann"));
+    let ask = |token: &str, method: &str, path: &str, body: &str| -> Answer {
+        let request = Request::new(method, path).host(&proxy.admin().to_string());
+        let request = request.field("authorization", &format!("Bearer {token}"));
+        request.body(body).send_to(proxy.admin())
+    };
+    let lines = || {
+        let journal = ask(VIEWER, "GET", "/api/v1/journal", "").json();
+        journal["lines"].as_array().unwrap().clone()
+    };
+    let pseudonymous = wait_for("it is counted", SOON, || {
+        let text = ask(VIEWER, "GET", EXPORT, "").text().to_owned();
+        (text.lines().count() == 2).then_some(text)
+    });
+    assert!(
+        pseudonymous.starts_with("pseudonym,requests,"),
+        "{pseudonymous}"
+    );
+    assert!(!pseudonymous.contains("ann"));
+    let said = r#"{ "key": "ann" }"#;
+    ask(VIEWER, "POST", EXPORT, "").problem(403);
+    // Whoever may try keys finds out whose a pseudonym is.
+    ask(VIEWER, "POST", "/api/v1/callers/find", said).problem(403);
+    ask(VIEWER, "POST", "/api/v1/callers/forget", said).problem(403);
+    proxy.command("GET", EXPORT, "").problem(401);
+    assert!(lines().is_empty(), "what was refused was not done");
+
+    let plain = ask(OPERATOR, "POST", EXPORT, r#"{ "reason": "audit" }"#);
+    assert!(
+        plain.text().starts_with("key,requests,"),
+        "{}",
+        plain.text()
+    );
+    assert!(plain.text().contains("\nann,1,"), "{}", plain.text());
+    let line = &lines()[0];
+    assert_eq!(
+        (&line["who"], &line["why"], &line["callers"]),
+        (&json!("ci"), &json!("audit"), &json!("all"))
+    );
+    assert_eq!(line["what"], "keys of callers exported as they are");
+    for body in ["{}", r#"{ "key": "" }"#, r#"{ "kee": "ann" }"#] {
+        ask(OPERATOR, "POST", "/api/v1/callers/forget", body).problem(400);
+    }
+}
