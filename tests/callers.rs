@@ -152,10 +152,8 @@ fn each_number_is_what_the_caller_did() {
     else {
         panic!("{line}");
     };
-    assert_eq!(
-        [requests, errors, request_bytes, writes, paths],
-        [5.0, 0.4, 2.4, 0.4, 5.0]
-    );
+    let told = [requests, errors, request_bytes, writes, paths].map(|number| number.to_string());
+    assert_eq!(told, ["5", "0.4", "2.4", "0.4", "5"]);
     assert!(rate > 0.0 && rate <= 5.0, "{line}");
     assert!(mean > 0.0 && p99 > 0.0, "{line}");
     assert!(response_bytes > 0.0, "{line}");
@@ -340,4 +338,167 @@ fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
     for body in ["{}", r#"{ "key": "" }"#, r#"{ "kee": "ann" }"#] {
         ask(OPERATOR, "POST", "/api/v1/callers/forget", body).problem(400);
     }
+}
+
+/// Callers of each of two kinds.
+const OF_A_KIND: usize = 15;
+
+/// One who reads the same page now and then, and one who writes to many.
+fn behave(edge: &Edge, caller: &str, is_busy: bool, times: usize) {
+    for number in 0..times * if is_busy { 6 } else { 2 } {
+        let request = if is_busy {
+            let path = format!("/items/{number}");
+            Request::new("POST", &path).body(vec![b'x'; 300])
+        } else {
+            Request::get("/")
+        };
+        edge.proxy.ask(&request.field("x-user-id", caller));
+    }
+}
+
+fn name(kind: &str, number: usize) -> String {
+    format!("{kind}-{number}")
+}
+
+/// Both kinds do as they do.
+fn crowd(edge: &Edge) {
+    for number in 0..OF_A_KIND {
+        behave(edge, &name("quiet", number), false, 1);
+        behave(edge, &name("busy", number), true, 1);
+    }
+}
+
+/// How far two ways to divide the same callers agree: 1 where they are one, about 0 where chance made them so
+/// (Hubert and Arabie, 1985, adjusted Rand index).
+fn adjusted_rand_index(pairs: &[(&str, &str)]) -> f64 {
+    let count = |of: &dyn Fn(&(&str, &str)) -> String| {
+        let mut counts = BTreeMap::<String, f64>::new();
+        pairs
+            .iter()
+            .for_each(|pair| *counts.entry(of(pair)).or_default() += 1.0);
+        let pairs_of = |count: &f64| count * (count - 1.0) / 2.0;
+        counts.values().map(pairs_of).sum::<f64>()
+    };
+    let both = count(&|(one, other)| format!("{one} {other}"));
+    let (one, other) = (
+        count(&|(one, _)| (*one).to_owned()),
+        count(&|(_, other)| (*other).to_owned()),
+    );
+    let all = count(&|_| String::new());
+    let expected = one * other / all;
+    (both - expected) / ((one + other) / 2.0 - expected)
+}
+
+/// What was learned from callers that a proxy has seen.
+struct Learned {
+    edge: Edge,
+    model: String,
+    /// Callers by their keys.
+    table: String,
+    /// The same by pseudonyms.
+    before: String,
+}
+
+impl Learned {
+    /// Has both kinds of callers ask, and learns of them.
+    fn from_traffic() -> Self {
+        let edge = Edge::start(&watched("{ half_life: 1d }"));
+        let folder = edge.proxy.config_path();
+        let file = |name: &str| folder.with_file_name(name).to_str().unwrap().to_owned();
+        let [model, table, before] = ["segments.json", "table.csv", "before.csv"].map(file);
+        crowd(&edge);
+        exported(&edge, u32::try_from(OF_A_KIND * 8).unwrap().into());
+        let train = [
+            "segment",
+            "train",
+            "--from-traffic",
+            "--clusters",
+            "2",
+            "-o",
+        ];
+        let said = edge.run(&[&train[..], &[&model]].concat());
+        assert!(said.contains("2 segments of 30 rows"), "{said}");
+        edge.run(&["callers", "export", "-o", &before]);
+        edge.run(&[
+            "callers",
+            "export",
+            "--plain",
+            "-m",
+            "first stage",
+            "-o",
+            &table,
+        ]);
+        assert_eq!(edge.journal("")[0]["why"], "first stage");
+        Self {
+            edge,
+            model,
+            table,
+            before,
+        }
+    }
+
+    /// The exit code and the words of a report of drift.
+    fn drift(&self, table: &str, bound: &str) -> (Option<i32>, String) {
+        let report = [
+            "segment",
+            "report",
+            &self.model,
+            "--drift",
+            "--table",
+            table,
+        ];
+        let told = self.edge.cli(&[&report[..], &["--bound", bound]].concat());
+        (told.status.code(), String::from_utf8(told.stdout).unwrap())
+    }
+}
+
+#[test]
+fn two_kinds_of_callers_are_learned_from_traffic_and_the_quiet_get_a_release_first() {
+    let learned = Learned::from_traffic();
+    let edge = &learned.edge;
+    let assigned = edge.run(&["segment", "assign", &learned.model, &learned.table]);
+    let pairs = assigned.lines().skip(1).map(|line| {
+        let kind = line.split('-').next().unwrap();
+        (kind, line.rsplit(',').next().unwrap())
+    });
+    let pairs: Vec<_> = pairs.collect();
+    assert_eq!(pairs.len(), 2 * OF_A_KIND);
+    let index = adjusted_rand_index(&pairs);
+    assert!(index > 0.95, "{index}: {assigned}");
+    let (_, quiet) = pairs.iter().find(|(kind, _)| *kind == "quiet").unwrap();
+
+    edge.bring(&format!(
+        "groups: {{ quiet: {{ segment: {{ model: segments.json, name: {quiet}, features: {{ table: table.csv }} }} }} }}\n\
+         flags:\n  shop:\n    stable: v1\n    canary: v2\n    rollout:\n      revision: a\n\
+         \x20     stages: [{{ groups: [quiet], weight: 100% }}, 50%]\n\
+         routes: [{{ flag: shop }}]\n"
+    ));
+    wait_until("the quiet get it", SOON, || edge.served("quiet-3") == "v2");
+    for number in 0..OF_A_KIND {
+        assert_eq!(edge.served(&name("quiet", number)), "v2");
+        assert_eq!(edge.served(&name("busy", number)), "v1");
+    }
+    assert_eq!(edge.served("nobody-knows"), "v1");
+}
+
+#[test]
+fn callers_who_change_their_ways_are_told_of_and_others_are_not() {
+    let learned = Learned::from_traffic();
+    // Rates fall while time goes on, and the silhouette with them.
+    let (code, text) = learned.drift(&learned.before, "50%");
+    assert_eq!(code, Some(0), "{text}");
+    let said = "0 of 30 callers in another segment now (0.0%)";
+    assert!(text.contains(said), "{text}");
+
+    for number in 0..OF_A_KIND {
+        behave(&learned.edge, &name("quiet", number), true, 4);
+    }
+    let text = wait_for("it is counted", SOON, || {
+        let (code, text) = learned.drift(&learned.table, "20%");
+        (code == Some(1)).then_some(text)
+    });
+    let said = "of callers are in another segment now, more than the 20.0%";
+    assert!(text.contains(said), "{text}");
+    let line = &learned.edge.journal("")[0];
+    assert_eq!(line["what"], "keys of callers exported as they are");
 }

@@ -321,7 +321,7 @@ pub struct JournalEvent {
     pub sequence: u64,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: u64,
-    /// The flag, group or app: `flag`, `group` or `app` in JSON.
+    /// The flag, group, app or caller: `flag`, `group`, `app` or `callers` in JSON.
     #[serde(flatten)]
     pub subject: Subject,
     /// Who, what, why, and the findings behind it.

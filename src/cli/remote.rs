@@ -48,6 +48,11 @@ pub(crate) struct CallArguments {
 }
 
 impl CallArguments {
+    /// Whether JSON is to be printed.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.remote.json
+    }
+
     /// Gets ready to ask.
     pub(crate) fn open(&self) -> anyhow::Result<Remote> {
         self.remote.open_within(self.timeout)

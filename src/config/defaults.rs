@@ -274,14 +274,14 @@ pub const METADATA_BYTES_MAX: usize = 1_024;
 /// The share of requests with a line in the access log: whoever asks for a log wants all of it.
 pub const ACCESS_LOG_SAMPLE: Weight = Weight::FULL;
 
-/// The callers of whom it is counted what they do, where that is wanted: some 25 megabytes, and more than most
+/// The callers of whom it is counted what they do, where that is wanted: some 30 megabytes, and more than most
 /// platforms have in a day.
 pub const CALLERS_TRACKED: NonZeroUsize = match NonZeroUsize::new(100_000) {
     Some(count) => count,
     None => NonZeroUsize::MIN,
 };
 
-/// The most of them: some two gigabytes.
+/// The most of them: some three gigabytes.
 pub const CALLERS_TRACKED_MAX: u64 = 10_000_000;
 
 /// After what time it counts half: long enough for habits, short enough for those of this morning.

@@ -303,7 +303,7 @@ pub struct JournalLine {
     /// Its number in the journal, growing; 0 until it is written.
     #[serde(skip)]
     pub sequence: u64,
-    /// The flag, group or app.
+    /// The flag, group, app or caller.
     #[serde(flatten)]
     pub subject: Subject,
     /// When, in milliseconds since 1970; for people, nothing is decided by it.

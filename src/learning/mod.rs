@@ -11,6 +11,7 @@
 //! four different trees.
 
 mod cluster;
+mod drift;
 mod error;
 mod explain;
 mod naming;
@@ -23,6 +24,7 @@ mod silhouette;
 mod tests;
 mod training;
 
+pub use self::drift::{Drift, drift};
 pub use self::error::TrainingError;
 pub use self::plot::svg;
 pub use self::report::to_json;

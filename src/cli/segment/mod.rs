@@ -2,7 +2,11 @@
 
 mod assign;
 #[cfg(feature = "segments")]
+mod drift;
+#[cfg(feature = "segments")]
 mod report;
+#[cfg(feature = "segments")]
+mod traffic;
 #[cfg(feature = "segments")]
 mod train;
 
@@ -22,6 +26,9 @@ pub(crate) enum Segment {
     Train(train::Train),
     /// Say for each row of a table which segment it is in.
     Assign(assign::Assign),
+    /// Say whether segments still fit what callers do.
+    #[cfg(feature = "segments")]
+    Report(drift::Report),
 }
 
 impl Segment {
@@ -30,6 +37,8 @@ impl Segment {
             #[cfg(feature = "segments")]
             Self::Train(train) => train.run(),
             Self::Assign(assign) => assign.run(),
+            #[cfg(feature = "segments")]
+            Self::Report(report) => report.run(),
         }
     }
 }

@@ -9,11 +9,13 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::Done;
-use crate::cli::exit::Exit;
+use crate::cli::exit::{Exit, Unusable};
+use crate::cli::remote::CallArguments;
+use crate::cli::segment::traffic::{self, Named};
 use crate::cli::segment::{about, read, report};
 use crate::cli::words;
 use crate::domain::segment::{Columns, FeatureTable};
-use crate::learning::{self, Clusters, Settings};
+use crate::learning::{self, Clusters, Settings, Training};
 use crate::runtime::clock;
 
 const MORE: &str = "Equal tables, seeds and dates give equal models, byte for byte. \
@@ -24,8 +26,11 @@ const MORE: &str = "Equal tables, seeds and dates give equal models, byte for by
 pub(crate) struct Train {
     /// The table: comma-separated values with a header, one row for each caller, every column a number but
     /// those named below; `-` reads standard input.
-    #[arg(value_name = "FILE.csv")]
-    table: PathBuf,
+    #[arg(value_name = "FILE.csv", required_unless_present = "from_traffic")]
+    table: Option<PathBuf>,
+    /// Learn from what the running Serin counts of callers (`caller_features`), in place of a table.
+    #[arg(long, conflicts_with_all = ["table", "key", "label"])]
+    from_traffic: bool,
     #[command(flatten)]
     columns: ColumnArguments,
     #[command(flatten)]
@@ -36,9 +41,8 @@ pub(crate) struct Train {
     /// Draw the rows in the plane in which they differ most, as SVG.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    call: CallArguments,
 }
 
 /// Which columns mean what.
@@ -76,7 +80,36 @@ struct HowArguments {
 
 impl Train {
     pub(crate) fn run(self) -> Done {
-        let text = read(&self.table)?;
+        let (table, date) = self.table()?;
+        let settings = Settings {
+            clusters: self.how.clusters,
+            seed: self.how.seed,
+            date: self.how.date.clone().unwrap_or(date),
+            names: self.how.names.clone(),
+        };
+        let training = learning::train(&table, &settings);
+        let training = training.map_err(|error| match &self.table {
+            Some(path) => about(path, error),
+            None => Unusable(format!("what is known of callers: {error}")).into(),
+        })?;
+        if let Some(plot) = &self.plot {
+            write(plot, &learning::svg(&table, &training))?;
+        }
+        self.tell(&training)
+    }
+
+    /// The table, and the day that a model of it says.
+    fn table(&self) -> anyhow::Result<(FeatureTable, String)> {
+        let Some(path) = &self.table else {
+            let text = traffic::read(&self.call.open()?, Named::Pseudonym, "")?;
+            let (table, left_out) = traffic::learnable(&text, &self.columns.ignore)?;
+            if !left_out.is_empty() {
+                let left_out = left_out.join(", ");
+                eprintln!("left out, for all callers are alike in it: {left_out}");
+            }
+            return Ok((table, day(clock::wall())));
+        };
+        let text = read(path)?;
         let ignored: Vec<&str> = self.columns.ignore.iter().map(|name| &**name).collect();
         let columns = Columns {
             key: self.columns.key.as_deref(),
@@ -85,34 +118,23 @@ impl Train {
             features: None,
         };
         let table = FeatureTable::read(&text, &columns);
-        let table = table.map_err(|error| about(&self.table, error))?;
-        let settings = Settings {
-            clusters: self.how.clusters,
-            seed: self.how.seed,
-            date: self
-                .how
-                .date
-                .clone()
-                .unwrap_or_else(|| last_change(&self.table)),
-            names: self.how.names.clone(),
-        };
-        let training = learning::train(&table, &settings);
-        let training = training.map_err(|error| about(&self.table, error))?;
-        if let Some(plot) = &self.plot {
-            write(plot, &learning::svg(&table, &training))?;
-        }
+        let table = table.map_err(|error| about(path, error))?;
+        Ok((table, last_change(path)))
+    }
+
+    fn tell(&self, training: &Training) -> Done {
         let model = training.model.to_json();
         if self.output == Path::new("-") {
             print!("{model}");
             return Ok(Exit::Done);
         }
         write(&self.output, &model)?;
-        if self.json {
-            let mut told = learning::to_json(&training);
+        if self.call.is_json() {
+            let mut told = learning::to_json(training);
             told["model"] = json!(self.output);
             println!("{told:#}");
         } else {
-            println!("{}", report::text(&training));
+            println!("{}", report::text(training));
             println!("\nwritten to {}", self.output.display());
         }
         Ok(Exit::Done)

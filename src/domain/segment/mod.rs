@@ -33,5 +33,5 @@ pub const SEGMENTS_MAX: usize = 64;
 pub const NODES_MAX: usize = 4096;
 
 /// The place of a segment in its model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentIndex(pub u16);

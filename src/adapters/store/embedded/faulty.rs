@@ -36,6 +36,8 @@ pub(super) struct State {
     /// How many fail then, before the disk works again; none for all.
     pub(super) fails_for: Option<u32>,
     pub(super) hangs: bool,
+    /// What takes the place of it all when it is opened the next time.
+    renewed: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
@@ -182,6 +184,13 @@ const RESERVE_BLOCKS: usize = 64;
 
 impl Medium for FaultyMedium {
     fn open(&mut self, builder: &Builder) -> Result<Database, DatabaseError> {
+        let mut state = self.0.state();
+        if let Some(bytes) = state.renewed.take() {
+            state.synced.clone_from(&bytes);
+            state.bytes = bytes;
+            state.since.clear();
+        }
+        drop(state);
         builder.create_with_backend(self.0.clone())
     }
 
@@ -201,11 +210,7 @@ impl Medium for FaultyMedium {
         let database = Builder::new().create_with_backend(new.clone())?;
         fill(&database)?;
         database.close()?;
-        let bytes = new.state().bytes.clone();
-        let mut state = self.0.use_up().map_err(redb::StorageError::from)?;
-        state.bytes.clone_from(&bytes);
-        state.synced = bytes;
-        state.since.clear();
+        self.0.use_up().map_err(redb::StorageError::from)?.renewed = Some(new.bytes());
         Ok(())
     }
 

@@ -66,7 +66,7 @@ fn warn(fault: &Fault) {
 }
 
 /// Whether something was erased since the file was written.
-fn is_due(database: &Database) -> Result<bool, Fault> {
+pub(super) fn is_due(database: &Database) -> Result<bool, Fault> {
     let meta = database.begin_read()?.open_table(META)?;
     Ok(meta.get(META_ERASED)?.is_some())
 }

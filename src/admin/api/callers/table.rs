@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::domain::caller_features::CallerFeatures;
+use crate::domain::segment::csv::quoted;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::caller_book::CallerBook;
 use crate::runtime::pseudonyms::Pseudonyms;
@@ -63,7 +64,7 @@ fn part_as_text(callers: &[(Box<str>, CallerFeatures)], named: &Named) -> String
     let mut text = String::new();
     for (key, features) in callers {
         match named {
-            Named::Key => push_field(&mut text, key),
+            Named::Key => text.push_str(&quoted(key)),
             Named::Pseudonym(pseudonyms) => text.push_str(&pseudonyms.of(key)),
         }
         for value in features.values() {
@@ -72,17 +73,6 @@ fn part_as_text(callers: &[(Box<str>, CallerFeatures)], named: &Named) -> String
         text.push('\n');
     }
     text
-}
-
-/// A field, in quotation marks where it needs them.
-fn push_field(text: &mut String, field: &str) {
-    if field.contains(['"', ',', '\n', '\r']) || field.starts_with(' ') || field.ends_with(' ') {
-        text.push('"');
-        text.push_str(&field.replace('"', "\"\""));
-        text.push('"');
-    } else {
-        text.push_str(field);
-    }
 }
 
 /// A number to a millionth: what is counted is not finer than that.
