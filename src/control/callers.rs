@@ -10,10 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::control::commands::{CommandSender, PendingCommand};
 use crate::control::controller::Controller;
-use crate::control::perform::{Saved, Unwritten, line_about};
+use crate::control::perform::{Performer, Saved, Unwritten, line_about};
 use crate::control::ports::{Subject, Transition};
 use crate::domain::rollout::{Author, JournalEntry};
-use crate::domain::secret::Secret;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::caller_book::CallerBookReader;
@@ -138,6 +137,34 @@ impl CommandSender {
     }
 }
 
+impl Performer {
+    /// What makes pseudonyms. Its secret is drawn when it is needed first, and written down, before it is used
+    /// where it is refused otherwise.
+    pub(super) fn pseudonyms(
+        &mut self,
+        unwritten: Unwritten,
+    ) -> Result<Arc<Pseudonyms>, CallersError> {
+        let is_unsaved = || self.unsaved.iter().any(|known| known.pseudonyms.is_some());
+        if unwritten == Unwritten::Refused && is_unsaved() {
+            let reason = "the secret that they are made by is not written yet";
+            return Err(CallersError::NotWritten(reason.to_owned()));
+        }
+        if let Some(known) = &self.pseudonyms {
+            return Ok(Arc::clone(known));
+        }
+        let secret = Pseudonyms::draw_secret().ok_or(CallersError::NoSecret)?;
+        let made = Arc::new(Pseudonyms::new(&secret));
+        let transition = Transition {
+            pseudonyms: Some(secret),
+            ..Transition::default()
+        };
+        let saved = self.save(transition, unwritten);
+        saved.map_err(|error| CallersError::NotWritten(error.to_string()))?;
+        self.pseudonyms = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
 impl Controller {
     /// Everything that remembers callers by their keys.
     fn stores(&self) -> [&dyn RemembersCallers; 2] {
@@ -148,7 +175,7 @@ impl Controller {
     pub(super) fn obey_of_callers(&mut self, command: CallersCommand) {
         match command {
             CallersCommand::Pseudonyms(reply) => {
-                let _ = reply.send(self.pseudonyms());
+                let _ = reply.send(self.performer.pseudonyms(Unwritten::Refused));
             }
             CallersCommand::Disclose(by, reply) => {
                 let _ = reply.send(self.disclose_callers(by));
@@ -157,23 +184,6 @@ impl Controller {
                 let _ = reply.send(Ok(self.forget_caller(&key, by)));
             }
         }
-    }
-
-    /// What makes pseudonyms. Its secret is drawn when it is needed first, and written down before it is used.
-    fn pseudonyms(&mut self) -> Result<Arc<Pseudonyms>, CallersError> {
-        if let Some(known) = &self.callers.pseudonyms {
-            return Ok(Arc::clone(known));
-        }
-        let secret = Pseudonyms::draw_secret().ok_or(CallersError::NoSecret)?;
-        let made = Arc::new(Pseudonyms::new(&secret));
-        let transition = Transition {
-            pseudonyms: Some(secret),
-            ..Transition::default()
-        };
-        let saved = self.performer.save(transition, Unwritten::Refused);
-        saved.map_err(|error| CallersError::NotWritten(error.to_string()))?;
-        self.callers.pseudonyms = Some(Arc::clone(&made));
-        Ok(made)
     }
 
     fn disclose_callers(&mut self, by: Author) -> Result<(), CallersError> {
@@ -242,16 +252,11 @@ impl Controller {
 pub(super) struct KnownCallers {
     /// What requests tell of them.
     pub(super) books: CallerBookReader,
-    pseudonyms: Option<Arc<Pseudonyms>>,
 }
 
 impl KnownCallers {
-    /// With the secret that was written down, if one was.
-    pub(super) fn new(books: CallerBookReader, secret: Option<&Secret>) -> Self {
-        Self {
-            books,
-            pseudonyms: secret.map(|secret| Arc::new(Pseudonyms::new(secret))),
-        }
+    pub(super) const fn new(books: CallerBookReader) -> Self {
+        Self { books }
     }
 
     /// Forgets those of whom nothing is left to say.

@@ -35,6 +35,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{Inbox, Message};
 use crate::runtime::ledger::Ledger;
+use crate::runtime::pseudonyms::Pseudonyms;
 use crate::runtime::published::Publisher;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
@@ -119,6 +120,11 @@ impl Controller {
     pub fn new(parts: Parts) -> Result<Self, Vec<FlagRefusal>> {
         let known = parts.saved.evidence.into_iter();
         parts.feedback.restore(parts.saved.feedback);
+        let secret = parts.saved.pseudonyms.as_ref();
+        let pseudonyms = secret.map(|secret| Arc::new(Pseudonyms::new(secret)));
+        if let Some(pseudonyms) = &pseudonyms {
+            parts.feedback.call_by(Arc::clone(pseudonyms));
+        }
         let performer = Performer {
             routing: RoutingSnapshot::default(),
             publisher: parts.publisher,
@@ -129,6 +135,7 @@ impl Controller {
             metrics: parts.metrics,
             hooks: parts.hooks,
             feedback: parts.feedback,
+            pseudonyms,
             recordings: Recordings::default(),
             evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),
@@ -155,7 +162,7 @@ impl Controller {
             commands: parts.commands,
             inbox: parts.inbox,
             assignments: parts.assignments,
-            callers: KnownCallers::new(parts.callers, parts.saved.pseudonyms.as_ref()),
+            callers: KnownCallers::new(parts.callers),
             clock: parts.clock,
             expired: Timestamp::default(),
             heeded: Timestamp::default(),

@@ -11,6 +11,7 @@ use crate::control::ports::Transition;
 use crate::control::ratings::FeedbackStatus;
 use crate::control::running::{JOURNAL_SHOWN, RunningRollout};
 use crate::domain::feedback::{News, Rated, Tried};
+use crate::domain::ids::FlagName;
 use crate::domain::rating::mean;
 use crate::domain::rollout::{JournalEntry, Moment, RolloutState};
 use crate::domain::timestamp::Timestamp;
@@ -21,10 +22,18 @@ const CALLERS: &str = "callers";
 
 impl RunningRollout {
     /// Takes feedback while canary has callers, and no longer.
-    pub(super) fn follow_feedback(&self, state: &RolloutState, performer: &Performer) {
+    pub(super) fn follow_feedback(&self, state: &RolloutState, performer: &mut Performer) {
         if !self.takes_feedback || !state.phase.is_judged() {
             performer.feedback.close(&self.name);
             return;
+        }
+        // Unwritten they hold until the process ends, which is better than no ratings.
+        match performer.pseudonyms(Unwritten::Allowed) {
+            Ok(pseudonyms) => performer.feedback.call_by(pseudonyms),
+            Err(error) => {
+                tracing::error!(flag = %self.name, %error, "callers cannot rate");
+                return;
+            }
         }
         let watch = performer.ledger.watch(&self.name);
         let ratings_min = self.judging.ratings_min();
@@ -107,7 +116,12 @@ impl Controller {
     /// Erases ratings and comments of the caller with this key; says how many there were. What the judge was
     /// told of them has no names, and stays.
     pub fn forget_feedback(&mut self, key: &str) -> usize {
-        let erased = self.performer.feedback.forget(key);
+        let flags = &self.performer.routing.flags;
+        let hash_of = |name: &FlagName| {
+            let flag = flags.iter().find(|flag| flag.name == *name);
+            flag.and_then(|flag| flag.hash_of(key))
+        };
+        let erased = self.performer.feedback.forget(key, hash_of);
         let changes = self.performer.feedback.take_unsaved();
         self.performer.writer.keep_feedback(changes);
         erased

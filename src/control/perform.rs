@@ -20,6 +20,7 @@ use crate::domain::weight::Weight;
 use crate::runtime::clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::ledger::Ledger;
+use crate::runtime::pseudonyms::Pseudonyms;
 use crate::runtime::published::{Published, Publisher};
 
 /// When something is written down.
@@ -44,6 +45,8 @@ pub(crate) struct Performer {
     pub(crate) publisher: Publisher,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) writer: Box<dyn StateWriter>,
+    /// What callers are called, once that was needed.
+    pub(crate) pseudonyms: Option<Arc<Pseudonyms>>,
     /// Whether what is decided can be written down.
     pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,

@@ -17,7 +17,6 @@ use crate::domain::feedback::{Counted, Handed, WrittenRating, read};
 use crate::domain::ids::FlagName;
 use crate::runtime::clock;
 use crate::runtime::feedback::{Receipt, Refusal, Said};
-use crate::runtime::key_hash::fingerprint;
 
 /// The most ratings of one request; they have to fit into a body besides.
 const RATINGS_MAX: usize = 200;
@@ -69,14 +68,14 @@ pub(crate) async fn hand_in(
     let handed = read(&body, RATINGS_MAX).map_err(ApiError::BadRequest)?;
     match handed {
         Handed::One(written) => {
-            let (flag, caller) = (written.flag.clone(), pseudonym(&written));
+            let (flag, caller) = (written.flag.clone(), pseudonym(&state, &written));
             let receipt = rate(&state, &visitor, *written)?;
             let receipt = counted(flag, caller, receipt);
             Ok(Json(Answered::One(Box::new(receipt))))
         }
         Handed::Many(list) => {
             let results = list.into_iter().map(|written| {
-                let (flag, caller) = (written.flag.clone(), pseudonym(&written));
+                let (flag, caller) = (written.flag.clone(), pseudonym(&state, &written));
                 match rate(&state, &visitor, written) {
                     Ok(receipt) => counted(flag, caller, receipt),
                     Err(error) => refused(flag, caller, &error),
@@ -88,12 +87,9 @@ pub(crate) async fn hand_in(
     }
 }
 
-fn pseudonym(written: &WrittenRating) -> String {
-    written
-        .caller
-        .as_deref()
-        .map(fingerprint)
-        .unwrap_or_default()
+fn pseudonym(state: &AdminState, written: &WrittenRating) -> String {
+    let caller = written.caller.as_deref();
+    caller.map_or_else(String::new, |key| state.feedback.pseudonym(key))
 }
 
 fn rate(

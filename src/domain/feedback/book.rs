@@ -30,7 +30,7 @@ const NAMES_MAX: usize = 5;
 #[derive(Clone, Debug, Default)]
 pub struct FeedbackBook {
     tried: Option<Tried>,
-    votes: BTreeMap<u32, Vote>,
+    votes: BTreeMap<u64, Vote>,
     comments: BTreeMap<u64, Comment>,
     /// The last number given.
     last: u64,
@@ -39,8 +39,8 @@ pub struct FeedbackBook {
     /// Of fewer raters in an arm nothing is said.
     ratings_min: u64,
     queue: RatingQueue,
-    /// By hash: what the judge was told, and what is to be said instead.
-    changed: BTreeMap<u32, (Rated, Rated)>,
+    /// By voter: what the judge was told, and what is to be said instead.
+    changed: BTreeMap<u64, (Rated, Rated)>,
     unsaved: Vec<FeedbackPart>,
     news: News,
     /// When the journal was told last, and of how many raters.
@@ -56,10 +56,10 @@ impl FeedbackBook {
         };
         book.last = saved.comments.keys().copied().max().unwrap_or_default();
         book.comments = saved.comments;
-        for (hash, vote) in saved.votes.into_iter().take(RATERS_MAX) {
+        for (voter, vote) in saved.votes.into_iter().take(RATERS_MAX) {
             book.last = book.last.max(vote.number);
             book.count(&vote, 1);
-            book.votes.insert(hash, vote);
+            book.votes.insert(voter, vote);
         }
         let raters = book.raters_total();
         book.told = (raters > 0).then_some((Timestamp::default(), raters));
@@ -97,22 +97,22 @@ impl FeedbackBook {
         self.votes.len() as u64
     }
 
-    /// Takes a vote of the caller with this hash.
+    /// Takes a vote of the caller with this voter.
     ///
     /// # Errors
     /// When it is not counted.
     pub fn rate(
         &mut self,
-        hash: u32,
+        voter: u64,
         ballot: Ballot,
         now: Timestamp,
     ) -> Result<Counted, NotCounted> {
-        let before = self.votes.get(&hash).cloned();
+        let before = self.votes.get(&voter).cloned();
         let Some(before) = before else {
             self.check_room(&ballot)?;
             self.note(&ballot.by, |news| news.recorded += 1);
-            self.put(hash, &ballot, None);
-            self.queue.push(hash, &ballot.shown, now);
+            self.put(voter, &ballot, None);
+            self.queue.push(voter, &ballot.shown, now);
             return Ok(Counted::Recorded);
         };
         // Hashes may be met, and cookies made up, that are not those of who rated first.
@@ -137,16 +137,16 @@ impl FeedbackBook {
             return Err(NotCounted::Source);
         }
         self.note(&ballot.by, |news| news.changed += 1);
-        self.remove(hash);
-        self.put(hash, &ballot, Some(&before));
+        self.remove(voter);
+        self.put(voter, &ballot, Some(&before));
         let (from, to) = (before.shown, ballot.shown);
         if before.is_told {
             let rated = |shown, rating| Rated { shown, rating };
             let change = (rated(from, before.rating), rated(to, ballot.rating));
-            let said = self.changed.entry(hash).or_insert_with(|| change.clone());
+            let said = self.changed.entry(voter).or_insert_with(|| change.clone());
             said.1 = change.1;
         } else if from != to {
-            self.queue.push(hash, &to, now);
+            self.queue.push(voter, &to, now);
         }
         Ok(Counted::Changed)
     }
@@ -182,7 +182,7 @@ impl FeedbackBook {
     }
 
     /// Puts a vote down, in the place of one that was removed if there was one.
-    fn put(&mut self, hash: u32, ballot: &Ballot, before: Option<&Vote>) {
+    fn put(&mut self, voter: u64, ballot: &Ballot, before: Option<&Vote>) {
         let comment = ballot.comment.as_ref().map(|text| {
             let number = self.next(ballot.at_unix_ms);
             let revision = self.tried.as_ref().map(|tried| &tried.release.revision);
@@ -217,14 +217,14 @@ impl FeedbackBook {
             is_told: before.is_some_and(|vote| vote.is_told),
         };
         self.count(&vote, 1);
-        let change = FeedbackPart::Vote(hash, Some(vote.clone()));
+        let change = FeedbackPart::Vote(voter, Some(vote.clone()));
         self.unsaved.push(change);
-        self.votes.insert(hash, vote);
+        self.votes.insert(voter, vote);
     }
 
     /// Removes a vote with its comment; it is not forgotten on the disk yet.
-    fn remove(&mut self, hash: u32) -> Option<Vote> {
-        let vote = self.votes.remove(&hash)?;
+    fn remove(&mut self, voter: u64) -> Option<Vote> {
+        let vote = self.votes.remove(&voter)?;
         self.count(&vote, -1);
         if let Some(number) = vote.comment
             && self.comments.remove(&number).is_some()
@@ -253,9 +253,9 @@ impl FeedbackBook {
     /// The ratings that the judge is told in this tick.
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Rated> {
         let mut due = Vec::new();
-        for (hash, shown) in self.queue.take(now) {
+        for (voter, shown) in self.queue.take(now) {
             // One that was shown something else since waits at another place.
-            let vote = self.votes.get_mut(&hash);
+            let vote = self.votes.get_mut(&voter);
             if let Some(vote) = vote.filter(|vote| !vote.is_told && vote.shown == shown) {
                 vote.is_told = true;
                 let rating = vote.rating;
@@ -291,12 +291,12 @@ impl FeedbackBook {
         let mut left = known;
         let mut votes: Vec<_> = self.votes.iter_mut().collect();
         votes.sort_by_key(|(_, vote)| vote.number);
-        for (hash, vote) in votes {
+        for (voter, vote) in votes {
             let left = left.get_mut(vote.shown.variant);
             vote.is_told = *left > 0;
             *left = left.saturating_sub(1);
             if !vote.is_told {
-                self.queue.push(*hash, &vote.shown, now);
+                self.queue.push(*voter, &vote.shown, now);
             }
         }
     }
@@ -333,15 +333,15 @@ impl FeedbackBook {
     /// Erases a caller's vote and comments; says how many there were. What the judge was told without a name stays.
     pub fn forget(&mut self, caller: &str) -> usize {
         let before = self.votes.len() + self.comments.len();
-        let hashes: Vec<_> = self
+        let voters: Vec<_> = self
             .votes
             .iter()
             .filter(|(_, vote)| *vote.caller == *caller)
-            .map(|(hash, _)| *hash)
+            .map(|(voter, _)| *voter)
             .collect();
-        for hash in &hashes {
-            self.remove(*hash);
-            self.unsaved.push(FeedbackPart::Vote(*hash, None));
+        for voter in &voters {
+            self.remove(*voter);
+            self.unsaved.push(FeedbackPart::Vote(*voter, None));
         }
         let said = self.comments.values();
         let said = said.filter(|comment| *comment.caller == *caller);

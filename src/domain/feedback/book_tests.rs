@@ -27,7 +27,7 @@ fn book() -> FeedbackBook {
     book
 }
 
-fn ballot(caller: u32, variant: Variant, rating: u8) -> Ballot {
+fn ballot(caller: u64, variant: Variant, rating: u8) -> Ballot {
     Ballot {
         rating: rating.try_into().unwrap(),
         shown: Shown {
@@ -38,7 +38,7 @@ fn ballot(caller: u32, variant: Variant, rating: u8) -> Ballot {
         source: None,
         comment: None,
         by: None,
-        at_unix_ms: u64::from(caller),
+        at_unix_ms: caller,
     }
 }
 
@@ -123,7 +123,7 @@ fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
         source: Some(source),
         ..ballot(caller, CANARY, 1)
     };
-    // Another caller of the same hash, and a made-up identity in the place of one that was vouched for.
+    // Another caller of the same number, and a made-up identity in the place of one that was vouched for.
     book.rate(1, ballot(1, CANARY, 5), at(0)).unwrap();
     assert_eq!(
         book.rate(1, ballot(2, CANARY, 1), at(1)),
@@ -131,7 +131,7 @@ fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
     );
     assert_eq!(book.rate(1, from(1, 3), at(1)), Err(NotCounted::Foreign));
     assert_eq!(book.raters().canary, [0, 0, 0, 0, 1]);
-    let all = |book: &mut FeedbackBook, source, first: u32| {
+    let all = |book: &mut FeedbackBook, source, first: u64| {
         let callers = first..first + 10;
         let counted =
             callers.filter(|caller| book.rate(*caller, from(*caller, source), at(2)).is_ok());
@@ -215,7 +215,7 @@ fn a_vote_that_goes_to_and_fro_is_one_change_when_the_judge_is_told() {
 #[test]
 fn comments_are_bounded_and_go_with_their_vote() {
     let mut book = book();
-    let says = |caller: u32, text: &str| Ballot {
+    let says = |caller: u64, text: &str| Ballot {
         comment: Some(text.to_owned()),
         ..ballot(caller, CANARY, 1)
     };
@@ -310,7 +310,7 @@ fn a_flood_of_votes_is_a_handful_of_lines() {
     let mut book = book();
     let mut lines = 0;
     for second in 0..7_200 {
-        let caller = u32::try_from(second).unwrap();
+        let caller = u64::try_from(second).unwrap();
         book.rate(caller, ballot(caller, CANARY, 3), at(second))
             .unwrap();
         if let Some(news) = book.take_news(at(second)) {

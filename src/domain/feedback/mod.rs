@@ -5,8 +5,8 @@
 //! [`RatingQueue`], which hands out ratings of both arms together, a few in each tick: the judge compares within a
 //! tick, and takes only so much of one tick.
 //!
-//! Callers are known by the hash that decides their variant, and called by a pseudonym. Their keys are
-//! not here.
+//! Callers are called by a pseudonym, and known by a number that is made from it. Their keys are not here; neither
+//! is the hash that decides their variant, which changes with a flag's salt: nobody gets a second vote by that.
 
 mod ballot;
 mod book;
@@ -97,7 +97,7 @@ pub struct Comment {
     pub at_unix_ms: u64,
     /// The revision that was being released.
     pub revision: String,
-    /// The caller's pseudonym: the start of a hash of its key.
+    /// The caller's pseudonym, as in an export of callers.
     #[schema(value_type = String)]
     pub caller: Box<str>,
     /// The rating that came with it, 1 to 5.
@@ -136,8 +136,8 @@ pub struct FeedbackChange {
 pub enum FeedbackPart {
     /// Votes are on something else from now on; those before are forgotten.
     Began(Tried),
-    /// The vote of the caller with this hash; `None` to forget it.
-    Vote(u32, Option<Vote>),
+    /// The vote of the caller with this number; `None` to forget it.
+    Vote(u64, Option<Vote>),
     /// The comment with this number; `None` to forget it.
     Comment(u64, Option<Comment>),
     /// All of the flag is forgotten.
@@ -149,8 +149,8 @@ pub enum FeedbackPart {
 pub struct SavedFeedback {
     /// What votes are on.
     pub tried: Option<Tried>,
-    /// By hash.
-    pub votes: BTreeMap<u32, Vote>,
+    /// By the caller's number.
+    pub votes: BTreeMap<u64, Vote>,
     /// By number.
     pub comments: BTreeMap<u64, Comment>,
 }
@@ -163,11 +163,11 @@ impl SavedFeedback {
                 self.tried = Some(tried);
                 self.votes.clear();
             }
-            FeedbackPart::Vote(hash, Some(vote)) => {
-                self.votes.insert(hash, vote);
+            FeedbackPart::Vote(voter, Some(vote)) => {
+                self.votes.insert(voter, vote);
             }
-            FeedbackPart::Vote(hash, None) => {
-                self.votes.remove(&hash);
+            FeedbackPart::Vote(voter, None) => {
+                self.votes.remove(&voter);
             }
             FeedbackPart::Comment(number, Some(comment)) => {
                 self.comments.insert(number, comment);

@@ -23,14 +23,14 @@ const ALONE_MAX: Duration = Duration::from_secs(60);
 /// Callers whose ratings wait, by group and arm.
 #[derive(Clone, Debug, Default)]
 pub struct RatingQueue {
-    groups: BTreeMap<Option<GroupName>, PerVariant<VecDeque<(u32, Timestamp)>>>,
+    groups: BTreeMap<Option<GroupName>, PerVariant<VecDeque<(u64, Timestamp)>>>,
 }
 
 impl RatingQueue {
-    /// Adds a caller's rating, by its hash.
-    pub fn push(&mut self, hash: u32, shown: &Shown, now: Timestamp) {
+    /// Adds a caller's rating, by its voter.
+    pub fn push(&mut self, voter: u64, shown: &Shown, now: Timestamp) {
         let arms = self.groups.entry(shown.group.clone()).or_default();
-        arms.get_mut(shown.variant).push_back((hash, now));
+        arms.get_mut(shown.variant).push_back((voter, now));
     }
 
     /// How many wait.
@@ -50,7 +50,7 @@ impl RatingQueue {
     }
 
     /// Takes those that go out in this tick.
-    pub fn take(&mut self, now: Timestamp) -> Vec<(u32, Shown)> {
+    pub fn take(&mut self, now: Timestamp) -> Vec<(u64, Shown)> {
         let mut taken = Vec::new();
         for (group, arms) in &mut self.groups {
             let counts = due(arms, now);
@@ -61,7 +61,7 @@ impl RatingQueue {
                     group: group.clone(),
                 };
                 let first = waiting.drain(..*counts.get(variant));
-                taken.extend(first.map(|(hash, _)| (hash, shown.clone())));
+                taken.extend(first.map(|(voter, _)| (voter, shown.clone())));
             }
         }
         self.groups
@@ -71,7 +71,7 @@ impl RatingQueue {
 }
 
 /// How many of each arm go out.
-fn due(arms: &PerVariant<VecDeque<(u32, Timestamp)>>, now: Timestamp) -> PerVariant<usize> {
+fn due(arms: &PerVariant<VecDeque<(u64, Timestamp)>>, now: Timestamp) -> PerVariant<usize> {
     let is_alone = arms.stable.is_empty() || arms.canary.is_empty();
     let first = arms.stable.front().into_iter().chain(arms.canary.front());
     let has_waited = first
@@ -100,8 +100,8 @@ mod tests {
         }
     }
 
-    fn hashes(taken: Vec<(u32, Shown)>) -> Vec<u32> {
-        taken.into_iter().map(|(hash, _)| hash).collect()
+    fn voters(taken: Vec<(u64, Shown)>) -> Vec<u64> {
+        taken.into_iter().map(|(voter, _)| voter).collect()
     }
 
     #[test]
@@ -110,12 +110,12 @@ mod tests {
         queue.push(1, &shown(Variant::Canary), at(0));
         assert!(queue.take(at(59)).is_empty());
         queue.push(2, &shown(Variant::Stable), at(59));
-        let mut together = hashes(queue.take(at(59)));
+        let mut together = voters(queue.take(at(59)));
         together.sort_unstable();
         assert_eq!(together, [1, 2]);
         queue.push(3, &shown(Variant::Canary), at(60));
         assert!(queue.take(at(119)).is_empty());
-        assert_eq!(hashes(queue.take(at(120))), [3]);
+        assert_eq!(voters(queue.take(at(120))), [3]);
         assert!(queue.is_empty());
     }
 
@@ -130,20 +130,20 @@ mod tests {
         queue.push(2, &of_group(Variant::Stable), at(0));
         assert!(queue.take(at(1)).is_empty(), "they are not compared");
         queue.push(3, &of_group(Variant::Canary), at(1));
-        assert_eq!(hashes(queue.take(at(1))), [2, 3]);
+        assert_eq!(voters(queue.take(at(1))), [2, 3]);
         assert_eq!(queue.len(), 1);
     }
 
     #[test]
     fn many_go_out_in_their_order_and_in_proportion_within_a_minute_or_two() {
         let mut queue = RatingQueue::default();
-        for hash in 0..600 {
-            queue.push(hash, &shown(Variant::Stable), at(0));
+        for voter in 0..600 {
+            queue.push(voter, &shown(Variant::Stable), at(0));
         }
-        for hash in 600..660 {
-            queue.push(hash, &shown(Variant::Canary), at(0));
+        for voter in 600..660 {
+            queue.push(voter, &shown(Variant::Canary), at(0));
         }
-        let first = hashes(queue.take(at(0)));
+        let first = voters(queue.take(at(0)));
         assert_eq!(first, (0..20).chain([600, 601]).collect::<Vec<_>>());
         let mut ticks = 1;
         while !queue.is_empty() {

@@ -11,7 +11,7 @@ mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::domain::bucket::murmur3_x86_32;
@@ -24,7 +24,7 @@ use crate::domain::rating::Rating;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
 use crate::runtime::feedback::waits::{PER_ADDRESS, PER_CALLER, PER_SERVER, Waits};
-use crate::runtime::key_hash::fingerprint;
+use crate::runtime::pseudonyms::Pseudonyms;
 use crate::runtime::watch::RolloutWatch;
 
 /// The flags that there is feedback of; more than anybody releases at a time.
@@ -102,6 +102,8 @@ pub struct FeedbackDesk {
     flags: Mutex<BTreeMap<FlagName, Desk>>,
     /// Flags whose feedback is forgotten here, and not yet where it is written down.
     gone: Mutex<Vec<FlagName>>,
+    /// What callers are called, once it is known.
+    pseudonyms: OnceLock<Arc<Pseudonyms>>,
     callers: Waits,
     sources: Waits,
     results: [AtomicU64; RESULTS.len()],
@@ -156,6 +158,17 @@ impl FeedbackDesk {
             (flag, desk)
         });
         self.flags().extend(desks);
+    }
+
+    /// Has callers called by these pseudonyms; nobody can rate before there are any.
+    pub fn call_by(&self, pseudonyms: Arc<Pseudonyms>) {
+        self.pseudonyms.get_or_init(|| pseudonyms);
+    }
+
+    /// What the caller with a key is called; empty where nobody has a name yet.
+    pub fn pseudonym(&self, key: &str) -> String {
+        let known = self.pseudonyms.get();
+        known.map_or_else(String::new, |pseudonyms| pseudonyms.of(key))
     }
 
     /// Takes feedback on a release from now on, of callers whom its watch knows. Fewer than `ratings_min` callers
@@ -251,6 +264,7 @@ impl FeedbackDesk {
             let admitted = self.sources.admit(by, PER_SERVER, now);
             admitted.map_err(Refusal::TooOften)?;
         }
+        let pseudonyms = self.pseudonyms.get().ok_or(Refusal::NotTaken)?;
         let mut flags = self.flags();
         let desk = flags.get_mut(flag).ok_or(Refusal::NotTaken)?;
         let watch = desk.watch.as_ref().ok_or(Refusal::NotTaken)?;
@@ -262,17 +276,21 @@ impl FeedbackDesk {
         let ballot = Ballot {
             rating,
             shown: shown.clone(),
-            caller: fingerprint(key).into(),
+            caller: pseudonyms.of(key).into(),
             source: said.made_up_at.as_deref().map(source),
             comment: said.comment,
             by: said.by,
             at_unix_ms: said.at_unix_ms,
         };
-        let counted = desk.book.rate(hash, ballot, now).map_err(|why| match why {
-            NotCounted::Source => Refusal::Source,
-            NotCounted::Foreign => Refusal::NotExposed,
-            NotCounted::Full => Refusal::Full,
-        })?;
+        let voter = pseudonyms.number_of(key);
+        let counted = desk
+            .book
+            .rate(voter, ballot, now)
+            .map_err(|why| match why {
+                NotCounted::Source => Refusal::Source,
+                NotCounted::Foreign => Refusal::NotExposed,
+                NotCounted::Full => Refusal::Full,
+            })?;
         if counted == Counted::Recorded {
             desk.recorded.get_mut(shown.variant)[rating.place()] += 1;
         }
@@ -374,12 +392,18 @@ impl FeedbackDesk {
         comments
     }
 
-    /// Erases votes and comments of the caller with this key, in all flags; says how many there were.
-    pub fn forget(&self, key: &str) -> usize {
-        let caller = fingerprint(key);
+    /// Erases votes and comments of the caller with this key, in all flags, and what it was shown; says how many
+    /// votes and comments there were. `hash_of` tells the hash by which a flag knows it.
+    pub fn forget(&self, key: &str, hash_of: impl Fn(&FlagName) -> Option<u32>) -> usize {
+        let caller = self.pseudonym(key);
         let mut flags = self.flags();
-        let books = flags.values_mut().map(|desk| &mut desk.book);
-        books.map(|book| book.forget(&caller)).sum()
+        let erased = flags.iter_mut().map(|(flag, desk)| {
+            if let (Some(watch), Some(hash)) = (&desk.watch, hash_of(flag)) {
+                watch.exposures.forget(hash);
+            }
+            desk.book.forget(&caller)
+        });
+        erased.sum()
     }
 
     /// The feedback of all flags in numbers.
@@ -416,6 +440,7 @@ fn source(address: &str) -> u16 {
 mod tests {
     use super::*;
     use crate::domain::rollout::Release;
+    use crate::domain::secret::Secret;
     use crate::domain::testing::name;
     use crate::domain::variant::Variant;
     use crate::runtime::series::StratumName;
@@ -438,6 +463,7 @@ mod tests {
     /// A desk for the flag `orders`, whose canary was shown to callers 0 to 9,999.
     fn desk() -> FeedbackDesk {
         let (desk, watch) = (FeedbackDesk::default(), Arc::<RolloutWatch>::default());
+        desk.call_by(Arc::new(Pseudonyms::new(&Secret::new("secret"))));
         desk.open(&name("orders"), (&tried("1"), 20), Arc::clone(&watch));
         let group = watch.exposures.number_of(&StratumName::Default).unwrap();
         for hash in 0..10_000 {
@@ -497,11 +523,28 @@ mod tests {
     }
 
     #[test]
+    fn another_salt_gives_nobody_a_second_vote() {
+        let desk = desk();
+        rate(&desk, 1, 0).unwrap();
+        let said = Said {
+            rating: 5.try_into().unwrap(),
+            comment: None,
+            by: None,
+            made_up_at: None,
+            at_unix_ms: 0,
+        };
+        let receipt = desk.rate(&name("orders"), (2, "caller-1"), said, at(1));
+        assert_eq!(receipt.map(|it| it.counted), Ok(Counted::Changed));
+    }
+
+    #[test]
     fn a_forgotten_caller_is_erased_in_all_flags() {
         let desk = desk();
         rate(&desk, 1, 0).unwrap();
-        assert_eq!(desk.forget("caller-1"), 1);
-        assert_eq!(desk.forget("caller-1"), 0);
+        let hash_of = |flag: &FlagName| (*flag == name("orders")).then_some(1);
+        assert_eq!(desk.forget("caller-1", hash_of), 1);
+        assert_eq!(desk.forget("caller-1", hash_of), 0);
+        assert_eq!(rate(&desk, 1, 20), Err(Refusal::NotExposed));
         let left = desk.raters(&name("orders"), &tried("1"));
         assert_eq!(left.unwrap().canary, [0; 5]);
     }

@@ -17,7 +17,7 @@ pub(super) const FEEDBACK: TableDefinition<'_, (&str, u8, u64), &[u8]> =
 
 /// What votes are on; number 0.
 const TRIED: u8 = 0;
-/// A vote, by its caller's hash.
+/// A vote, by its caller's number.
 const VOTE: u8 = 1;
 /// A comment, by its number.
 const COMMENT: u8 = 2;
@@ -46,8 +46,8 @@ pub(super) fn write(
                 began.push(flag);
                 put((flag, TRIED, 0), bytes(Some(tried))?)?;
             }
-            FeedbackPart::Vote(hash, vote) => {
-                put((flag, VOTE, u64::from(*hash)), bytes(vote.as_ref())?)?;
+            FeedbackPart::Vote(voter, vote) => {
+                put((flag, VOTE, *voter), bytes(vote.as_ref())?)?;
             }
             FeedbackPart::Comment(number, comment) => {
                 put((flag, COMMENT, *number), bytes(comment.as_ref())?)?;
@@ -61,7 +61,7 @@ pub(super) fn write(
     let kept = votes_of_the_latest(changes);
     for flag in began {
         let all = (flag, VOTE, 0)..=(flag, VOTE, u64::MAX);
-        table.retain_in(all, |(_, _, hash), _| kept.contains(&(flag, hash)))?;
+        table.retain_in(all, |(_, _, voter), _| kept.contains(&(flag, voter)))?;
     }
     Ok(())
 }
@@ -75,7 +75,7 @@ fn votes_of_the_latest(changes: &[FeedbackChange]) -> Vec<(&str, u64)> {
             FeedbackPart::Began(_) | FeedbackPart::Gone => {
                 votes.retain(|(other, _)| *other != flag);
             }
-            FeedbackPart::Vote(hash, Some(_)) => votes.push((flag, u64::from(*hash))),
+            FeedbackPart::Vote(voter, Some(_)) => votes.push((flag, *voter)),
             FeedbackPart::Vote(..) | FeedbackPart::Comment(..) => {}
         }
     }
@@ -103,12 +103,12 @@ pub(super) fn read(
         let flag = flag.map_err(|error| Fault::Other(error.to_string()))?;
         let saved = all.entry(flag).or_default();
         let bytes = value.value();
-        match (kind, u32::try_from(number)) {
-            (TRIED, _) => saved.tried = Some(serde_json::from_slice(bytes)?),
-            (VOTE, Ok(hash)) => {
-                saved.votes.insert(hash, serde_json::from_slice(bytes)?);
+        match kind {
+            TRIED => saved.tried = Some(serde_json::from_slice(bytes)?),
+            VOTE => {
+                saved.votes.insert(number, serde_json::from_slice(bytes)?);
             }
-            (COMMENT, _) => {
+            COMMENT => {
                 saved
                     .comments
                     .insert(number, serde_json::from_slice(bytes)?);
@@ -144,9 +144,9 @@ mod tests {
         })
     }
 
-    fn vote(hash: u32, rating: u8) -> FeedbackPart {
+    fn vote(voter: u64, rating: u8) -> FeedbackPart {
         let vote = Vote {
-            number: u64::from(hash),
+            number: voter,
             rating: rating.try_into().unwrap(),
             shown: Shown {
                 variant: Variant::Canary,
@@ -157,7 +157,7 @@ mod tests {
             comment: Some(1),
             is_told: false,
         };
-        FeedbackPart::Vote(hash, Some(vote))
+        FeedbackPart::Vote(voter, Some(vote))
     }
 
     fn comment(number: u64) -> FeedbackPart {
