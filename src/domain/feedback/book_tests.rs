@@ -166,7 +166,7 @@ fn few_callers_of_one_source_and_no_more_than_there_is_room_for_are_counted() {
     );
     for caller in 4..50_010 {
         let counted = book.rate(caller, ballot(caller, STABLE, 5), at(0));
-        let is_counted = (caller as usize) < RATERS_MAX;
+        let is_counted = caller < RATERS_MAX as u64;
         assert_eq!(counted.is_ok(), is_counted, "{caller}");
     }
     assert_eq!(
@@ -310,8 +310,7 @@ fn a_flood_of_votes_is_a_handful_of_lines() {
     let mut book = book();
     let mut lines = 0;
     for second in 0..7_200 {
-        let caller = u64::try_from(second).unwrap();
-        book.rate(caller, ballot(caller, CANARY, 3), at(second))
+        book.rate(second, ballot(second, CANARY, 3), at(second))
             .unwrap();
         if let Some(news) = book.take_news(at(second)) {
             assert!(news.recorded > 0 && news.from_callers);

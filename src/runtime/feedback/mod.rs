@@ -7,7 +7,10 @@
 //! One that says much has to wait, and so have all behind one source: both are counted in tables of a
 //! fixed size, by a hash that nobody can choose, so that floods take no memory and turn nobody else away.
 
+mod receipt;
 mod waits;
+
+pub use receipt::{Receipt, Refusal, Said};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,84 +20,18 @@ use std::time::Duration;
 use crate::domain::bucket::murmur3_x86_32;
 use crate::domain::feedback::{
     Ballot, Comment, Counted, FeedbackBook, FeedbackChange, FeedbackPart, News, NotCounted, Rated,
-    SavedFeedback, Shown, Tried,
+    SavedFeedback, Tried,
 };
 use crate::domain::ids::{FlagName, GroupName};
-use crate::domain::rating::Rating;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::variant::PerVariant;
+use crate::runtime::feedback::receipt::{RESULTS, place};
 use crate::runtime::feedback::waits::{PER_ADDRESS, PER_CALLER, PER_SERVER, Waits};
 use crate::runtime::pseudonyms::Pseudonyms;
 use crate::runtime::watch::RolloutWatch;
 
 /// The flags that there is feedback of; more than anybody releases at a time.
 const FLAGS_MAX: usize = 256;
-
-/// What a caller says.
-#[derive(Clone, Debug)]
-pub struct Said {
-    /// What it makes of it.
-    pub rating: Rating,
-    /// What it says besides.
-    pub comment: Option<String>,
-    /// Who passes it on; `None` for the caller itself.
-    pub by: Option<String>,
-    /// The address it comes from, where callers can be made up.
-    pub made_up_at: Option<String>,
-    /// When, in milliseconds since 1970.
-    pub at_unix_ms: u64,
-}
-
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// How it counts.
-    pub counted: Counted,
-    /// What the caller was shown.
-    pub shown: Shown,
-}
-
-/// Why it does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The flag takes no feedback now.
-    NotTaken,
-    /// The caller was shown nothing of this release, as far as is known.
-    NotExposed,
-    /// It comes too often: so long to wait.
-    TooOften(Duration),
-    /// As many callers from the same address have rated this arm as may, for what its others are.
-    Source,
-    /// There is no room for more.
-    Full,
-}
-
-/// What became of what was handed in, as a word in metrics.
-const RESULTS: [&str; 8] = [
-    "recorded",
-    "changed",
-    "unchanged",
-    "not_taken",
-    "not_exposed",
-    "too_often",
-    "source",
-    "full",
-];
-
-const fn place(result: &Result<Receipt, Refusal>) -> usize {
-    match result {
-        Ok(receipt) => match receipt.counted {
-            Counted::Recorded => 0,
-            Counted::Changed => 1,
-            Counted::Unchanged => 2,
-        },
-        Err(Refusal::NotTaken) => 3,
-        Err(Refusal::NotExposed) => 4,
-        Err(Refusal::TooOften(_)) => 5,
-        Err(Refusal::Source) => 6,
-        Err(Refusal::Full) => 7,
-    }
-}
 
 /// The feedback of all flags.
 #[derive(Debug, Default)]
