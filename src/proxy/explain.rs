@@ -2,6 +2,7 @@
 //!
 //! Runs the very sequence that requests go through, on a request that somebody describes.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -118,10 +119,11 @@ pub fn explain_among<B>(
         certificate: None,
         app: None,
     });
-    let (client, identity) = resolve::identity(routing, peer, &request, &surroundings);
+    let sender = LazyCell::new(|| resolve::identity(routing, peer, &request, &surroundings));
+    let (client, identity) = &*sender;
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
-    let facts = resolve::facts(&request, &located, client, caller, &assigned);
+    let facts = resolve::facts(&request, &located, *client, caller, &assigned);
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
@@ -137,7 +139,7 @@ pub fn explain_among<B>(
             segments.push(story);
         }
     }
-    let destination = resolve::decide(routing, peer, &request, &located, &surroundings);
+    let destination = resolve::decide(routing, &sender, &request, &located, &surroundings);
     // A key that was made up just now makes nobody known.
     let key = caller.key().filter(|_| identity.set_cookie.is_none());
     let drawn_by = destination

@@ -2,6 +2,7 @@
 //!
 //! The one sequence for every request, and for explaining one.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
@@ -32,6 +33,12 @@ pub(crate) trait Surroundings {
         caller: Caller<'_>,
     ) -> SmallVec<[GroupIndex; 4]>;
 }
+
+/// What is known of the client behind trusted proxies, and who sent the request.
+pub(crate) type Found<'a> = (Peer<'a>, Identity<'a>);
+
+/// The same, looked for when it is asked for first: not every request needs it, and none needs it twice.
+pub(crate) type Sender<'a, F> = LazyCell<Found<'a>, F>;
 
 /// The route of a request, and the host it asks for.
 pub(crate) struct Located {
@@ -158,13 +165,13 @@ fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     routing.identity.iter().any(is_source) || features.iter().any(is_feature)
 }
 
-/// Finds out who sent a request, and what is known of the client behind trusted proxies.
+/// Finds out who sent a request.
 pub(crate) fn identity<'a, B>(
     routing: &RoutingSnapshot,
     peer: Peer<'a>,
     request: &'a Request<B>,
     surroundings: &impl Surroundings,
-) -> (Peer<'a>, Identity<'a>) {
+) -> Found<'a> {
     let ip = forwarded::client_ip(request.headers(), peer.ip, &routing.trusted);
     let client = Peer { ip, ..peer };
     let new_caller = || surroundings.new_caller();
@@ -175,9 +182,9 @@ pub(crate) fn identity<'a, B>(
 }
 
 /// Decides which backend serves a request.
-pub(crate) fn decide<B>(
+pub(crate) fn decide<'a, B>(
     routing: &RoutingSnapshot,
-    peer: Peer<'_>,
+    sender: &Sender<'a, impl FnOnce() -> Found<'a>>,
     request: &Request<B>,
     located: &Located,
     surroundings: &impl Surroundings,
@@ -192,12 +199,12 @@ pub(crate) fn decide<B>(
             set_cookie: None,
         };
     }
-    let (client, identity) = identity(routing, peer, request, surroundings);
+    let (client, identity) = &**sender;
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
     let facts = RequestFacts {
         draw: surroundings.draw(),
-        ..facts(request, located, client, caller, &assigned)
+        ..facts(request, located, *client, caller, &assigned)
     };
     let (decided, further) = if route.send.is_empty() {
         (
@@ -215,7 +222,7 @@ pub(crate) fn decide<B>(
         stand_in,
         flag,
         further,
-        set_cookie: identity.set_cookie,
+        set_cookie: identity.set_cookie.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens to a request, phase by phase.
 
+use std::cell::LazyCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::{Located, decide, identity, locate};
+use crate::proxy::resolve::{self, Destination, Found, Located, decide, identity, locate};
 use crate::proxy::upgrade::{Tunnel, Wish};
 use crate::proxy::upload::{Sender, Upload, UploadProgress};
 use crate::proxy::view::View;
@@ -55,10 +56,9 @@ pub(crate) async fn handle(
         Err(error) => return refuse(observation, &error, None),
     };
     let peer = presented.peer(client.peer());
-    observation.sees(peer, &request);
-    let destination = decide(routing, peer, &request, &located, &*worker);
+    let met = (&request, &mut observation);
+    let (destination, chance) = choose((&worker, &view), peer, &located, met);
     let flag = note_decision(&mut observation, destination.flag);
-    let chance = chance(&worker, &view, peer, &request);
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
     observation.entry.marked(&request_id, request.headers());
@@ -113,6 +113,20 @@ async fn rate(
     let answer = feedback::answer((worker, view), client, presented, request).await;
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
     answer
+}
+
+/// Decides where a request goes; whoever sent it is looked for once, and only where somebody asks.
+fn choose(
+    (worker, view): (&Worker, &View),
+    peer: Peer<'_>,
+    located: &Located,
+    (request, observation): (&Request<Incoming>, &mut Observation),
+) -> (Destination, Chance) {
+    let routing = view.routing();
+    let sender = LazyCell::new(|| identity(routing, peer, request, worker));
+    observation.sees(&sender, request);
+    let destination = decide(routing, &sender, request, located, worker);
+    (destination, chance(worker, view, &sender))
 }
 
 fn note_decision(
@@ -182,9 +196,13 @@ fn refuse(
 }
 
 /// What an endpoint is picked by, besides the endpoints.
-fn chance(worker: &Worker, view: &View, peer: Peer<'_>, request: &Request<Incoming>) -> Chance {
+fn chance<'a>(
+    worker: &Worker,
+    view: &View,
+    sender: &resolve::Sender<'a, impl FnOnce() -> Found<'a>>,
+) -> Chance {
     let caller = view.balances_by_caller().then(|| {
-        let (_, identity) = identity(view.routing(), peer, request, worker);
+        let (_, identity) = &**sender;
         let key = identity.caller().key()?;
         Some(murmur3_x86_32(b"", key.as_bytes()))
     });

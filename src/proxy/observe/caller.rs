@@ -5,9 +5,8 @@ use smallvec::SmallVec;
 
 use crate::domain::caller_features::{PathMark, Sighting};
 use crate::domain::evidence::OutcomeClass;
-use crate::proxy::identity::Peer;
 use crate::proxy::observe::Observation;
-use crate::proxy::resolve::identity;
+use crate::proxy::resolve::{Found, Sender};
 
 /// The longest key that needs no memory of its own: a UUID, an address, a number.
 const SHORT_KEY_BYTES: usize = 40;
@@ -25,12 +24,15 @@ pub(super) struct Seen {
 impl Observation {
     /// Notes who has sent the request, if that is wanted and known. A browser that is only now given a cookie
     /// is nobody yet.
-    pub(crate) fn sees<B>(&mut self, peer: Peer<'_>, request: &Request<B>) {
+    pub(crate) fn sees<'a, B>(
+        &mut self,
+        sender: &Sender<'a, impl FnOnce() -> Found<'a>>,
+        request: &Request<B>,
+    ) {
         if !self.worker.census.is_on() {
             return;
         }
-        let (view, worker) = (&self.view, &*self.worker);
-        let (_, identity) = identity(view.routing(), peer, request, worker);
+        let (_, identity) = &**sender;
         if identity.set_cookie.is_some() {
             return;
         }
