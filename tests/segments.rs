@@ -293,6 +293,36 @@ fn the_unknown_are_in_the_segment_that_is_said_for_them() {
 }
 
 #[test]
+fn whoever_is_infinitely_far_from_every_centre_is_unknown() {
+    for (default, of_far, variant) in [
+        ("", Value::Null, "v1"),
+        (", default: quiet", "quiet".into(), "v2"),
+    ] {
+        let edge = Edge::start("{ table: callers.csv }", default);
+        edge.replace("callers.csv", &(callers() + "far,1e200,0\nbig,1e6,0\n"));
+        let story = |key| edge.explain(&[("x-user-id", key)])["segments"][0].clone();
+        wait_until("the table is read again", SOON, || {
+            let why = story("far")["why"].to_string();
+            why.contains("too far from every segment")
+        });
+        assert_eq!(story("far")["segment"], of_far);
+        assert_eq!(edge.caller("far"), variant);
+        // Far, and yet nearer to one.
+        assert_eq!(story("big")["segment"], "busy");
+        assert_eq!(edge.caller("big"), "v1");
+        let config = edge.proxy.config_path();
+        let labelled = done(
+            config.parent().unwrap(),
+            &["assign", "segments.json", "callers.csv"],
+        );
+        assert!(
+            labelled.ends_with("\nfar,1e200,0,\nbig,1e6,0,busy\n"),
+            "{labelled}"
+        );
+    }
+}
+
+#[test]
 fn a_table_is_read_again_and_what_is_broken_changes_nothing() {
     let edge = Edge::start("{ table: callers.csv }", "");
     assert_eq!((&*edge.caller("q-1"), &*edge.caller("new")), ("v2", "v1"));

@@ -62,7 +62,7 @@ fn segments_by_key<'t>(
     let keys = table.keys.iter().flat_map(|keys| &keys.values);
     let segments = keys.enumerate();
     segments
-        .map(|(row, key)| (&**key, model.segment(table.row(row))))
+        .filter_map(|(row, key)| Some((&**key, model.segment(table.row(row))?)))
         .collect()
 }
 
@@ -73,8 +73,11 @@ fn silhouette_of(model: &SegmentModel, table: &FeatureTable) -> Option<f64> {
     let rows = (0..table.rows()).step_by(step).map(|row| table.row(row));
     let (mut points, mut segments) = (Vec::new(), Vec::new());
     for row in rows {
+        let Some(segment) = model.segment(row) else {
+            continue;
+        };
         points.extend(model.centroids().standardised(row));
-        segments.push(usize::from(model.segment(row).0));
+        segments.push(usize::from(segment.0));
     }
     let first = segments.first()?;
     let are_several = segments.iter().any(|segment| segment != first);
@@ -145,7 +148,7 @@ mod tests {
         now[9].0 = "k";
         let seen = drift(&model, &table(&CALLERS), &table(&now));
         assert_eq!((seen.compared, seen.gone, seen.new), (9, 1, 1));
-        let [quiet, busy] = [1.0, 100.0].map(|rate| model.segment(&[rate]));
+        let [quiet, busy] = [1.0, 100.0].map(|rate| model.segment(&[rate]).unwrap());
         assert_eq!(seen.moves.get(&(quiet, busy)), Some(&1));
         assert_eq!(seen.changed, seen.moves.values().sum::<usize>());
         assert!(seen.silhouette.unwrap() < model.document().quality.silhouette);

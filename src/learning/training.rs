@@ -132,7 +132,11 @@ impl Learner<'_> {
         let scales = self.features.iter().map(|f| (f.mean, f.deviation));
         let nearest = Centroids::new(scales, centroids.iter().map(|centroid| &**centroid));
         let rows = 0..self.table.rows();
-        let assigned = rows.map(|row| nearest.nearest(self.table.row(row)));
+        let assigned = rows.map(|row| {
+            nearest
+                .nearest(self.table.row(row))
+                .unwrap_or(SegmentIndex(0))
+        });
         let centres: Vec<&[f64]> = nearest.points().collect();
         let names = naming::names(&centres, &self.table.features);
         self.finish(

@@ -47,7 +47,11 @@ impl Assign {
                 let problem = format!("there is a column `{COLUMN}` already");
                 return Err(about(&self.table, problem));
             }
-            let segment = row.map_or(COLUMN, |row| model.name(model.segment(table.row(row))));
+            let name = |row| {
+                let segment = model.segment(table.row(row));
+                segment.map_or("", |segment| model.name(segment))
+            };
+            let segment = row.map_or(COLUMN, name);
             let fields = fields.iter().map(|field| quoted(field));
             let fields: Vec<_> = fields.chain([quoted(segment)]).collect();
             writeln!(out, "{}", fields.join(",")).context("cannot print")?;

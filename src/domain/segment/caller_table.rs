@@ -7,6 +7,9 @@ use crate::domain::segment::{FeatureTable, SegmentIndex, SegmentModel};
 /// Marks a slot without a row.
 const EMPTY: u32 = u32::MAX;
 
+/// Marks a row that is in no segment; a model has at most [`super::SEGMENTS_MAX`].
+const NOWHERE: SegmentIndex = SegmentIndex(u16::MAX);
+
 /// The most callers of a table: ten times the million that is meant to fit.
 pub const CALLERS_MAX: usize = 10_000_000;
 
@@ -68,7 +71,7 @@ impl CallerTable {
             text.push_str(key);
             ends.push(u32::try_from(text.len()).unwrap_or(EMPTY));
         }
-        let segments = (0..rows).map(|row| model.segment(table.row(row)));
+        let segments = (0..rows).map(|row| model.segment(table.row(row)).unwrap_or(NOWHERE));
         let mut made = Self {
             keys: text.into(),
             ends: ends.into(),
@@ -95,9 +98,10 @@ impl CallerTable {
         self.segments.is_empty()
     }
 
-    /// The segment of a caller.
+    /// The segment of a caller, where it has one.
     pub fn segment(&self, key: &str) -> Option<SegmentIndex> {
-        self.row(key).map(|row| self.segments[row])
+        let segment = self.segments[self.row(key)?];
+        (segment != NOWHERE).then_some(segment)
     }
 
     /// The features of a caller.

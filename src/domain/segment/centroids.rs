@@ -40,31 +40,33 @@ impl Centroids {
         Self { scales, points }
     }
 
-    /// The nearest centroid to a row of features: the first of several.
-    pub fn nearest(&self, row: &[f64]) -> SegmentIndex {
-        let mut best = (0, f64::INFINITY);
+    /// The nearest centroid to a row of features: the first of several. None where all are further away than
+    /// can be told, for then no one is nearer than the others.
+    pub fn nearest(&self, row: &[f64]) -> Option<SegmentIndex> {
+        let mut best = (None, f64::INFINITY);
         for (place, distance) in self.squared_distances(row).enumerate() {
             if distance < best.1 {
-                best = (place, distance);
+                best = (Some(place), distance);
             }
         }
-        index(best.0)
+        best.0.map(index)
     }
 
-    /// The two nearest centroids, with their distances.
-    pub fn two_nearest(&self, row: &[f64]) -> Nearest {
-        let mut distances: Vec<_> = self.squared_distances(row).enumerate().collect();
+    /// The two nearest centroids, with their distances, where they can be told.
+    pub fn two_nearest(&self, row: &[f64]) -> Option<Nearest> {
+        let distances = self.squared_distances(row).enumerate();
+        let mut distances: Vec<_> = distances.filter(|(_, it)| it.is_finite()).collect();
         distances.sort_by(|a, b| a.1.total_cmp(&b.1));
         let at = |place: usize| {
             let found = distances.get(place);
             found.map(|(place, distance)| (index(*place), distance.sqrt()))
         };
-        let (segment, distance) = at(0).unwrap_or((SegmentIndex(0), 0.0));
-        Nearest {
+        let (segment, distance) = at(0)?;
+        Some(Nearest {
             segment,
             distance,
             next: at(1),
-        }
+        })
     }
 
     /// A row in standard deviations from the mean.
@@ -106,12 +108,12 @@ mod tests {
         let scales = [(500.0, 100.0), (0.05, 0.01)];
         let centroids = [&[500.0, 0.05][..], &[500.0, 0.09], &[900.0, 0.05]];
         let centroids = Centroids::new(scales, centroids);
-        assert_eq!(centroids.nearest(&[520.0, 0.06]), SegmentIndex(0));
-        assert_eq!(centroids.nearest(&[520.0, 0.08]), SegmentIndex(1));
-        assert_eq!(centroids.nearest(&[720.0, 0.05]), SegmentIndex(2));
+        assert_eq!(centroids.nearest(&[520.0, 0.06]), Some(SegmentIndex(0)));
+        assert_eq!(centroids.nearest(&[520.0, 0.08]), Some(SegmentIndex(1)));
+        assert_eq!(centroids.nearest(&[720.0, 0.05]), Some(SegmentIndex(2)));
         assert_eq!(
             centroids.nearest(&[700.0, 0.05]),
-            SegmentIndex(0),
+            Some(SegmentIndex(0)),
             "the first of two"
         );
     }
@@ -119,10 +121,23 @@ mod tests {
     #[test]
     fn the_next_one_is_told_as_well() {
         let centroids = Centroids::new([(0.0, 2.0)], [&[0.0][..], &[8.0], &[20.0]]);
-        let nearest = centroids.two_nearest(&[6.0]);
+        let nearest = centroids.two_nearest(&[6.0]).unwrap();
         assert_eq!((nearest.segment, nearest.distance), (SegmentIndex(1), 1.0));
         assert_eq!(nearest.next, Some((SegmentIndex(0), 3.0)));
         let alone = Centroids::new([(0.0, 1.0)], [&[1.0][..]]);
-        assert_eq!(alone.two_nearest(&[3.0]).next, None);
+        assert_eq!(alone.two_nearest(&[3.0]).unwrap().next, None);
+    }
+    #[test]
+    fn nothing_is_nearest_to_what_is_further_away_than_can_be_told() {
+        let centroids = Centroids::new([(0.0, 2.0), (1.0, 1.0)], [&[0.0, 1.0][..], &[8.0, 1.0]]);
+        for far in [1e200, -1e200, f64::MAX, f64::MIN] {
+            for row in [[far, 1.0], [8.0, far]] {
+                assert_eq!(centroids.nearest(&row), None, "{row:?}");
+                assert_eq!(centroids.two_nearest(&row), None, "{row:?}");
+            }
+        }
+        // Far, and yet to be told.
+        assert_eq!(centroids.nearest(&[1e150, 1.0]), Some(SegmentIndex(0)));
+        assert_eq!(centroids.nearest(&[100.0, 1.0]), Some(SegmentIndex(1)));
     }
 }

@@ -43,6 +43,9 @@ pub enum Unknown {
     /// A feature's field is not a finite number.
     #[error("header `{0}` is not a finite number")]
     NotANumber(HeaderName),
+    /// The features are finite, and their distance is not.
+    #[error("the caller's numbers are too far from every segment for a distance")]
+    TooFar,
 }
 
 /// Where a sender was put, and why.
@@ -66,9 +69,10 @@ impl Classifier {
     pub fn segment(&self, facts: &RequestFacts<'_>) -> Option<SegmentIndex> {
         match &self.source {
             FeatureSource::Table(table) => table.segment(facts.caller.key()?),
-            FeatureSource::Headers(_) => self
-                .with_features(facts, |row| self.model.segment(row))
-                .ok(),
+            FeatureSource::Headers(_) => {
+                let found = self.with_features(facts, |row| self.model.segment(row));
+                found.ok().flatten()
+            }
         }
     }
 
@@ -82,13 +86,13 @@ impl Classifier {
         let rule = self.model.rule_for(row);
         match (self.model.document().method, rule) {
             (Method::Labels, Some(rule)) => Placement::Ruled(rule),
-            (_, rule) => {
-                let nearest = self.model.centroids().two_nearest(row);
-                Placement::Nearest {
+            (_, rule) => match self.model.centroids().two_nearest(row) {
+                Some(nearest) => Placement::Nearest {
                     nearest,
                     rule: rule.filter(|rule| rule.segment == nearest.segment),
-                }
-            }
+                },
+                None => Placement::Unknown(Unknown::TooFar),
+            },
         }
     }
 

@@ -160,11 +160,12 @@ impl SegmentModel {
         serde_json::to_string_pretty(&self.document).unwrap_or_default() + "\n"
     }
 
-    /// The segment of a row of features, in the order of the model's.
-    pub fn segment(&self, row: &[f64]) -> SegmentIndex {
+    /// The segment of a row of features, in the order of the model's. None where the centroids decide and all are
+    /// further away than can be told.
+    pub fn segment(&self, row: &[f64]) -> Option<SegmentIndex> {
         match self.document.method {
             Method::Clusters => self.centroids.nearest(row),
-            Method::Labels => self.walk.segment(row),
+            Method::Labels => Some(self.walk.segment(row)),
         }
     }
 
@@ -324,7 +325,7 @@ pub(crate) mod tests {
     fn centroids_decide_on_clusters_and_the_tree_on_labels() {
         let name = |method, rate: f64| {
             let model = SegmentModel::new(two_segments(method)).unwrap();
-            model.name(model.segment(&[rate])).to_owned()
+            model.name(model.segment(&[rate]).unwrap()).to_owned()
         };
         assert_eq!(name(Method::Clusters, 45.0), "quiet");
         assert_eq!(name(Method::Clusters, 51.0), "busy");
