@@ -11,10 +11,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use serin::runtime::key_hash::fingerprint;
-use support::proxy::{TestProxy, backends};
+use support::proxy::{TestProxy, backends, replace_file};
 use support::{Answer, Behaviour, Edge, Request, SOON, TestBackend, wait_for, wait_until};
 
 const REST: &str = "groups: { beta: { callers: [] }, vip: { callers: [] } }\n\
@@ -70,8 +71,7 @@ fn what_callers_do_is_exported_under_pseudonyms_that_stay_the_same() {
     let (column, known) = rows(&first);
     assert_eq!((column.as_str(), known.len()), ("pseudonym", 2));
     assert!(!first.contains("ann") && !first.contains("bob"), "{first}");
-    let [ann, bob] =
-        ["ann", "bob"].map(|key| find(&edge, key)["pseudonym"].as_str().unwrap().to_owned());
+    let [ann, bob] = ["ann", "bob"].map(|key| pseudonym_of(&edge, key));
     assert_eq!(
         (known[&ann]["requests"], known[&bob]["requests"]),
         (3.0, 5.0)
@@ -370,8 +370,8 @@ fn crowd(edge: &Edge) {
 
 /// How far two ways to divide the same callers agree: 1 where they are one, about 0 where chance made them so
 /// (Hubert and Arabie, 1985, adjusted Rand index).
-fn adjusted_rand_index(pairs: &[(&str, &str)]) -> f64 {
-    let count = |of: &dyn Fn(&(&str, &str)) -> String| {
+fn adjusted_rand_index(pairs: &[(String, String)]) -> f64 {
+    let count = |of: &dyn Fn(&(String, String)) -> String| {
         let mut counts = BTreeMap::<String, f64>::new();
         pairs
             .iter()
@@ -381,8 +381,8 @@ fn adjusted_rand_index(pairs: &[(&str, &str)]) -> f64 {
     };
     let both = count(&|(one, other)| format!("{one} {other}"));
     let (one, other) = (
-        count(&|(one, _)| (*one).to_owned()),
-        count(&|(_, other)| (*other).to_owned()),
+        count(&|(one, _)| one.clone()),
+        count(&|(_, other)| other.clone()),
     );
     let all = count(&|_| String::new());
     let expected = one * other / all;
@@ -437,6 +437,20 @@ impl Learned {
         }
     }
 
+    /// The name of the segment of the quiet, and those of all callers beside their kinds.
+    fn assigned(&self) -> (String, Vec<(String, String)>) {
+        let assigned = self
+            .edge
+            .run(&["segment", "assign", &self.model, &self.table]);
+        let pairs = assigned.lines().skip(1).map(|line| {
+            let kind = line.split('-').next().unwrap();
+            (kind.to_owned(), line.rsplit(',').next().unwrap().to_owned())
+        });
+        let pairs: Vec<_> = pairs.collect();
+        let (_, quiet) = pairs.iter().find(|(kind, _)| kind == "quiet").unwrap();
+        (quiet.clone(), pairs)
+    }
+
     /// The exit code and the words of a report of drift.
     fn drift(&self, table: &str, bound: &str) -> (Option<i32>, String) {
         let report = [
@@ -456,16 +470,10 @@ impl Learned {
 fn two_kinds_of_callers_are_learned_from_traffic_and_the_quiet_get_a_release_first() {
     let learned = Learned::from_traffic();
     let edge = &learned.edge;
-    let assigned = edge.run(&["segment", "assign", &learned.model, &learned.table]);
-    let pairs = assigned.lines().skip(1).map(|line| {
-        let kind = line.split('-').next().unwrap();
-        (kind, line.rsplit(',').next().unwrap())
-    });
-    let pairs: Vec<_> = pairs.collect();
+    let (quiet, pairs) = learned.assigned();
     assert_eq!(pairs.len(), 2 * OF_A_KIND);
     let index = adjusted_rand_index(&pairs);
-    assert!(index > 0.95, "{index}: {assigned}");
-    let (_, quiet) = pairs.iter().find(|(kind, _)| *kind == "quiet").unwrap();
+    assert!(index > 0.95, "{index}: {pairs:?}");
 
     edge.bring(&format!(
         "groups: {{ quiet: {{ segment: {{ model: segments.json, name: {quiet}, features: {{ table: table.csv }} }} }} }}\n\
@@ -479,6 +487,103 @@ fn two_kinds_of_callers_are_learned_from_traffic_and_the_quiet_get_a_release_fir
         assert_eq!(edge.served(&name("busy", number)), "v1");
     }
     assert_eq!(edge.served("nobody-knows"), "v1");
+}
+
+/// The quiet get the canary, by a table of pseudonyms.
+fn by_pseudonym(quiet: &str) -> String {
+    format!(
+        "caller_features: {{ half_life: 1d }}\n\
+         groups: {{ quiet: {{ segment: {{ model: segments.json, name: {quiet}, features: {{ table: before.csv }} }} }} }}\n\
+         flags: {{ shop: {{ stable: v1, canary: v2, groups: {{ quiet: 100% }}, default: 0% }} }}\n\
+         routes: [{{ flag: shop }}]\n"
+    )
+}
+
+/// The segment that is explained of a caller, and why.
+fn explained(edge: &Edge, caller: &str) -> (Value, String) {
+    let wish = json!({ "headers": { "x-user-id": [caller] } }).to_string();
+    let told = edge.admin("POST", "/api/v1/explain", &wish).json();
+    let story = &told["segments"][0];
+    let why = story["why"].as_str().unwrap().to_owned();
+    (story["segment"].clone(), why)
+}
+
+fn pseudonym_of(edge: &Edge, caller: &str) -> String {
+    let found = find(edge, caller);
+    found["pseudonym"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn callers_are_found_in_an_exported_table_by_their_pseudonyms() {
+    let mut learned = Learned::from_traffic();
+    let (quiet, _) = learned.assigned();
+    let table = fs::read_to_string(&learned.before).unwrap();
+    assert!(table.starts_with("pseudonym,"), "{table}");
+    fs::remove_file(&learned.table).unwrap();
+    let edge = &mut learned.edge;
+    edge.bring(&by_pseudonym(&quiet));
+    let all_are_found = |edge: &Edge| {
+        wait_until("the quiet get it", SOON, || edge.served("quiet-3") == "v2");
+        for number in 0..OF_A_KIND {
+            assert_eq!(edge.served(&name("quiet", number)), "v2");
+            assert_eq!(edge.served(&name("busy", number)), "v1");
+        }
+    };
+    all_are_found(edge);
+    assert_eq!(edge.served("nobody-knows"), "v1");
+    let pseudonym = pseudonym_of(edge, "quiet-3");
+    assert!(table.contains(&pseudonym));
+    assert_eq!(edge.served(&pseudonym), "v1", "a pseudonym is nobody's key");
+
+    // The other doors say the same.
+    let (segment, why) = explained(edge, "quiet-3");
+    assert_eq!(segment, json!(quiet), "{why}");
+    let (segment, why) = explained(edge, &pseudonym);
+    assert_eq!(
+        (segment, &*why),
+        (Value::Null, "the feature table has no row of this caller")
+    );
+    for (caller, variant) in [("quiet-3", "canary"), ("busy-3", "stable")] {
+        let asked = json!({ "context": { "targetingKey": caller } }).to_string();
+        let answer = edge.admin("POST", "/ofrep/v1/evaluate/flags/shop", &asked);
+        assert_eq!(answer.json()["variant"], variant, "{caller}");
+        let answer = edge.admin("POST", "/ofrep/v1/evaluate/flags", &asked);
+        assert_eq!(answer.json()["flags"][0]["variant"], variant, "{caller}");
+    }
+    // The secret is in the state, so a caller is called the same by the next process.
+    edge.restart();
+    all_are_found(edge);
+}
+
+#[test]
+fn nobody_is_found_by_the_pseudonyms_of_another_serin() {
+    let learned = Learned::from_traffic();
+    let (quiet, _) = learned.assigned();
+    let other = Edge::start(REST);
+    let folder = other.proxy.config_path();
+    for file in [&learned.model, &learned.before] {
+        let name = Path::new(file).file_name().unwrap();
+        fs::copy(file, folder.with_file_name(name)).unwrap();
+    }
+    other.bring(&by_pseudonym(&quiet));
+    let why = "the feature table has pseudonyms, and this Serin has not given any";
+    assert_eq!(explained(&other, "quiet-3"), (Value::Null, why.to_owned()));
+    assert_eq!(other.served("quiet-3"), "v1");
+
+    // It gives its own from now on.
+    let [theirs, own] = [&learned.edge, &other].map(|edge| pseudonym_of(edge, "quiet-3"));
+    assert_ne!(theirs, own);
+    let why = "the feature table has no row of this caller";
+    assert_eq!(explained(&other, "quiet-3"), (Value::Null, why.to_owned()));
+    assert_eq!(other.served("quiet-3"), "v1");
+    let table = fs::read_to_string(&learned.before).unwrap();
+    let renamed = table.replace(&theirs, &own);
+    assert_ne!(table, renamed);
+    replace_file(&folder.with_file_name("before.csv"), &renamed);
+    wait_until("its own are found", SOON, || {
+        other.served("quiet-3") == "v2"
+    });
+    assert_eq!(other.served("quiet-4"), "v1");
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl DataPlane {
             apps: Arc::clone(&apps),
             feedback: Arc::default(),
             callers: CallerBookWriter::new(None).reader(),
+            pseudonyms: Arc::default(),
             clock: Clock::start(),
             connections: Arc::default(),
             inbox: sender.clone(),

@@ -351,11 +351,6 @@ fn a_table_is_read_again_and_what_is_broken_changes_nothing() {
             "rate,errors\n4,0\n",
             "there is no column of keys",
         ),
-        (
-            "callers.csv",
-            "pseudonym,rate,errors\nq-1,4,0\n",
-            "the keys are pseudonyms",
-        ),
         ("segments.json", "{", "is not a model of segments: EOF"),
         (
             "segments.json",

@@ -18,13 +18,14 @@ use crate::admin::AdminState;
 use crate::admin::error::InOwnWords;
 use crate::admin::ofrep_events;
 use crate::domain::app::App;
-use crate::domain::caller::CALLER_KEY_BYTES_MAX;
+use crate::domain::caller::{CALLER_KEY_BYTES_MAX, RequestFacts};
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
 use crate::domain::flag::Flag;
 use crate::domain::ids::{FlagIndex, GroupIndex};
 use crate::domain::prerequisite::Decisions;
 use crate::domain::routing::RoutingSnapshot;
+use crate::runtime::pseudonyms::Pseudonym;
 
 /// The attribute that says who the caller is.
 const TARGETING_KEY: &str = "targetingKey";
@@ -138,7 +139,11 @@ pub(crate) async fn one(
     };
     let assigned = assigned(&state, &published.routing, &request);
     let app = app(&state, &published.routing, &request);
-    let facts = request.facts(app.as_deref(), &assigned, rand::rng().random());
+    let pseudonym = pseudonym(&state, &published.routing, &request);
+    let facts = RequestFacts {
+        pseudonym: pseudonym.as_deref(),
+        ..request.facts(app.as_deref(), &assigned, rand::rng().random())
+    };
     match evaluate(
         &published.routing,
         flag,
@@ -181,7 +186,11 @@ pub(crate) async fn all(
     let routing = &published.routing;
     let assigned = assigned(&state, routing, &request);
     let app = app(&state, routing, &request);
-    let facts = request.facts(app.as_deref(), &assigned, rand::rng().random());
+    let pseudonym = pseudonym(&state, routing, &request);
+    let facts = RequestFacts {
+        pseudonym: pseudonym.as_deref(),
+        ..request.facts(app.as_deref(), &assigned, rand::rng().random())
+    };
     let mut decisions = routing.decisions(facts);
     let flags = (0..routing.flags.len()).map(FlagIndex);
     let flags: Vec<_> = flags
@@ -280,6 +289,16 @@ fn assigned(
         });
     }
     groups
+}
+
+/// What the caller is called, where a group looks callers up by that.
+fn pseudonym(
+    state: &AdminState,
+    routing: &RoutingSnapshot,
+    request: &DescribedRequest,
+) -> Option<Pseudonym> {
+    let pseudonyms = &state.pseudonyms;
+    pseudonyms.for_groups(&routing.groups, request.caller())
 }
 
 /// The app that the caller is: where requests bring keys of apps, `targetingKey` may be the id of one.

@@ -35,6 +35,7 @@ use crate::runtime::bind::BindError;
 use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
+use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::SnapshotReader;
@@ -70,6 +71,8 @@ pub struct AdminState {
     pub feedback: Arc<FeedbackDesk>,
     /// What requests tell of callers.
     pub callers: CallerBookReader,
+    /// Makes pseudonyms of callers.
+    pub pseudonyms: Arc<SharedPseudonyms>,
     /// All metrics.
     pub exporter: Exporter,
     /// The clock that assignments expire by.

@@ -58,6 +58,7 @@ use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
 use crate::runtime::ledger::Ledger;
+use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::runtime::trays::Tally;
@@ -92,6 +93,8 @@ struct Shared {
     tail: Tail,
     /// What is known of callers.
     callers: CallerBookReader,
+    /// Makes pseudonyms of them.
+    pseudonyms: Arc<SharedPseudonyms>,
     /// Tells everything to stop.
     stops: Stops,
     /// Connections of clients that there may be, of all workers together.
@@ -125,6 +128,7 @@ impl Shared {
             access_log: (claimed.log.reader(), Arc::clone(claimed.log.tally())),
             tail: Tail::new(workers),
             callers,
+            pseudonyms: Arc::default(),
             stops: Stops::new(claimed.shutdown),
             connections_max: claimed.connections_max,
         };
@@ -166,6 +170,7 @@ impl App {
             assignments: Arc::clone(&shared.assignments),
             feedback: Arc::clone(&shared.feedback),
             callers: shared.callers.clone(),
+            pseudonyms: Arc::clone(&shared.pseudonyms),
             clock: shared.clock,
         })
         .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
@@ -257,6 +262,7 @@ fn admin_state(
         apps: Arc::clone(&shared.apps),
         feedback: Arc::clone(&shared.feedback),
         callers: shared.callers.clone(),
+        pseudonyms: Arc::clone(&shared.pseudonyms),
         clock: shared.clock,
         shutdown: shared.stops.readiness.listener(),
         streams: Streams::new(shared.stops.readiness.listener()),
@@ -364,6 +370,7 @@ fn contexts(
         access_log: shared.access_log.0.clone(),
         tail: shared.tail.clone(),
         callers: shared.callers.clone(),
+        pseudonyms: Arc::clone(&shared.pseudonyms),
         shutdown: shared.stops.workers.listener(),
         drain_deadline: shared.stops.times.deadline,
     };

@@ -149,19 +149,18 @@ impl Performer {
             let reason = "the secret that they are made by is not written yet";
             return Err(CallersError::NotWritten(reason.to_owned()));
         }
-        if let Some(known) = &self.pseudonyms {
+        if let Some(known) = self.pseudonyms.get() {
             return Ok(Arc::clone(known));
         }
         let secret = Pseudonyms::draw_secret().ok_or(CallersError::NoSecret)?;
-        let made = Arc::new(Pseudonyms::new(&secret));
+        let made = Pseudonyms::new(&secret);
         let transition = Transition {
             pseudonyms: Some(secret),
             ..Transition::default()
         };
         let saved = self.save(transition, unwritten);
         saved.map_err(|error| CallersError::NotWritten(error.to_string()))?;
-        self.pseudonyms = Some(Arc::clone(&made));
-        Ok(made)
+        Ok(Arc::clone(self.pseudonyms.begin(made)))
     }
 }
 

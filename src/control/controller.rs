@@ -35,7 +35,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{Inbox, Message};
 use crate::runtime::ledger::Ledger;
-use crate::runtime::pseudonyms::Pseudonyms;
+use crate::runtime::pseudonyms::{Pseudonyms, SharedPseudonyms};
 use crate::runtime::published::Publisher;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
@@ -81,6 +81,8 @@ pub struct Parts {
     pub feedback: Arc<FeedbackDesk>,
     /// What requests tell of callers.
     pub callers: CallerBookReader,
+    /// Makes pseudonyms of callers, for all who need some.
+    pub pseudonyms: Arc<SharedPseudonyms>,
     /// The time.
     pub clock: Clock,
 }
@@ -120,10 +122,9 @@ impl Controller {
     pub fn new(parts: Parts) -> Result<Self, Vec<FlagRefusal>> {
         let known = parts.saved.evidence.into_iter();
         parts.feedback.restore(parts.saved.feedback);
-        let secret = parts.saved.pseudonyms.as_ref();
-        let pseudonyms = secret.map(|secret| Arc::new(Pseudonyms::new(secret)));
-        if let Some(pseudonyms) = &pseudonyms {
-            parts.feedback.call_by(Arc::clone(pseudonyms));
+        if let Some(secret) = &parts.saved.pseudonyms {
+            let known = parts.pseudonyms.begin(Pseudonyms::new(secret));
+            parts.feedback.call_by(Arc::clone(known));
         }
         let performer = Performer {
             routing: RoutingSnapshot::default(),
@@ -135,7 +136,7 @@ impl Controller {
             metrics: parts.metrics,
             hooks: parts.hooks,
             feedback: parts.feedback,
-            pseudonyms,
+            pseudonyms: parts.pseudonyms,
             recordings: Recordings::default(),
             evidence: known.map(|known| (known.flag.clone(), known)).collect(),
             targets: Vec::new(),

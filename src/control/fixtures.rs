@@ -196,6 +196,7 @@ pub(super) fn stopped(
         assignments: Arc::<CallerAssignments>::default(),
         feedback: Arc::default(),
         callers: CallerBookWriter::new(None).reader(),
+        pseudonyms: Arc::default(),
         clock: Clock::start(),
     })?;
     let world = World {

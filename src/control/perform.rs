@@ -20,7 +20,7 @@ use crate::domain::weight::Weight;
 use crate::runtime::clock;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::ledger::Ledger;
-use crate::runtime::pseudonyms::Pseudonyms;
+use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::{Published, Publisher};
 
 /// When something is written down.
@@ -46,7 +46,7 @@ pub(crate) struct Performer {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) writer: Box<dyn StateWriter>,
     /// What callers are called, once that was needed.
-    pub(crate) pseudonyms: Option<Arc<Pseudonyms>>,
+    pub(crate) pseudonyms: Arc<SharedPseudonyms>,
     /// Whether what is decided can be written down.
     pub(crate) reader: Arc<dyn StateReader>,
     pub(crate) notifiers: Vec<Box<dyn Notifier>>,

@@ -49,6 +49,9 @@ pub struct RequestFacts<'a> {
     pub client_ip: IpAddr,
     /// Who sent it.
     pub caller: Caller<'a>,
+    /// What the caller is called in tables that were given away; none where no group asks for it, and before
+    /// anything was given away.
+    pub pseudonym: Option<&'a str>,
     /// The app that sent it, if it brought a key of one.
     pub app: Option<&'a App>,
     /// What the client's certificate calls it, if it has shown one.

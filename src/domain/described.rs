@@ -60,6 +60,7 @@ impl DescribedRequest {
             headers: &self.headers,
             client_ip: self.client_ip,
             caller: self.caller(),
+            pseudonym: None,
             app,
             certificate: None,
             assigned,

@@ -48,6 +48,8 @@ pub struct GroupTable {
     groups: Vec<Group>,
     /// Headers that say what callers are like, by which segments are found.
     feature_headers: Vec<HeaderName>,
+    /// Whether callers are looked up by pseudonym somewhere.
+    needs_pseudonyms: bool,
 }
 
 impl GroupTable {
@@ -59,9 +61,12 @@ impl GroupTable {
         let mut table = Self {
             groups,
             feature_headers: Vec::new(),
+            needs_pseudonyms: false,
         };
         let headers = table.segments().flat_map(SegmentMatcher::headers).cloned();
         table.feature_headers = headers.collect();
+        let is_needed = table.segments().any(SegmentMatcher::needs_pseudonyms);
+        table.needs_pseudonyms = is_needed;
         let mut cleared = vec![false; table.groups.len()];
         for start in 0..table.groups.len() {
             table.walk(GroupIndex(start), &mut Vec::new(), &mut cleared)?;
@@ -130,6 +135,11 @@ impl GroupTable {
     /// Headers that say what callers are like, so that only trusted peers may send them.
     pub fn feature_headers(&self) -> &[HeaderName] {
         &self.feature_headers
+    }
+
+    /// Whether callers are looked up by pseudonym somewhere.
+    pub const fn needs_pseudonyms(&self) -> bool {
+        self.needs_pseudonyms
     }
 
     /// Whether the sender of a request belongs to a group.

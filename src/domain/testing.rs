@@ -110,6 +110,7 @@ impl FactsBuilder {
             headers: &self.headers,
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             caller: self.key.as_deref().map_or(Caller::Anonymous, Caller::Known),
+            pseudonym: None,
             app: None,
             certificate: None,
             assigned: &[],

@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, header};
 use smallvec::SmallVec;
 
 use crate::domain::app::App;
-use crate::domain::caller::Caller;
+use crate::domain::caller::{Caller, RequestFacts};
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
@@ -25,6 +25,7 @@ use crate::proxy::identity::Peer;
 use crate::proxy::resolve::{self, Surroundings};
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::pseudonyms::{Pseudonym, SharedPseudonyms};
 
 /// Where a request would go, and why.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct Known<'a> {
     pub assignments: &'a CallerAssignments,
     /// The apps, with their keys.
     pub apps: &'a AppRegistry,
+    /// What makes pseudonyms.
+    pub pseudonyms: &'a SharedPseudonyms,
     /// By which both end.
     pub now: Timestamp,
 }
@@ -86,6 +89,7 @@ pub fn explain<B>(
     let known = Known {
         assignments: &CallerAssignments::default(),
         apps,
+        pseudonyms: &SharedPseudonyms::default(),
         now: Timestamp::default(),
     };
     explain_among(routing, peer, request, known)
@@ -101,10 +105,7 @@ pub fn explain_among<B>(
     mut request: Request<B>,
     known: Known<'_>,
 ) -> Result<Explanation, NotRouted> {
-    let surroundings = Described {
-        assignments: known.assignments,
-        now: known.now,
-    };
+    let surroundings = Described(known);
     name_host(&mut request);
     let presented = admission::present(routing, known.apps, &mut request, || known.now);
     let refused = |error: &ProxyError| NotRouted {
@@ -123,7 +124,11 @@ pub fn explain_among<B>(
     let (client, identity) = &*sender;
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
-    let facts = resolve::facts(&request, &located, *client, caller, &assigned);
+    let pseudonym = surroundings.pseudonym(routing, caller);
+    let facts = RequestFacts {
+        pseudonym: pseudonym.as_deref(),
+        ..resolve::facts(&request, &located, *client, caller, &assigned)
+    };
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
@@ -195,10 +200,7 @@ impl Explanation {
 }
 
 /// Nothing is drawn for a request that nobody sends.
-struct Described<'a> {
-    assignments: &'a CallerAssignments,
-    now: Timestamp,
-}
+struct Described<'a>(Known<'a>);
 
 impl Surroundings for Described<'_> {
     fn draw(&self) -> u32 {
@@ -216,10 +218,14 @@ impl Surroundings for Described<'_> {
     ) -> SmallVec<[GroupIndex; 4]> {
         let mut groups = SmallVec::new();
         if let Some(key) = caller.key() {
-            self.assignments.groups_of(key, self.now, |name| {
+            self.0.assignments.groups_of(key, self.0.now, |name| {
                 groups.extend(routing.groups.index_of(name.as_str()));
             });
         }
         groups
+    }
+
+    fn pseudonym(&self, routing: &RoutingSnapshot, caller: Caller<'_>) -> Option<Pseudonym> {
+        self.0.pseudonyms.for_groups(&routing.groups, caller)
     }
 }

@@ -19,6 +19,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::framing::{METHOD_BYTES_MAX, Refusal, TARGET_BYTES_MAX};
 use crate::proxy::identity::{Identity, Peer, identify};
 use crate::proxy::{forwarded, headers, target};
+use crate::runtime::pseudonyms::Pseudonym;
 
 /// What a decision needs besides the request and the snapshot.
 pub(crate) trait Surroundings {
@@ -32,6 +33,8 @@ pub(crate) trait Surroundings {
         routing: &RoutingSnapshot,
         caller: Caller<'_>,
     ) -> SmallVec<[GroupIndex; 4]>;
+    /// What a caller is called, where a group looks callers up by that.
+    fn pseudonym(&self, routing: &RoutingSnapshot, caller: Caller<'_>) -> Option<Pseudonym>;
 }
 
 /// What is known of the client behind trusted proxies, and who sent the request.
@@ -143,6 +146,7 @@ pub(crate) fn facts<'a, B>(
         headers: request.headers(),
         client_ip: client.ip,
         caller,
+        pseudonym: None,
         app: client.app,
         certificate: client.certificate,
         assigned,
@@ -202,8 +206,10 @@ pub(crate) fn decide<'a, B>(
     let (client, identity) = &**sender;
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
+    let pseudonym = surroundings.pseudonym(routing, caller);
     let facts = RequestFacts {
         draw: surroundings.draw(),
+        pseudonym: pseudonym.as_deref(),
         ..facts(request, located, *client, caller, &assigned)
     };
     let (decided, further) = if route.send.is_empty() {

@@ -8,6 +8,7 @@ use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::resolve::Surroundings;
 use crate::proxy::worker::Worker;
+use crate::runtime::pseudonyms::Pseudonym;
 
 impl Surroundings for Worker {
     fn draw(&self) -> u32 {
@@ -32,5 +33,9 @@ impl Surroundings for Worker {
             });
         }
         groups
+    }
+
+    fn pseudonym(&self, routing: &RoutingSnapshot, caller: Caller<'_>) -> Option<Pseudonym> {
+        self.pseudonyms.for_groups(&routing.groups, caller)
     }
 }

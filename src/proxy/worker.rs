@@ -33,6 +33,7 @@ use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{InboxSender, Message};
+use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::snapshot::SnapshotReader;
@@ -110,6 +111,8 @@ pub struct WorkerContext {
     pub tail: Tail,
     /// Where it tells of callers.
     pub callers: CallerBookReader,
+    /// Makes pseudonyms of them.
+    pub pseudonyms: Arc<SharedPseudonyms>,
     /// Tells it to stop.
     pub shutdown: Shutdown,
     /// How long what is under way has to end then.
@@ -136,6 +139,8 @@ pub(crate) struct Worker {
     pub(crate) clerk: Clerk,
     /// Where it is told of callers.
     pub(crate) census: Census,
+    /// Makes pseudonyms of callers.
+    pub(crate) pseudonyms: Arc<SharedPseudonyms>,
     clients: RefCell<HashMap<u64, Rc<Client>>>,
     connections_max: usize,
     next_client: Cell<u64>,
@@ -183,6 +188,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         inbox: context.inbox,
         clerk: Clerk::new(context.index, context.access_log, context.tail),
         census: Census::new(context.callers, context.clock),
+        pseudonyms: context.pseudonyms,
         clients: RefCell::default(),
         connections_max: context.connections_max,
         next_client: Cell::default(),

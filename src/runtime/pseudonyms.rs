@@ -5,9 +5,13 @@
 //! another Serin gives it another one. Without the secret nobody can try out keys, short as they may be.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 
+use crate::domain::caller::Caller;
+use crate::domain::group::GroupTable;
 use crate::domain::secret::Secret;
 
 /// The bytes of a pseudonym: among ten million callers two have the same with a chance of one to 10^24.
@@ -32,9 +36,13 @@ impl Pseudonyms {
         Some(Secret::new(in_hexadecimal(&bytes)))
     }
 
-    /// The pseudonym of a caller, 32 hexadecimal digits.
-    pub fn of(&self, key: &str) -> String {
-        in_hexadecimal(&sign(&self.0, key.as_bytes()).as_ref()[..PSEUDONYM_BYTES])
+    /// The pseudonym of a caller.
+    pub fn of(&self, key: &str) -> Pseudonym {
+        let hash = sign(&self.0, key.as_bytes());
+        let mut digits = [0; PSEUDONYM_BYTES * 2];
+        let pairs = digits.iter_mut().zip(digits_of(hash.as_ref()));
+        pairs.for_each(|(place, digit)| *place = digit);
+        Pseudonym(digits)
     }
 
     /// The start of that as a number: of fifty thousand callers two have the same with a chance of one to 10^10.
@@ -45,6 +53,43 @@ impl Pseudonyms {
     }
 }
 
+/// What a caller is called, 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pseudonym([u8; PSEUDONYM_BYTES * 2]);
+
+impl Deref for Pseudonym {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Digits are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// What makes pseudonyms for all who need some, from when there is a secret.
+#[derive(Debug, Default)]
+pub struct SharedPseudonyms(OnceLock<Arc<Pseudonyms>>);
+
+impl SharedPseudonyms {
+    /// What makes them, once there is a secret.
+    pub fn get(&self) -> Option<&Arc<Pseudonyms>> {
+        self.0.get()
+    }
+
+    /// Has them made by this from now on, unless they are made already: a caller has one pseudonym and keeps it.
+    pub fn begin(&self, made: Pseudonyms) -> &Arc<Pseudonyms> {
+        self.0.get_or_init(|| Arc::new(made))
+    }
+
+    /// What a caller is called, where a group looks callers up by that.
+    pub fn for_groups(&self, groups: &GroupTable, caller: Caller<'_>) -> Option<Pseudonym> {
+        if !groups.needs_pseudonyms() {
+            return None;
+        }
+        Some(self.get()?.of(caller.key()?))
+    }
+}
+
 impl fmt::Debug for Pseudonyms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pseudonyms(***)")
@@ -52,11 +97,13 @@ impl fmt::Debug for Pseudonyms {
 }
 
 fn in_hexadecimal(bytes: &[u8]) -> String {
+    digits_of(bytes).map(char::from).collect()
+}
+
+fn digits_of(bytes: &[u8]) -> impl Iterator<Item = u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    digits.map(|digit| DIGITS[usize::from(digit)])
 }
 
 #[cfg(test)]
@@ -68,7 +115,7 @@ mod tests {
         // RFC 4231, section 4.3, test case 2.
         let pseudonyms = Pseudonyms::new(&Secret::new("Jefe"));
         let pseudonym = pseudonyms.of("what do ya want for nothing?");
-        assert_eq!(pseudonym, "5bdcc146bf60754e6a042426089575c7");
+        assert_eq!(&*pseudonym, "5bdcc146bf60754e6a042426089575c7");
         let number = pseudonyms.number_of("what do ya want for nothing?");
         assert_eq!(number, 0x5bdc_c146_bf60_754e);
         assert_eq!(format!("{pseudonyms:?}"), "Pseudonyms(***)");

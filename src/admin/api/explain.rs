@@ -135,6 +135,7 @@ pub(crate) async fn explain(
     let known = Known {
         assignments: &state.assignments,
         apps: &state.apps,
+        pseudonyms: &state.pseudonyms,
         now: state.clock.now(),
     };
     let explained = explain_among(routing, peer, request, known);

@@ -7,7 +7,7 @@ use http::HeaderName;
 use crate::domain::caller::RequestFacts;
 use crate::domain::matcher::Matches;
 use crate::domain::segment::rule::Short;
-use crate::domain::segment::{Classifier, FeatureSource, Placement, SegmentIndex};
+use crate::domain::segment::{Classifier, FeatureSource, Named, Placement, SegmentIndex};
 
 /// The sender is in this segment.
 #[derive(Clone, Debug)]
@@ -41,6 +41,14 @@ impl SegmentMatcher {
         match &self.classifier.source {
             FeatureSource::Headers(names) => names,
             FeatureSource::Table(_) => &[],
+        }
+    }
+
+    /// Whether callers are looked up by pseudonym.
+    pub fn needs_pseudonyms(&self) -> bool {
+        match &self.classifier.source {
+            FeatureSource::Table(table) => table.named() == Named::Pseudonym,
+            FeatureSource::Headers(_) => false,
         }
     }
 

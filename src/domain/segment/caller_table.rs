@@ -1,4 +1,4 @@
-//! The features of many callers, looked up by key.
+//! The features of many callers, looked up by key or pseudonym.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,6 +9,18 @@ const EMPTY: u32 = u32::MAX;
 
 /// Marks a row that is in no segment; a model has at most [`super::SEGMENTS_MAX`].
 const NOWHERE: SegmentIndex = SegmentIndex(u16::MAX);
+
+/// The name of a column of pseudonyms.
+pub const PSEUDONYMS: &str = "pseudonym";
+
+/// What a table calls callers by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Their keys.
+    Key,
+    /// The pseudonyms that a Serin gives them, where the column is called [`PSEUDONYMS`].
+    Pseudonym,
+}
 
 /// The most callers of a table: ten times the million that is meant to fit.
 pub const CALLERS_MAX: usize = 10_000_000;
@@ -21,7 +33,8 @@ pub const CALLERS_MAX: usize = 10_000_000;
 /// giving back a million pieces.
 #[derive(Clone, Debug)]
 pub struct CallerTable {
-    /// All keys, one behind the other.
+    named: Named,
+    /// All keys or pseudonyms, one behind the other.
     keys: Box<str>,
     /// Where each row's key ends.
     ends: Box<[u32]>,
@@ -38,11 +51,10 @@ pub struct CallerTable {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitTable {
     /// There are no keys.
-    #[error("there is no column of keys; name one `key`")]
+    #[error(
+        "there is no column of keys; name one `key` or `caller`, or `pseudonym` where it has those"
+    )]
     NoKeys,
-    /// The keys are none that callers have.
-    #[error("the keys are pseudonyms, by which no caller can be looked up")]
-    Pseudonyms,
     /// There are too many callers, or their keys are too long together.
     #[error(
         "there are more than {CALLERS_MAX} callers, or their keys are longer than 4 GiB together"
@@ -57,9 +69,10 @@ impl CallerTable {
     /// Where callers cannot be looked up in it.
     pub fn new(table: FeatureTable, model: &SegmentModel) -> Result<Self, UnfitTable> {
         let keys = table.keys.as_ref().ok_or(UnfitTable::NoKeys)?;
-        if &*keys.name == "pseudonym" {
-            return Err(UnfitTable::Pseudonyms);
-        }
+        let named = match &*keys.name {
+            PSEUDONYMS => Named::Pseudonym,
+            _ => Named::Key,
+        };
         let rows = keys.values.len();
         let length = keys.values.iter().map(|key| key.len()).sum::<usize>();
         if rows > CALLERS_MAX || u32::try_from(length).is_err() {
@@ -73,6 +86,7 @@ impl CallerTable {
         }
         let segments = (0..rows).map(|row| model.segment(table.row(row)).unwrap_or(NOWHERE));
         let mut made = Self {
+            named,
             keys: text.into(),
             ends: ends.into(),
             slots: vec![EMPTY; (rows * 2).next_power_of_two()].into(),
@@ -86,6 +100,11 @@ impl CallerTable {
             made.slots[slot] = u32::try_from(row).unwrap_or(EMPTY);
         }
         Ok(made)
+    }
+
+    /// What it calls callers by.
+    pub const fn named(&self) -> Named {
+        self.named
     }
 
     /// How many callers it has.
@@ -170,9 +189,24 @@ mod tests {
     }
 
     #[test]
-    fn callers_cannot_be_looked_up_without_keys_or_by_pseudonyms() {
+    fn the_column_says_what_callers_are_called_by_and_without_one_they_cannot_be_looked_up() {
         assert_eq!(made("rate\n1\n").unwrap_err(), UnfitTable::NoKeys);
-        let by_pseudonym = made("pseudonym,rate\nab12,1\n");
-        assert_eq!(by_pseudonym.unwrap_err(), UnfitTable::Pseudonyms);
+        for (column, named) in [
+            ("key", Named::Key),
+            ("caller", Named::Key),
+            ("pseudonym", Named::Pseudonym),
+        ] {
+            let table = made(&format!("{column},rate\nab12,1\n")).unwrap();
+            assert_eq!(table.named(), named, "{column}");
+            assert_eq!(table.segment("ab12"), Some(SegmentIndex(0)));
+        }
+    }
+
+    #[test]
+    fn a_row_that_no_segment_is_near_has_features_and_no_segment() {
+        let table = made("key,rate\nann,1e200\nbob,1\n").unwrap();
+        assert_eq!(table.segment("ann"), None);
+        assert_eq!(table.features("ann"), Some(&[1e200][..]));
+        assert_eq!(table.segment("bob"), Some(SegmentIndex(0)));
     }
 }

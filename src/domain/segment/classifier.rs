@@ -7,7 +7,9 @@ use http::HeaderName;
 use crate::domain::caller::RequestFacts;
 use crate::domain::segment::centroids::Nearest;
 use crate::domain::segment::rule::Rule;
-use crate::domain::segment::{CallerTable, FEATURES_MAX, Method, SegmentIndex, SegmentModel};
+use crate::domain::segment::{
+    CallerTable, FEATURES_MAX, Method, Named, SegmentIndex, SegmentModel,
+};
 
 /// A model, and where it takes features from.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub struct Classifier {
 /// is another kind here and an arm of `Classifier::with_features`.
 #[derive(Clone, Debug)]
 pub enum FeatureSource {
-    /// A table, by the caller's key.
+    /// A table, by the caller's key or pseudonym.
     Table(Arc<CallerTable>),
     /// Header fields of the request, one for each feature in the model's order.
     Headers(Box<[HeaderName]>),
@@ -43,6 +45,9 @@ pub enum Unknown {
     /// A feature's field is not a finite number.
     #[error("header `{0}` is not a finite number")]
     NotANumber(HeaderName),
+    /// The table calls callers by pseudonyms, and there are none yet.
+    #[error("the feature table has pseudonyms, and this Serin has not given any")]
+    NoPseudonym,
     /// The features are finite, and their distance is not.
     #[error("the caller's numbers are too far from every segment for a distance")]
     TooFar,
@@ -68,7 +73,7 @@ impl Classifier {
     /// The segment of a request's sender, where its features are known.
     pub fn segment(&self, facts: &RequestFacts<'_>) -> Option<SegmentIndex> {
         match &self.source {
-            FeatureSource::Table(table) => table.segment(facts.caller.key()?),
+            FeatureSource::Table(table) => table.segment(name_in(table, facts).ok()?),
             FeatureSource::Headers(_) => {
                 let found = self.with_features(facts, |row| self.model.segment(row));
                 found.ok().flatten()
@@ -103,8 +108,8 @@ impl Classifier {
     ) -> Result<T, Unknown> {
         match &self.source {
             FeatureSource::Table(table) => {
-                let key = facts.caller.key().ok_or(Unknown::Anonymous)?;
-                let row = table.features(key).ok_or(Unknown::NotInTable)?;
+                let name = name_in(table, facts)?;
+                let row = table.features(name).ok_or(Unknown::NotInTable)?;
                 Ok(classify(row))
             }
             FeatureSource::Headers(names) => {
@@ -116,6 +121,15 @@ impl Classifier {
                 Ok(classify(row))
             }
         }
+    }
+}
+
+/// What a table calls the sender of a request.
+fn name_in<'a>(table: &CallerTable, facts: &RequestFacts<'a>) -> Result<&'a str, Unknown> {
+    let key = facts.caller.key().ok_or(Unknown::Anonymous)?;
+    match table.named() {
+        Named::Key => Ok(key),
+        Named::Pseudonym => facts.pseudonym.ok_or(Unknown::NoPseudonym),
     }
 }
 
@@ -142,14 +156,17 @@ mod tests {
 
     fn by_table(method: Method) -> Classifier {
         let model = SegmentModel::new(two_segments(method)).unwrap();
-        let text = "key,rate\nann,3\nbob,45\ncid,90\n";
-        let table = FeatureTable::read(text, &Columns::default()).unwrap();
-        let table = CallerTable::new(table, &model).unwrap();
+        let table = table("key,rate\nann,3\nbob,45\ncid,90\n", &model);
         assert_eq!(table.len(), 3);
         Classifier {
             model: Arc::new(model),
             source: FeatureSource::Table(Arc::new(table)),
         }
+    }
+
+    fn table(text: &str, model: &SegmentModel) -> CallerTable {
+        let table = FeatureTable::read(text, &Columns::default()).unwrap();
+        CallerTable::new(table, model).unwrap()
     }
 
     fn by_header() -> Classifier {
@@ -161,10 +178,13 @@ mod tests {
     }
 
     fn segment_of(classifier: &Classifier, request: &FactsBuilder) -> String {
-        let facts = request.facts();
-        match classifier.segment(&facts) {
+        told(classifier, &request.facts())
+    }
+
+    fn told(classifier: &Classifier, facts: &RequestFacts<'_>) -> String {
+        match classifier.segment(facts) {
             Some(segment) => classifier.model.name(segment).to_owned(),
-            None => match classifier.explain(&facts) {
+            None => match classifier.explain(facts) {
                 Placement::Unknown(unknown) => unknown.to_string(),
                 placement => panic!("no segment, and yet {placement:?}"),
             },
@@ -184,6 +204,67 @@ mod tests {
         }
         let anonymous = segment_of(&by_table(Method::Clusters), &FactsBuilder::anonymous());
         assert_eq!(anonymous, Unknown::Anonymous.to_string());
+    }
+
+    #[test]
+    fn a_caller_is_looked_up_by_pseudonym_where_the_table_has_those() {
+        let model = SegmentModel::new(two_segments(Method::Clusters)).unwrap();
+        let table = table("pseudonym,rate\na1,3\nb2,90\n", &model);
+        let classifier = Classifier {
+            model: Arc::new(model),
+            source: FeatureSource::Table(Arc::new(table)),
+        };
+        let ann = FactsBuilder::caller("ann");
+        let called = |pseudonym| {
+            let facts = RequestFacts {
+                pseudonym,
+                ..ann.facts()
+            };
+            told(&classifier, &facts)
+        };
+        assert_eq!(
+            (&*called(Some("a1")), &*called(Some("b2"))),
+            ("quiet", "busy")
+        );
+        assert_eq!(called(Some("c3")), Unknown::NotInTable.to_string());
+        assert_eq!(called(None), Unknown::NoPseudonym.to_string());
+        // Whoever takes a pseudonym for a key is not who has it.
+        assert_eq!(
+            segment_of(&classifier, &FactsBuilder::caller("a1")),
+            Unknown::NoPseudonym.to_string()
+        );
+        let anonymous = segment_of(&classifier, &FactsBuilder::anonymous());
+        assert_eq!(anonymous, Unknown::Anonymous.to_string());
+        // A pseudonym does not stand in for a key either.
+        let by_key = by_table(Method::Clusters);
+        let facts = RequestFacts {
+            pseudonym: Some("cid"),
+            ..ann.facts()
+        };
+        assert_eq!(told(&by_key, &facts), "quiet");
+    }
+
+    #[test]
+    fn whoever_is_too_far_from_every_segment_is_in_none_or_the_one_for_those() {
+        let model = SegmentModel::new(two_segments(Method::Clusters)).unwrap();
+        let table = table("key,rate\nann,1e200\nbob,90\n", &model);
+        let classifier = Arc::new(Classifier {
+            model: Arc::new(model),
+            source: FeatureSource::Table(Arc::new(table)),
+        });
+        let [ann, bob] = ["ann", "bob"].map(FactsBuilder::caller);
+        assert_eq!(segment_of(&classifier, &ann), Unknown::TooFar.to_string());
+        assert_eq!(segment_of(&classifier, &bob), "busy");
+        let far = FactsBuilder::anonymous().header("x-rate", "-1e200");
+        assert_eq!(segment_of(&by_header(), &far), Unknown::TooFar.to_string());
+        let quiet = |unknown| SegmentMatcher {
+            classifier: Arc::clone(&classifier),
+            segment: SegmentIndex(0),
+            unknown,
+        };
+        assert!(!quiet(None).matches(&ann.facts()));
+        assert!(quiet(Some(SegmentIndex(0))).matches(&ann.facts()));
+        assert!(!quiet(Some(SegmentIndex(0))).matches(&bob.facts()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod rule;
 pub mod table;
 pub mod tree;
 
-pub use self::caller_table::{CallerTable, UnfitTable};
+pub use self::caller_table::{CallerTable, Named, UnfitTable};
 pub use self::classifier::{Classifier, FeatureSource, Placement, Unknown};
 pub use self::model::{Feature, Method, ModelError, Quality, Segment, SegmentModel};
 pub use self::rule::Rule;

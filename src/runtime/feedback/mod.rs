@@ -105,7 +105,7 @@ impl FeedbackDesk {
     /// What the caller with a key is called; empty where nobody has a name yet.
     pub fn pseudonym(&self, key: &str) -> String {
         let known = self.pseudonyms.get();
-        known.map_or_else(String::new, |pseudonyms| pseudonyms.of(key))
+        known.map_or_else(String::new, |pseudonyms| (*pseudonyms.of(key)).to_owned())
     }
 
     /// Takes feedback on a release from now on, of callers whom its watch knows. Fewer than `ratings_min` callers
@@ -213,7 +213,7 @@ impl FeedbackDesk {
         let ballot = Ballot {
             rating,
             shown: shown.clone(),
-            caller: pseudonyms.of(key).into(),
+            caller: (*pseudonyms.of(key)).into(),
             source: said.made_up_at.as_deref().map(source),
             comment: said.comment,
             by: said.by,

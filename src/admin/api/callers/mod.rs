@@ -63,7 +63,7 @@ pub(crate) async fn list(
         }
         let counts = book.counts();
         let caller = |(key, features): (Box<str>, CallerFeatures)| WatchedCaller {
-            pseudonym: pseudonyms.of(&key),
+            pseudonym: pseudonyms.of(&key).to_string(),
             features,
         };
         BusiestCallers {
@@ -157,7 +157,7 @@ pub(crate) async fn find(
         .as_ref()
         .and_then(|book| book.find(&key, now));
     Ok(Json(FoundCaller {
-        pseudonym: state.commands.pseudonyms().await?.of(&key),
+        pseudonym: state.commands.pseudonyms().await?.of(&key).to_string(),
         fingerprint: fingerprint(&key),
         features: known,
         groups,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::domain::caller_features::CallerFeatures;
+use crate::domain::segment::caller_table::PSEUDONYMS;
 use crate::domain::segment::csv::quoted;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::caller_book::CallerBook;
@@ -34,7 +35,7 @@ impl Named {
     const fn column(&self) -> &'static str {
         match self {
             Self::Key => "key",
-            Self::Pseudonym(_) => "pseudonym",
+            Self::Pseudonym(_) => PSEUDONYMS,
         }
     }
 }
