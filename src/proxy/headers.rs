@@ -4,7 +4,7 @@
 //! section 7.6.1), framing is left to hyper, and what we say about a request ourselves cannot be
 //! said by anyone we do not trust.
 
-use http::header::{self, HeaderName};
+use http::header::{self, Entry, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
@@ -86,16 +86,20 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if removed.is_empty() {
         return;
     }
-    for field in headers.get_all(header::CONNECTION) {
-        let named = field.as_bytes().split(|byte| *byte == b',');
-        removed.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+    if removed.contains(&header::CONNECTION) {
+        for field in headers.get_all(header::CONNECTION) {
+            let named = field.as_bytes().split(|byte| *byte == b',');
+            let named = named.map(<[u8]>::trim_ascii).filter(|name| !is_own(name));
+            removed.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()));
+        }
     }
-    let keeps_trailers = headers.get_all(header::TE).iter().any(|field| {
-        field
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    });
+    let keeps_trailers = removed.contains(&header::TE)
+        && headers.get_all(header::TE).iter().any(|field| {
+            field
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
     if removed.contains(&header::TRANSFER_ENCODING) {
         // A length beside it is not the body's (RFC 9112, section 6.3), and must not frame it.
         headers.remove(header::CONTENT_LENGTH);
@@ -109,6 +113,11 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if keeps_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether a word of `Connection` is about the connection itself; no field has to go for it that does not go anyhow.
+fn is_own(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"keep-alive") || word.eq_ignore_ascii_case(b"close")
 }
 
 /// Removes what must not stand behind a body, since whoever merges it with the head would be framed, routed
@@ -168,18 +177,21 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
         Version::HTTP_2 => "2 serin",
         _ => "1.1 serin",
     });
-    let via = match joined(headers, &header::VIA) {
-        Some(known) => append(&known, &own),
-        None => own,
-    };
-    headers.insert(header::VIA, via);
+    add_to_list(headers, header::VIA, own);
 }
 
-/// All values of a field as one list.
-pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?.clone();
-    Some(values.fold(first, |list, value| append(&list, value)))
+/// Adds a value to a field that is a list, which becomes one line.
+pub(crate) fn add_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(place) => drop(place.insert(value)),
+        Entry::Occupied(mut place) => {
+            let mut values = place.iter();
+            let first = values.next().cloned();
+            let known = values.fold(first, |list, next| list.map(|list| append(&list, next)));
+            let list = known.map_or_else(|| value.clone(), |known| append(&known, &value));
+            place.insert(list);
+        }
+    }
 }
 
 /// A list with one more value at its end.

@@ -79,9 +79,7 @@ fn is_host(value: &[u8]) -> bool {
         end_of(b':').unwrap_or(value.len())
     };
     let (name, port) = value.split_at(name_end);
-    let is_part = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
-    };
+    let is_part = |byte: &u8| OF_NAMES[usize::from(*byte)];
     let is_name = if is_bracketed {
         let name = name.get(1..name_end.max(2) - 1).unwrap_or(&[]);
         !name.is_empty() && name.iter().all(|byte| is_part(byte) || *byte == b':')
@@ -96,6 +94,20 @@ fn is_host(value: &[u8]) -> bool {
     is_name && has_good_port
 }
 
+/// Whether a byte may be in a name or an address without brackets, by its value: each request asks this of each byte.
+const OF_NAMES: [bool; 256] = {
+    let mut of_names = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        of_names[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
+        if byte == u8::MAX {
+            break of_names;
+        }
+        byte += 1;
+    }
+};
+
 /// Digits up to 65,535. None at all are the port of the scheme (RFC 3986, section 3.2.3).
 fn is_port(digits: &[u8]) -> bool {
     let value = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u16>().ok();
@@ -105,10 +117,10 @@ fn is_port(digits: &[u8]) -> bool {
 /// The name in a `Host` value: without its port, without a final dot.
 pub(crate) fn host_name(host: &HeaderValue) -> &str {
     let text = host.to_str().unwrap_or_default();
-    let name = match text.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => text,
-    };
+    // From the end, for a port is short: a search for the colon would begin with its own set-up.
+    let port = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let name = &text[..text.len() - port];
+    let name = name.strip_suffix(':').unwrap_or(text);
     name.strip_suffix('.').unwrap_or(name)
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::domain::matcher::address::AddressMatcher;
 use crate::proxy::client::{Client, Scheme};
-use crate::proxy::headers::{FORWARDED, append, joined};
+use crate::proxy::headers::{FORWARDED, add_to_list};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -65,18 +65,14 @@ fn entry_ip(entry: &str) -> Option<IpAddr> {
 
 /// Says by what way a request came. What a trusted peer has said is kept and added to.
 pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
-    let known = joined(headers, &X_FORWARDED_FOR).or_else(|| chain_of_forwarded(headers));
-    let for_value = match known {
-        Some(known) => append(&known, client.ip_value()),
-        None => client.ip_value().clone(),
-    };
-    headers.insert(X_FORWARDED_FOR, for_value);
-    let element = forwarded_element(client, host);
-    let forwarded = match joined(headers, &FORWARDED) {
-        Some(known) => append(&known, &element),
-        None => element,
-    };
-    headers.insert(FORWARDED, forwarded);
+    if headers.contains_key(&FORWARDED)
+        && !headers.contains_key(&X_FORWARDED_FOR)
+        && let Some(chain) = chain_of_forwarded(headers)
+    {
+        headers.insert(X_FORWARDED_FOR, chain);
+    }
+    add_to_list(headers, X_FORWARDED_FOR, client.ip_value().clone());
+    add_to_list(headers, FORWARDED, forwarded_element(client, host));
     headers
         .entry(X_FORWARDED_HOST)
         .or_insert_with(|| host.clone());
