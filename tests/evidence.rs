@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
+use serin::domain::cookie_key::CookieKey;
 use serin::domain::evidence::cells::{CellClock, Event};
 use serin::domain::evidence::{ArmCounts, ContentTypeIndex, SizeCounts, TickCounts};
 use serin::domain::ids::FlagName;
@@ -24,6 +25,7 @@ use serin::runtime::assignments::CallerAssignments;
 use serin::runtime::caller_book::CallerBookWriter;
 use serin::runtime::clock::Clock;
 use serin::runtime::inbox::{self, Inbox};
+use serin::runtime::key_ring::KeyRingReader;
 use serin::runtime::ledger::Ledger;
 use serin::runtime::published::{Published, Publisher};
 use serin::runtime::shutdown::ShutdownTrigger;
@@ -80,8 +82,7 @@ impl DataPlane {
         });
         let (routing, apps) = app::initial_routing(config.unwrap());
         let apps = Arc::new(apps);
-        let epoch = routing.flags[0].epoch;
-        let ledger = Arc::new(Ledger::new(WORKERS));
+        let (epoch, ledger) = (routing.flags[0].epoch, Arc::new(Ledger::new(WORKERS)));
         let watch = ledger.watch(&orders());
         let publisher = Publisher::new(Published::new(routing, &ledger));
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), WORKERS).unwrap();
@@ -98,6 +99,9 @@ impl DataPlane {
             feedback: Arc::default(),
             callers: CallerBookWriter::new(None).reader(),
             pseudonyms: Arc::default(),
+            keys: KeyRingReader::default(),
+            tokens: Arc::default(),
+            cookie_key: Arc::new(CookieKey::new(&[7; 32])),
             clock: Clock::start(),
             connections: Arc::default(),
             inbox: sender.clone(),

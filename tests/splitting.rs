@@ -183,7 +183,8 @@ fn a_new_browser_is_given_a_cookie_and_keeps_its_variant() {
         let (cookie, attributes) = given.split_once("; ").unwrap();
         assert_eq!(attributes, "Max-Age=3600; Path=/; HttpOnly; SameSite=Lax");
         let (name, value) = cookie.split_once('=').unwrap();
-        assert_eq!((name, value.len()), ("sid", 32));
+        assert_eq!((name, value.len()), ("sid", 65));
+        let (value, _) = value.split_once('.').unwrap();
         let variant = if Bucket::of("orders", value).is_within(weight(50)) {
             "canary"
         } else {
@@ -196,8 +197,12 @@ fn a_new_browser_is_given_a_cookie_and_keeps_its_variant() {
     }
     assert_eq!(seen.len(), 2, "both variants are drawn");
     // What nobody has given out is nobody's cookie.
-    let forged = Request::get("/").field("cookie", "sid=admin");
-    assert!(split.proxy.ask(&forged).field("set-cookie").is_some());
+    let made_up = format!("sid={}", "0".repeat(32));
+    let signed = format!("{made_up}.{}", "0".repeat(32));
+    for forged in ["sid=admin", &made_up, &signed] {
+        let answer = split.proxy.ask(&Request::get("/").field("cookie", forged));
+        assert!(answer.field("set-cookie").is_some(), "{forged}");
+    }
 }
 
 #[test]

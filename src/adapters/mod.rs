@@ -5,6 +5,7 @@ pub mod config_file;
 pub mod evidence;
 pub mod gate;
 pub mod http_client;
+pub mod key_fetcher;
 pub mod metric;
 pub mod notify;
 mod quoted;

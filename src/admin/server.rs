@@ -28,6 +28,7 @@ use crate::control::ports::StateReader;
 use crate::control::recording::Recordings;
 use crate::control::reload::{ReloadSender, ReloadStatus};
 use crate::control::status::Status;
+use crate::domain::cookie_key::CookieKey;
 use crate::proxy::Tail;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
@@ -35,6 +36,7 @@ use crate::runtime::bind::BindError;
 use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::Clock;
 use crate::runtime::feedback::FeedbackDesk;
+use crate::runtime::key_ring::{KeyRingReader, KeySourceStatus};
 use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
@@ -73,6 +75,12 @@ pub struct AdminState {
     pub callers: CallerBookReader,
     /// Makes pseudonyms of callers.
     pub pseudonyms: Arc<SharedPseudonyms>,
+    /// What tokens are verified by.
+    pub keys: KeyRingReader,
+    /// How it goes with keys that come from elsewhere.
+    pub key_sources: SnapshotReader<Vec<KeySourceStatus>>,
+    /// The key of the cookies that are given where the configuration has none.
+    pub cookie_key: Arc<CookieKey>,
     /// All metrics.
     pub exporter: Exporter,
     /// The clock that assignments expire by.

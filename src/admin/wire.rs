@@ -20,6 +20,7 @@ use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
 use crate::runtime::key_hash::fingerprint;
+use crate::runtime::key_ring::KeySourceStatus;
 
 /// All rollouts.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -200,6 +201,9 @@ pub struct Overview {
     /// In the configuration's order.
     #[serde(default)]
     pub backends: Vec<BackendStatus>,
+    /// Where keys come from that tokens are verified by, if they come from elsewhere.
+    #[serde(default)]
+    pub key_sources: Vec<KeySourceStatus>,
 }
 
 /// All backends.

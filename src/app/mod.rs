@@ -7,7 +7,9 @@
 pub(crate) mod access_log;
 mod callers;
 mod claimed;
+mod cookie_key;
 pub mod demo;
+mod initial;
 mod open_files;
 mod refusal;
 mod reload;
@@ -26,6 +28,7 @@ use crate::adapters::config_file::Source;
 use crate::adapters::evidence::local::LocalEvidence;
 use crate::adapters::gate::HttpHooks;
 use crate::adapters::http_client::HttpClients;
+use crate::adapters::key_fetcher::KeyFetcher;
 use crate::adapters::metric::HttpMetrics;
 use crate::adapters::notify::log::LogNotifier;
 use crate::adapters::system_trust;
@@ -44,25 +47,26 @@ use crate::control::ports::StateReader;
 use crate::control::reload::{self as reloading, ReloadSender};
 use crate::control::status::Status;
 use crate::control::{Controller, Parts, commands};
-use crate::domain;
 use crate::domain::backend::{Backend, Der};
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::routing::RoutingSnapshot;
-use crate::domain::timestamp::Timestamp;
 use crate::proxy::{AccessLogReader, HealthContext, Socket, Tail, WorkerContext};
-use crate::runtime::apps::{AppRegistry, Moment};
+use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::caller_book::CallerBookReader;
-use crate::runtime::clock::{self, Clock};
+use crate::runtime::clock::Clock;
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::DeliveryStatus;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{self, Inbox, InboxSender};
+use crate::runtime::key_ring::{KeyRingReader, KeySourceStatus, TokenCounters};
 use crate::runtime::ledger::Ledger;
 use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::{Published, Publisher, Subscriber};
 use crate::runtime::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::runtime::trays::Tally;
-use crate::telemetry::Exporter;
+
+pub use self::initial::{Initial, initial, initial_routing};
 
 /// A running Serin.
 pub struct App {
@@ -79,6 +83,11 @@ struct Shared {
     assignments: Arc<CallerAssignments>,
     apps: Arc<AppRegistry>,
     feedback: Arc<FeedbackDesk>,
+    /// What tokens are verified by, and what became of them, one set of counts for each worker.
+    keys: KeyRingReader,
+    cookie_key: Arc<CookieKey>,
+    key_sources: SnapshotReader<Vec<KeySourceStatus>>,
+    tokens: Vec<Arc<TokenCounters>>,
     subscriber: Subscriber,
     clock: Clock,
     inbox: InboxSender,
@@ -108,7 +117,7 @@ impl Shared {
         clock: Clock,
         gate: Arc<Gate>,
         deliveries: SnapshotReader<DeliveryStatus>,
-        callers: CallerBookReader,
+        (callers, keys, cookie_key): (CallerBookReader, &KeyFetcher, Arc<CookieKey>),
     ) -> (Self, Publisher, Inbox) {
         let workers = claimed.workers;
         let ledger = Arc::new(Ledger::new(workers));
@@ -119,6 +128,10 @@ impl Shared {
             assignments: Arc::default(),
             apps: Arc::default(),
             feedback: Arc::default(),
+            cookie_key,
+            keys: keys.reader(),
+            key_sources: keys.status(),
+            tokens: (0..workers).map(|_| Arc::default()).collect(),
             subscriber: publisher.reader(),
             clock,
             inbox,
@@ -150,8 +163,11 @@ impl App {
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let (tokens, gate) = gate(&config, &claimed.admin)?;
         let callers = Callers::start(config.caller_features, clock);
+        let keys = KeyFetcher::start(&config.identity);
+        let cookie_key = Arc::new(cookie_key::of(&config.state, source.as_ref()));
+        let known = (callers.reader(), &keys, cookie_key);
         let (shared, publisher, messages) =
-            Shared::new(&claimed, clock, gate, telling.status(), callers.reader());
+            Shared::new(&claimed, clock, gate, telling.status(), known);
         let (commands, orders) = commands::channel();
         let controller = Controller::new(Parts {
             configuration: routing(config),
@@ -190,6 +206,7 @@ impl App {
             controller,
             reloader,
             deliverer,
+            keys: keys.following(shared.subscriber.clone()),
             admin: claimed.admin,
             state,
             health: HealthContext::new(&shared.subscriber, shared.ledger.alarm()),
@@ -254,7 +271,7 @@ fn admin_state(
         recordings: controller.recordings(),
         reload: reload.clone(),
         reloaded: reloader.map(Reloader::status),
-        exporter: exporter(shared, status.clone(), reloader)?,
+        exporter: samples::exporter(shared, status.clone(), reloader)?,
         status,
         gate: Arc::clone(&shared.gate),
         published: shared.subscriber.clone(),
@@ -263,6 +280,9 @@ fn admin_state(
         feedback: Arc::clone(&shared.feedback),
         callers: shared.callers.clone(),
         pseudonyms: Arc::clone(&shared.pseudonyms),
+        keys: shared.keys.clone(),
+        cookie_key: Arc::clone(&shared.cookie_key),
+        key_sources: shared.key_sources.clone(),
         clock: shared.clock,
         shutdown: shared.stops.readiness.listener(),
         streams: Streams::new(shared.stops.readiness.listener()),
@@ -313,30 +333,6 @@ fn gate(config: &Config, admin: &AdminServer) -> Result<(SnapshotWriter<Tokens>,
     Ok((tokens, gate))
 }
 
-fn exporter(
-    shared: &Shared,
-    status: SnapshotReader<Status>,
-    reloader: Option<&Reloader>,
-) -> Result<Exporter> {
-    let sources = samples::Sources {
-        ledger: Arc::clone(&shared.ledger),
-        subscriber: shared.subscriber.clone(),
-        status,
-        reloaded: reloader.map(Reloader::status),
-        assignments: Arc::clone(&shared.assignments),
-        apps: Arc::clone(&shared.apps),
-        feedback: Arc::clone(&shared.feedback),
-        inbox: shared.inbox.clone(),
-        gate: Arc::clone(&shared.gate),
-        deliveries: shared.deliveries.clone(),
-        connections: shared.connections.clone(),
-        access_log: Arc::clone(&shared.access_log.1),
-        callers: shared.callers.clone(),
-    };
-    let read = move || samples::read(&sources);
-    Ok(Exporter::new(read, clock::wall())?)
-}
-
 /// Deals the sockets out: each worker gets one of each listener.
 fn contexts(
     shared: &Shared,
@@ -364,6 +360,9 @@ fn contexts(
         assignments: Arc::clone(&shared.assignments),
         apps: Arc::clone(&shared.apps),
         feedback: Arc::clone(&shared.feedback),
+        keys: shared.keys.clone(),
+        cookie_key: Arc::clone(&shared.cookie_key),
+        tokens: Arc::clone(&shared.tokens[index]),
         clock: shared.clock,
         connections: Arc::clone(&shared.connections[index]),
         inbox: shared.inbox.clone(),
@@ -375,19 +374,4 @@ fn contexts(
         drain_deadline: shared.stops.times.deadline,
     };
     sockets.into_iter().enumerate().map(context).collect()
-}
-
-/// What requests would be decided by at the start, and the apps that are declared; to explain a request
-/// without a process.
-pub fn initial_routing(config: Config) -> (RoutingSnapshot, AppRegistry) {
-    let configuration = routing(config);
-    let registry = AppRegistry::default();
-    let apps = configuration.apps.iter();
-    let apps = apps.filter_map(|(id, declared)| domain::app::App::of(id, Some(declared), None));
-    let moment = Moment {
-        now: Timestamp::default(),
-        wall_unix_ms: u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX),
-    };
-    registry.replace(apps.collect(), moment);
-    (configuration.routing, registry)
 }

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Result;
+
 use crate::admin::Gate;
+use crate::app::Shared;
+use crate::app::reload::Reloader;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::Status;
 use crate::domain::backend::Endpoint;
@@ -14,21 +18,24 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::caller_book::CallerBookReader;
+use crate::runtime::clock;
 use crate::runtime::connections::ConnectionCounters;
 use crate::runtime::delivery::{DeliveryStatus, TargetStatus};
 use crate::runtime::endpoint_health::HealthReading;
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::InboxSender;
+use crate::runtime::key_ring::{KeySourceStatus, TokenCounters};
 use crate::runtime::ledger::{Ledger, Readings};
 use crate::runtime::published::Subscriber;
 use crate::runtime::recorder::{ArmReading, CODES, EndpointReading};
 use crate::runtime::series::{ArmName, RequestSeries, StratumName};
 use crate::runtime::snapshot::SnapshotReader;
 use crate::runtime::trays::Tally;
+use crate::telemetry::Exporter;
 use crate::telemetry::samples::{
     AccessLogSample, AppsSample, ArmSample, CallersSample, ConfigSample, EndpointSample,
-    FeedbackSamples, FlagFeedbackSample, NotificationSample, RequestSample, RolloutSample, Samples,
-    StoreSample, WeightSample,
+    FeedbackSamples, FlagFeedbackSample, KeySourceSample, NotificationSample, RequestSample,
+    RolloutSample, Samples, StoreSample, WeightSample,
 };
 
 /// Where it is counted.
@@ -40,6 +47,10 @@ pub(crate) struct Sources {
     pub(crate) assignments: Arc<CallerAssignments>,
     pub(crate) apps: Arc<AppRegistry>,
     pub(crate) feedback: Arc<FeedbackDesk>,
+    /// What became of tokens, one for each worker.
+    pub(crate) tokens: Vec<Arc<TokenCounters>>,
+    /// How it goes with keys that come from elsewhere.
+    pub(crate) key_sources: SnapshotReader<Vec<KeySourceStatus>>,
     pub(crate) inbox: InboxSender,
     pub(crate) gate: Arc<Gate>,
     pub(crate) deliveries: SnapshotReader<DeliveryStatus>,
@@ -49,6 +60,33 @@ pub(crate) struct Sources {
     pub(crate) access_log: Arc<Tally>,
     /// What is known of callers.
     pub(crate) callers: CallerBookReader,
+}
+
+/// Exports it at each scrape.
+pub(super) fn exporter(
+    shared: &Shared,
+    status: SnapshotReader<Status>,
+    reloader: Option<&Reloader>,
+) -> Result<Exporter> {
+    let sources = Sources {
+        ledger: Arc::clone(&shared.ledger),
+        subscriber: shared.subscriber.clone(),
+        status,
+        reloaded: reloader.map(Reloader::status),
+        assignments: Arc::clone(&shared.assignments),
+        apps: Arc::clone(&shared.apps),
+        feedback: Arc::clone(&shared.feedback),
+        tokens: shared.tokens.clone(),
+        key_sources: shared.key_sources.clone(),
+        inbox: shared.inbox.clone(),
+        gate: Arc::clone(&shared.gate),
+        deliveries: shared.deliveries.clone(),
+        connections: shared.connections.clone(),
+        access_log: Arc::clone(&shared.access_log.1),
+        callers: shared.callers.clone(),
+    };
+    let read = move || read(&sources);
+    Ok(Exporter::new(read, clock::wall())?)
 }
 
 pub(crate) fn read(sources: &Sources) -> Samples {
@@ -103,6 +141,8 @@ pub(crate) fn read(sources: &Sources) -> Samples {
         is_frozen: status.freeze.is_some(),
         notifications: notifications(&sources.deliveries.load()),
         handshakes: sums(sources.connections.iter().map(|of| of.handshakes())),
+        tokens: sums(sources.tokens.iter().map(|of| of.results())),
+        key_sources: key_sources(&sources.key_sources.load()),
         cuts: sums(sources.connections.iter().map(|of| of.cuts())),
         access_log: AccessLogSample {
             written: sources.access_log.written(),
@@ -132,6 +172,17 @@ fn callers(books: &CallerBookReader) -> Option<CallersSample> {
         tracked: counts.tracked,
         evicted: counts.evicted,
     })
+}
+
+fn key_sources(sources: &[KeySourceStatus]) -> Vec<KeySourceSample> {
+    let sample = |source: &KeySourceStatus| KeySourceSample {
+        url: source.url.clone(),
+        keys: source.keys as u64,
+        had_unix_seconds: source.had_unix_ms.map(|ms| ms / 1000),
+        successes: source.successes,
+        failures: source.failures,
+    };
+    sources.iter().map(sample).collect()
 }
 
 fn endpoint(

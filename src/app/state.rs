@@ -38,7 +38,7 @@ pub(crate) fn open(config: &StateConfig, source: Option<&Source>) -> Result<Open
 }
 
 /// Where the state is kept; a relative path is beside the configuration.
-fn folder(config: &StateConfig, source: &Source) -> Option<PathBuf> {
+pub(super) fn folder(config: &StateConfig, source: &Source) -> Option<PathBuf> {
     let beside = |path: &PathBuf| {
         source
             .path

@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle, sleep};
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::mpsc;
 
+use crate::adapters::key_fetcher::FollowingFetcher;
 use crate::adapters::notify::webhook::Deliverer;
 use crate::admin::{AdminServer, AdminState};
 use crate::app::access_log::LastLines;
@@ -20,6 +21,8 @@ pub(crate) struct Control {
     pub(crate) controller: Controller,
     pub(crate) reloader: Option<Reloader>,
     pub(crate) deliverer: Deliverer,
+    /// Fetches the keys that tokens are verified by.
+    pub(crate) keys: FollowingFetcher,
     pub(crate) admin: AdminServer,
     pub(crate) state: AdminState,
     /// What health checks need, which run on a thread of their own.
@@ -89,6 +92,7 @@ impl Threads {
             let ended = runtime.block_on(async {
                 let admin = control.admin.run(control.state, stopping.clone());
                 let delivering = tokio::spawn(control.deliverer.run(stopping.clone()));
+                tokio::spawn(control.keys.run());
                 if let Some(reloader) = control.reloader {
                     tokio::spawn(reloader.run());
                 }

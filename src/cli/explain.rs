@@ -13,8 +13,12 @@ use crate::cli::exit::{Exit, Unusable};
 use crate::cli::remote::RemoteArguments;
 use crate::cli::{ConfigArgument, Done};
 use crate::domain::rollout::RolloutPlan;
-use crate::proxy::explain::explain;
+use crate::domain::timestamp::Timestamp;
+use crate::proxy::explain::{Known, explain};
 use crate::proxy::story::Story;
+use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::clock;
+use crate::runtime::pseudonyms::SharedPseudonyms;
 
 /// How long the running one may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -49,15 +53,26 @@ impl Explain {
         if self.live {
             return self.ask(&request);
         }
-        let config = config_file::read(&self.config.config)?.config;
+        let loaded = config_file::read(&self.config.config)?;
+        let (config, source) = loaded.split(&self.config.config);
         let plans: Vec<Option<RolloutPlan>> = config
             .flags
             .iter()
             .map(|entry| entry.rollout.as_ref().map(|rollout| rollout.plan.clone()))
             .collect();
         let definitions = config.definitions.clone();
-        let (routing, apps) = app::initial_routing(config);
-        let explanation = match explain(&routing, &apps, self.from, request) {
+        let initial = app::initial(config, &source);
+        let routing = initial.routing;
+        let known = Known {
+            assignments: &CallerAssignments::default(),
+            apps: &initial.apps,
+            pseudonyms: &SharedPseudonyms::default(),
+            now: Timestamp::default(),
+            keys: &initial.keys,
+            wall_seconds: clock::wall().as_secs(),
+            cookie_key: &initial.cookie_key,
+        };
+        let explanation = match explain(&routing, self.from, request, known) {
             Ok(explanation) => explanation,
             Err(not_routed) => {
                 println!("not sent on: {not_routed}");

@@ -12,6 +12,7 @@ use crate::control::definitions::FlagLeftAside;
 use crate::control::reload::ReloadStatus;
 use crate::control::status::RolloutStatus;
 use crate::domain::rollout::{Freeze, Mode};
+use crate::runtime::key_ring::KeySourceStatus;
 
 #[derive(Args)]
 pub(crate) struct Status {
@@ -50,6 +51,7 @@ pub(crate) fn alarms(overview: &Overview) -> Vec<String> {
     let reload = overview.reload.as_ref();
     alarms.extend(reload.filter(|reload| !reload.is_current).map(not_taken));
     alarms.extend(overview.flags_left_aside.iter().map(left_aside));
+    alarms.extend(overview.key_sources.iter().filter_map(keys_not_had));
     alarms
 }
 
@@ -87,6 +89,19 @@ fn left_aside(left: &FlagLeftAside) -> String {
         "flag {flag}, which was created at run time, does not fit the configuration and nobody gets it: {why}; \
          create it anew or delete it: serin flag delete {flag}"
     )
+}
+
+/// That keys of tokens cannot be had, if they cannot.
+fn keys_not_had(source: &KeySourceStatus) -> Option<String> {
+    let problem = source.problem.as_ref()?;
+    let kept = match (source.keys, source.had_unix_ms) {
+        (0, _) | (_, None) => "nobody is known by tokens that they are for".to_owned(),
+        (keys, Some(had)) => format!("the {keys} of {} are used", moment(had)),
+    };
+    let url = &source.url;
+    Some(format!(
+        "the keys of tokens at {url} cannot be had: {problem}; {kept}"
+    ))
 }
 
 fn not_taken(reload: &ReloadStatus) -> String {

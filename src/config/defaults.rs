@@ -8,6 +8,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
+use crate::domain::jwt::Algorithm;
 use crate::domain::outlier::OutlierRule;
 use crate::domain::retries::RetryCause;
 use crate::domain::weight::Weight;
@@ -28,6 +29,31 @@ pub const ASSIGNED_COOKIE_NAME: &str = "serin";
 
 /// How long a browser keeps it: longer than most rollouts take, short enough to be forgotten.
 pub const ASSIGNED_COOKIE_MAX_AGE: Duration = Duration::from_secs(30 * 86_400);
+
+/// How tokens may be signed: what issuers use most, by public keys only. A secret is asked for by name.
+pub const JWT_ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+
+/// The claim that is the caller's key: what the standard has for whom a token is about.
+pub const JWT_CLAIM: &str = "sub";
+
+/// How far clocks may differ: what most libraries have.
+pub const JWT_LEEWAY: Duration = Duration::from_secs(60);
+
+/// The most that they may: tokens live for minutes.
+pub const JWT_LEEWAY_MAX: Duration = Duration::from_secs(300);
+
+/// How often keys are asked for: a key that is taken back is good for no longer than that, and issuers do not
+/// notice it. Keys that are new are asked for when they are seen.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
+
+/// The shortest time from one to the next.
+pub const JWKS_REFRESH_MIN: Duration = Duration::from_secs(1);
+
+/// How long an issuer may take to answer: it is a small file.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest that it may be given.
+pub const JWKS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// The oldest version of TLS: what came before is broken, and some clients know nothing newer.
 pub const TLS_MIN_VERSION: TlsVersion = TlsVersion::Tls12;

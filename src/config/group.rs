@@ -14,6 +14,7 @@ use crate::domain::matcher::address::AddressMatcher;
 use crate::domain::matcher::app::AppMatcher;
 use crate::domain::matcher::callers::CallersMatcher;
 use crate::domain::matcher::certificate::CertificateMatcher;
+use crate::domain::matcher::claim::ClaimMatcher;
 use crate::domain::matcher::cookie::CookieMatcher;
 use crate::domain::matcher::header::HeaderMatcher;
 use crate::domain::matcher::method::MethodMatcher;
@@ -115,6 +116,10 @@ impl GroupReader<'_> {
             MembershipDocument::App(one) => {
                 let (attribute, value) = self.named(one)?;
                 Matcher::App(AppMatcher { attribute, value })
+            }
+            MembershipDocument::Claim(one) => {
+                let (name, value) = self.named(one)?;
+                Matcher::Claim(ClaimMatcher { name, value })
             }
             MembershipDocument::Ip(networks) => {
                 self.some_of(networks);

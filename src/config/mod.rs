@@ -45,6 +45,7 @@ mod gate;
 mod group;
 mod health;
 mod identity;
+mod jwt;
 mod limits;
 mod listener;
 mod names;
@@ -305,7 +306,7 @@ fn understand(
         report,
     };
     let flags = with_feedback(flag_reader.flags(&document.flags), &listeners);
-    let identity = identity::identity(&document.identity, &vouching, report);
+    let identity = identity::identity(&document.identity, &vouching, read_file, report);
     Config {
         workers: workers(document),
         admin: admin::admin(document.admin.as_ref(), &listeners, read_file, report),

@@ -7,8 +7,6 @@ const PLANNED: &[(&str, &[&str])] = &[
     ("Document", &["fleet", "tracing"]),
     ("ListenerDocument", &["http3"]),
     ("AdminDocument", &["tls"]),
-    ("IdentityDocument", &["jwt", "link"]),
-    ("MembershipDocument", &["claim"]),
     ("BackendDocument", &["discover", "failure"]),
     (
         "FlagDocument",

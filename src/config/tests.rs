@@ -7,8 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::flag::{Flag, Stickiness};
-use crate::domain::identity::{AssignedCookie, IdentitySource};
+use crate::domain::identity::{AssignedCookie, IdentitySource, SameSite};
 use crate::domain::ids::{BackendIndex, GroupIndex};
 use crate::domain::notify::NotifyFormat;
 use crate::domain::prerequisite::NeededVariant;
@@ -31,6 +32,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("beta.txt") => Ok(BETA.to_owned()),
         Some("apps.yaml") => Ok(APPS.to_owned()),
         Some("ci.token") => Ok("a-secret-of-24-bytes-abc\r\n".to_owned()),
+        Some("jwks.json") => Ok(include_str!("../../config/jwks.json").to_owned()),
+        Some("service.secret") => Ok(include_str!("../../config/service.secret").to_owned()),
         Some("short.token") => Ok("hunter2\n".to_owned()),
         Some("edge.pem") => Ok(EDGE[0].to_owned()),
         Some("edge.key") => Ok(EDGE[1].to_owned()),
@@ -122,6 +125,22 @@ fn the_smallest_file_relies_on_defaults() {
 }
 
 #[test]
+fn the_reference_gives_a_cookie_with_all_that_can_be_said_of_it() {
+    let config = parse(REFERENCE, &read_file).unwrap();
+    let cookie = IdentitySource::AssignedCookie(Box::new(AssignedCookie {
+        name: "serin".into(),
+        max_age: Duration::from_secs(30 * 86_400),
+        key: Some(CookieKey::new(include_bytes!(
+            "../../config/service.secret"
+        ))),
+        secure: true,
+        same_site: SameSite::Lax,
+        link: true,
+    }));
+    assert_eq!(config.identity[11], cookie);
+}
+
+#[test]
 fn the_reference_means_what_it_says() {
     let config = parse(REFERENCE, &read_file).unwrap();
     let groups = config
@@ -131,14 +150,8 @@ fn the_reference_means_what_it_says() {
     let groups = groups.collect::<Vec<_>>().join(" ");
     assert_eq!(
         groups,
-        "internal testers beta early sample gold-apps quiet busy"
+        "internal testers beta early sample gold-apps quiet busy gold staff"
     );
-    let cookie = IdentitySource::AssignedCookie(AssignedCookie {
-        name: "serin".into(),
-        max_age: Duration::from_secs(30 * 86_400),
-    });
-    assert_eq!(config.identity[7], cookie);
-
     assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
     let orders = &config.flags[0];
@@ -797,7 +810,8 @@ fn identity_sources_that_can_never_speak_are_refused() {
         identity("[cookie, jwt: {}, cooky: a, { cookie: a b }]"),
         [
             "f:6:12: identity[0]: `cookie` needs a value; write `cookie: …`",
-            "f:6:20: identity[1].jwt: `jwt` is not in this version; remove it",
+            "f:6:25: identity[1].jwt: has no keys to verify tokens by; add `jwks_url`, `jwks_file`, \
+             `key_file` or `key`",
             "f:6:29: identity[2].cooky: unknown key `cooky`; did you mean `cookie`?",
             "f:6:49: identity[3].cookie: `a b` is not the name of a cookie; write letters, \
              digits, `-` and `_`",
@@ -868,12 +882,8 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
         (
             "{ x: }",
             "f:3:14: groups.x: expected a map with one key, `header`, `cookie`, `query`, `path`, \
-             `method`, `certificate`, `app`, `ip`, `callers`, `callers_file`, `segment`, `percentage`, `group`, \
+             `method`, `certificate`, `app`, `claim`, `ip`, `callers`, `callers_file`, `segment`, `percentage`, `group`, \
              `any`, `all` or `not`",
-        ),
-        (
-            "{ x: { claim: {} } }",
-            "f:3:16: groups.x.claim: `claim` is not in this version; remove it",
         ),
     ] {
         assert_eq!(problems(&with_groups(groups)), [expected]);
@@ -1309,7 +1319,7 @@ fn each_key_of_the_design_is_named_once() {
         .collect();
     let distinct: BTreeSet<_> = refused.iter().collect();
     assert_eq!(distinct.len(), refused.len());
-    for key in ["http3", "fleet", "jwt", "discover", "mirror", "tracing"] {
+    for key in ["http3", "fleet", "discover", "mirror", "tracing"] {
         let named = refused
             .iter()
             .any(|line| line.ends_with(&format!("`{key}`")));

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, header};
 use crate::domain::app::App;
 use crate::domain::certificate::CertificateNames;
 use crate::domain::ids::GroupIndex;
+use crate::domain::jwt::Claims;
 
 /// The longest caller key that is used, in bytes; a longer one is as good as none.
 ///
@@ -56,6 +57,10 @@ pub struct RequestFacts<'a> {
     pub app: Option<&'a App>,
     /// What the client's certificate calls it, if it has shown one.
     pub certificate: Option<&'a CertificateNames>,
+    /// What the caller is bucketed by, where that is another key than its own.
+    pub bucketed_by: Option<&'a str>,
+    /// What a token says that came with it and was verified.
+    pub claims: Option<&'a Claims>,
     /// Groups that an operator put this caller into at run time, in any order.
     pub assigned: &'a [GroupIndex],
     /// This request's own random number, evenly spread: what stands in for the hash of a key where
@@ -64,6 +69,11 @@ pub struct RequestFacts<'a> {
 }
 
 impl<'a> RequestFacts<'a> {
+    /// The key that the caller's bucket is made from, where there is one.
+    pub fn bucketing_key(&self) -> Option<&'a str> {
+        self.bucketed_by.or_else(|| self.caller.key())
+    }
+
     /// The value of a cookie; the first one where the name comes several times.
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         cookie(self.headers, name)

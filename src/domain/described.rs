@@ -63,6 +63,8 @@ impl DescribedRequest {
             pseudonym: None,
             app,
             certificate: None,
+            bucketed_by: None,
+            claims: None,
             assigned,
             draw,
         }

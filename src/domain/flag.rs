@@ -260,7 +260,7 @@ impl Flag {
 
     /// What decides, and whether it is the hash of a key.
     fn number(&self, facts: &RequestFacts<'_>) -> (u32, bool) {
-        match (self.stickiness, facts.caller.key()) {
+        match (self.stickiness, facts.bucketing_key()) {
             (Stickiness::Caller, Some(key)) => (self.hash.hash(&self.salt, key), true),
             // One draw serves all flags of a request. Mixed with each one's salt it is as good as a draw for each:
             // who is drawn by one flag is no more likely to be drawn by another that needs it.

@@ -113,6 +113,8 @@ impl FactsBuilder {
             pseudonym: None,
             app: None,
             certificate: None,
+            bucketed_by: None,
+            claims: None,
             assigned: &[],
             draw: 0,
         }

@@ -1,4 +1,5 @@
-//! Who is let in, before anything is decided: apps by their status, and as often as they may ask.
+//! Who is let in, before anything is decided: apps by their status, and as often as they may ask; and whoever
+//! brings a token that is asked for.
 
 use std::sync::Arc;
 
@@ -7,15 +8,18 @@ use http::Request;
 use crate::domain::app::{App, AppStatus};
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
+use crate::proxy::error::ProxyError;
+use crate::proxy::identity::jwt::PresentedToken;
 use crate::proxy::identity::{Peer, api_key};
 use crate::runtime::apps::{AppRegistry, Denial, Holder, KnownApp};
 
-/// What the keys in a request say of who sends it.
+/// What the keys and tokens in a request say of who sends it.
 #[derive(Debug, Default)]
 pub(crate) struct Presented {
     holder: Option<Holder>,
     /// The app as it stands for this request, from its first byte to its last.
     app: Option<Arc<App>>,
+    token: PresentedToken,
 }
 
 /// Reads the keys that a request brings and takes them out of it.
@@ -33,14 +37,24 @@ pub(crate) fn present<B>(
         Some(Holder::App(known)) => Some(known.now()),
         _ => None,
     };
-    Presented { holder, app }
+    Presented {
+        holder,
+        app,
+        token: PresentedToken::default(),
+    }
 }
 
 impl Presented {
-    /// A peer, with the app whose key its request brings.
+    /// The same, with what a token says.
+    pub(crate) fn with(self, token: PresentedToken) -> Self {
+        Self { token, ..self }
+    }
+
+    /// A peer, with the app whose key its request brings, and with what its token says.
     pub(crate) fn peer<'a>(&'a self, peer: Peer<'a>) -> Peer<'a> {
         Peer {
             app: self.app.as_deref(),
+            token: Some(&self.token),
             ..peer
         }
     }
@@ -58,8 +72,30 @@ impl Presented {
         }
     }
 
+    /// What the token says, if the request brings one.
+    pub(crate) const fn token(&self) -> &PresentedToken {
+        &self.token
+    }
+
     /// Whether the request may go on, its app's limit apart; everybody may where it is `public`.
-    pub(crate) fn check(&self, routing: &RoutingSnapshot, is_public: bool) -> Result<(), Denial> {
+    pub(crate) fn check(
+        &self,
+        routing: &RoutingSnapshot,
+        is_public: bool,
+    ) -> Result<(), ProxyError> {
+        let checked = self.check_app(routing, is_public);
+        checked.map_err(ProxyError::Denied)?;
+        self.check_token(is_public)
+    }
+
+    fn check_token(&self, is_public: bool) -> Result<(), ProxyError> {
+        if is_public {
+            return Ok(());
+        }
+        self.token.check().map_err(ProxyError::Token)
+    }
+
+    fn check_app(&self, routing: &RoutingSnapshot, is_public: bool) -> Result<(), Denial> {
         if is_public || !routing.admission.reads_keys {
             return Ok(());
         }
@@ -88,16 +124,20 @@ impl Presented {
         is_public: bool,
         registry: &AppRegistry,
         now: impl FnOnce() -> Timestamp,
-    ) -> Result<(), Denial> {
-        let checked = self.check(routing, is_public);
-        let admitted = checked.and_then(|()| match (self.known(), &self.app) {
+    ) -> Result<(), ProxyError> {
+        let denied = |denial| {
+            registry.count(denial);
+            ProxyError::Denied(denial)
+        };
+        self.check_app(routing, is_public).map_err(denied)?;
+        self.check_token(is_public)?;
+        match (self.known(), &self.app) {
             (Some(known), Some(app)) if !is_public => {
                 let limit = app.profile.rate_limit;
                 let taken = limit.map_or(Ok(()), |limit| known.rate.take(limit, now()));
-                taken.map_err(Denial::too_many)
+                taken.map_err(|wait| denied(Denial::too_many(wait)))
             }
             _ => Ok(()),
-        });
-        admitted.inspect_err(|denial| registry.count(*denial))
+        }
     }
 }

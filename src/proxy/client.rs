@@ -215,6 +215,7 @@ impl Client {
             ip: self.ip(),
             certificate: self.certificate.get().map(|shown| &**shown),
             app: None,
+            token: None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::io;
 use http::StatusCode;
 
 use crate::domain::evidence::{Failure, OutcomeClass};
+use crate::domain::jwt::TokenFault;
 use crate::proxy::framing::Refusal;
+use crate::proxy::identity::jwt::TokenRefusal;
 use crate::runtime::apps::Denial;
 
 /// Why Serin answers a request itself.
@@ -29,6 +31,9 @@ pub(crate) enum ProxyError {
     /// Whoever sends it may not, or not so often.
     #[error("{0}")]
     Denied(Denial),
+    /// A token is asked for, and none came that is believed.
+    #[error("{0}")]
+    Token(TokenRefusal),
     /// The client sent the body too slowly, or broke off.
     #[error("the request body did not arrive")]
     UploadBroken,
@@ -94,6 +99,9 @@ impl ProxyError {
                 Denial::Pending | Denial::Suspended | Denial::Revoked => StatusCode::FORBIDDEN,
                 Denial::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             },
+            // Whoever has a good token is not to throw it away.
+            Self::Token(TokenRefusal::Bad(TokenFault::NoKeys)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::UploadBroken => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(_)
             | Self::Unreachable(_)
@@ -119,6 +127,8 @@ impl ProxyError {
             | Self::Tunnel
             | Self::NoRoute
             | Self::Denied(_) => OutcomeClass::ClientError,
+            Self::Token(TokenRefusal::Bad(TokenFault::NoKeys)) => OutcomeClass::ProxyFault,
+            Self::Token(_) => OutcomeClass::ClientError,
             Self::UploadBroken => OutcomeClass::ClientAborted,
             Self::Exhausted(_) => OutcomeClass::ProxyFault,
             Self::Refused(_)

@@ -12,9 +12,11 @@ use smallvec::SmallVec;
 
 use crate::domain::app::App;
 use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::flag::Stickiness;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
+use crate::domain::jwt::TokenFault;
 use crate::domain::matcher::segment::SegmentStory;
 use crate::domain::routing::RoutingSnapshot;
 use crate::domain::timestamp::Timestamp;
@@ -22,9 +24,11 @@ use crate::domain::variant::PerVariant;
 use crate::proxy::admission;
 use crate::proxy::error::ProxyError;
 use crate::proxy::identity::Peer;
+use crate::proxy::identity::jwt::present_once;
 use crate::proxy::resolve::{self, Surroundings};
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
+use crate::runtime::key_ring::KeyRing;
 use crate::runtime::pseudonyms::{Pseudonym, SharedPseudonyms};
 
 /// Where a request would go, and why.
@@ -36,6 +40,8 @@ pub struct Explanation {
     pub caller: Option<String>,
     /// The app that sends it, if it brings a key of one.
     pub app: Option<Arc<App>>,
+    /// Whether it brings a token that is believed, or why not; none where it brings none.
+    pub token: Option<Result<(), TokenFault>>,
     /// The client's address behind trusted proxies.
     pub client_ip: IpAddr,
     /// The groups the caller is in, in the file's order.
@@ -53,7 +59,8 @@ pub struct Explanation {
     pub backends: Option<PerVariant<BackendIndex>>,
 }
 
-/// Why a request would not be sent on: no route fits, it names no host, or its app may not pass.
+/// Why a request would not be sent on: no route fits, it names no host, its app may not pass, or it lacks a token that
+/// is asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason} (answered with {status})")]
 pub struct NotRouted {
@@ -74,32 +81,19 @@ pub struct Known<'a> {
     pub pseudonyms: &'a SharedPseudonyms,
     /// By which both end.
     pub now: Timestamp,
+    /// The keys that tokens are verified by.
+    pub keys: &'a KeyRing,
+    /// The time that tokens expire by, in seconds since 1970.
+    pub wall_seconds: u64,
+    /// The key of cookies where the configuration has none.
+    pub cookie_key: &'a CookieKey,
 }
 
-/// Explains a request that comes from `peer` without a certificate, where nobody was put into a group.
+/// Explains a request that comes from `peer` without a certificate.
 ///
 /// # Errors
-/// When no route fits, the request names no host, or its app may not pass.
+/// When no route fits, the request names no host, its app may not pass, or it lacks a token that is asked for.
 pub fn explain<B>(
-    routing: &RoutingSnapshot,
-    apps: &AppRegistry,
-    peer: IpAddr,
-    request: Request<B>,
-) -> Result<Explanation, NotRouted> {
-    let known = Known {
-        assignments: &CallerAssignments::default(),
-        apps,
-        pseudonyms: &SharedPseudonyms::default(),
-        now: Timestamp::default(),
-    };
-    explain_among(routing, peer, request, known)
-}
-
-/// The same where callers may have been put into groups.
-///
-/// # Errors
-/// When no route fits, the request names no host, or its app may not pass.
-pub fn explain_among<B>(
     routing: &RoutingSnapshot,
     peer: IpAddr,
     mut request: Request<B>,
@@ -108,17 +102,25 @@ pub fn explain_among<B>(
     let surroundings = Described(known);
     name_host(&mut request);
     let presented = admission::present(routing, known.apps, &mut request, || known.now);
+    let (sources, headers) = (&routing.identity, request.headers());
+    let presented = presented.with(present_once(
+        sources,
+        headers,
+        known.keys,
+        known.wall_seconds,
+    ));
     let refused = |error: &ProxyError| NotRouted {
         reason: error.to_string(),
         status: error.status().as_u16(),
     };
     let located = resolve::locate(routing, peer, &mut request).map_err(|error| refused(&error))?;
     let checked = presented.check(routing, routing.routes.get(located.route).is_public);
-    checked.map_err(|denial| refused(&ProxyError::Denied(denial)))?;
+    checked.map_err(|error| refused(&error))?;
     let peer = presented.peer(Peer {
         ip: peer,
         certificate: None,
         app: None,
+        token: None,
     });
     let sender = LazyCell::new(|| resolve::identity(routing, peer, &request, &surroundings));
     let (client, identity) = &*sender;
@@ -127,23 +129,13 @@ pub fn explain_among<B>(
     let pseudonym = surroundings.pseudonym(routing, caller);
     let facts = RequestFacts {
         pseudonym: pseudonym.as_deref(),
-        ..resolve::facts(&request, &located, *client, caller, &assigned)
+        ..resolve::facts(&request, &located, *client, identity, &assigned)
     };
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members
         .filter(|place| routing.groups.contains(*place, &facts))
         .collect();
-    let mut segments = Vec::new();
-    for story in routing
-        .groups
-        .segments()
-        .map(|segment| segment.story(&facts))
-    {
-        // Groups of one model tell the same.
-        if !segments.contains(&story) {
-            segments.push(story);
-        }
-    }
+    let segments = segments(routing, &facts);
     let destination = resolve::decide(routing, &sender, &request, &located, &surroundings);
     // A key that was made up just now makes nobody known.
     let key = caller.key().filter(|_| identity.set_cookie.is_none());
@@ -154,6 +146,7 @@ pub fn explain_among<B>(
         route: located.route,
         caller: key.map(str::to_owned),
         app: presented.shared(),
+        token: presented.token().outcome(),
         drawn_by,
         client_ip: client.ip,
         groups,
@@ -164,6 +157,19 @@ pub fn explain_among<B>(
         flag: destination.flag,
         backend: destination.backend,
     })
+}
+
+/// Where each learned model puts the caller.
+fn segments(routing: &RoutingSnapshot, facts: &RequestFacts<'_>) -> Vec<SegmentStory> {
+    let mut segments = Vec::new();
+    for segment in routing.groups.segments() {
+        let story = segment.story(facts);
+        // Groups of one model tell the same.
+        if !segments.contains(&story) {
+            segments.push(story);
+        }
+    }
+    segments
 }
 
 /// Has a request say twice which host it asks for, as a client must that names it in the target.
@@ -209,6 +215,10 @@ impl Surroundings for Described<'_> {
 
     fn new_caller(&self) -> u128 {
         0
+    }
+
+    fn cookie_key(&self) -> &CookieKey {
+        self.0.cookie_key
     }
 
     fn assigned_groups(

@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::slice;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +22,7 @@ use crate::proxy::admission::Presented;
 use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::forwarded;
-use crate::proxy::identity::{Peer, client_ip, identify};
+use crate::proxy::identity::{Cookies, Peer, client_ip, identify};
 use crate::proxy::resolve::{self, Surroundings};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
@@ -101,6 +100,8 @@ impl From<Refusal> for Problem {
 /// A caller, and where it can be made up.
 struct Rater {
     key: String,
+    /// What the variant went by, where that is another key.
+    bucketed_by: Option<String>,
     made_up_at: Option<String>,
 }
 
@@ -193,7 +194,8 @@ fn rate(
     }
     let mut flags = routing.flags.iter();
     let flag = flags.find(|flag| flag.name == written.flag);
-    let hash = flag.and_then(|flag| flag.hash_of(&rater.key));
+    let bucketed_by = rater.bucketed_by.as_ref().unwrap_or(&rater.key);
+    let hash = flag.and_then(|flag| flag.hash_of(bucketed_by));
     let hash = hash.ok_or_else(|| worker.feedback.refuse(Refusal::NotTaken))?;
     let said = Said {
         rating: written.rating,
@@ -218,19 +220,22 @@ fn rater(
     surroundings: &impl Surroundings,
 ) -> Option<Rater> {
     let client = Peer { ip, ..peer };
-    let found = routing.identity.iter().find_map(|source| {
-        let draw = || surroundings.new_caller();
-        let identity = identify(slice::from_ref(source), headers, client, draw);
-        let key = identity.caller().key()?.to_owned();
-        Some((source, key, identity.set_cookie.is_some()))
-    });
-    let (source, key, is_given) = found?;
+    let cookies = Cookies {
+        key: surroundings.cookie_key(),
+        draw: || surroundings.new_caller(),
+    };
+    let identity = identify(&routing.identity, headers, client, cookies);
+    let source = &routing.identity[identity.source?];
     let can_be_made_up = matches!(
         source,
         IdentitySource::Cookie(_) | IdentitySource::AssignedCookie(_) | IdentitySource::ClientIp
     );
-    let made_up_at = can_be_made_up.then(|| client_ip::site(ip));
-    (!is_given).then_some(Rater { key, made_up_at })
+    let rater = Rater {
+        key: identity.caller().key()?.to_owned(),
+        bucketed_by: identity.bucketed_by.map(str::to_owned),
+        made_up_at: can_be_made_up.then(|| client_ip::site(ip)),
+    };
+    identity.set_cookie.is_none().then_some(rater)
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

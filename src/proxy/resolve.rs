@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header}
 use smallvec::SmallVec;
 
 use crate::domain::caller::{Caller, RequestFacts};
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::decision::Decision;
 use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{BackendIndex, FlagIndex, GroupIndex, RouteIndex};
@@ -17,7 +18,8 @@ use crate::domain::route::RouteTarget;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing::{METHOD_BYTES_MAX, Refusal, TARGET_BYTES_MAX};
-use crate::proxy::identity::{Identity, Peer, identify};
+use crate::proxy::identity::jwt::PresentedToken;
+use crate::proxy::identity::{Cookies, Identity, Peer, identify};
 use crate::proxy::{forwarded, headers, target};
 use crate::runtime::pseudonyms::Pseudonym;
 
@@ -27,6 +29,8 @@ pub(crate) trait Surroundings {
     fn draw(&self) -> u32;
     /// A random number for a caller that is to be known from now on.
     fn new_caller(&self) -> u128;
+    /// The key of cookies that are given where the configuration has none.
+    fn cookie_key(&self) -> &CookieKey;
     /// The groups that an operator has put a caller into.
     fn assigned_groups(
         &self,
@@ -135,7 +139,7 @@ pub(crate) fn facts<'a, B>(
     request: &'a Request<B>,
     located: &'a Located,
     client: Peer<'a>,
-    caller: Caller<'a>,
+    identity: &'a Identity<'a>,
     assigned: &'a [GroupIndex],
 ) -> RequestFacts<'a> {
     RequestFacts {
@@ -145,10 +149,12 @@ pub(crate) fn facts<'a, B>(
         query: request.uri().query(),
         headers: request.headers(),
         client_ip: client.ip,
-        caller,
+        caller: identity.caller(),
         pseudonym: None,
         app: client.app,
         certificate: client.certificate,
+        bucketed_by: identity.bucketed_by,
+        claims: client.token.and_then(PresentedToken::claims),
         assigned,
         draw: 0,
     }
@@ -159,6 +165,7 @@ fn is_guarded(routing: &RoutingSnapshot, name: &str) -> bool {
     let is_source = |source: &IdentitySource| match source {
         IdentitySource::Header(source) => headers::is_alike(source.as_str(), name),
         IdentitySource::ApiKey(_)
+        | IdentitySource::Jwt(_)
         | IdentitySource::Certificate(_)
         | IdentitySource::Cookie(_)
         | IdentitySource::AssignedCookie(_)
@@ -178,10 +185,13 @@ pub(crate) fn identity<'a, B>(
 ) -> Found<'a> {
     let ip = forwarded::client_ip(request.headers(), peer.ip, &routing.trusted);
     let client = Peer { ip, ..peer };
-    let new_caller = || surroundings.new_caller();
+    let cookies = Cookies {
+        key: surroundings.cookie_key(),
+        draw: || surroundings.new_caller(),
+    };
     (
         client,
-        identify(&routing.identity, request.headers(), client, new_caller),
+        identify(&routing.identity, request.headers(), client, cookies),
     )
 }
 
@@ -210,7 +220,7 @@ pub(crate) fn decide<'a, B>(
     let facts = RequestFacts {
         draw: surroundings.draw(),
         pseudonym: pseudonym.as_deref(),
-        ..facts(request, located, *client, caller, &assigned)
+        ..facts(request, located, *client, identity, &assigned)
     };
     let (decided, further) = if route.send.is_empty() {
         (

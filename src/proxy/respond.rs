@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
+use crate::proxy::identity::jwt::TokenRefusal;
 use crate::runtime::apps::Denial;
 
 /// The answer to a request that no backend answered.
@@ -35,6 +36,11 @@ pub(crate) fn problem(
     if let ProxyError::Denied(denial) = error {
         tell_denied(*denial, status, headers);
     }
+    if let ProxyError::Token(refusal) = error
+        && status == StatusCode::UNAUTHORIZED
+    {
+        headers.insert(header::WWW_AUTHENTICATE, challenge(*refusal));
+    }
     if error.ends_connection() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -59,3 +65,15 @@ fn tell_denied(denial: Denial, status: StatusCode, headers: &mut HeaderMap) {
 
 /// No registered scheme is about keys in headers of one's own choice; this is what most call it.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("ApiKey realm=\"serin\"");
+
+/// What a client is to bring (RFC 6750, section 3); who brought nothing is told of no error.
+fn challenge(refusal: TokenRefusal) -> HeaderValue {
+    let plain = HeaderValue::from_static("Bearer");
+    match refusal {
+        TokenRefusal::Missing => plain,
+        TokenRefusal::Bad(fault) => {
+            let text = format!("Bearer error=\"invalid_token\", error_description=\"{fault}\"");
+            HeaderValue::try_from(text).unwrap_or(plain)
+        }
+    }
+}

@@ -44,7 +44,7 @@ pub(crate) async fn handle(
     let wish = Wish::of(&request, &client);
     let routing = view.routing();
     // Before the request is logged, for a key may be in its query.
-    let presented = present(routing, &worker.apps, &mut request, || worker.now());
+    let presented = presented(&worker, routing, &mut request);
     observation.log(&request);
     if feedback::is_meant(&client, &request) {
         let rated = (request, observation);
@@ -98,6 +98,16 @@ pub(crate) async fn handle(
     }
 }
 
+/// Reads the keys and tokens that a request brings.
+fn presented(
+    worker: &Worker,
+    routing: &RoutingSnapshot,
+    request: &mut Request<Incoming>,
+) -> Presented {
+    let presented = present(routing, &worker.apps, request, || worker.now());
+    presented.with(worker.tokens.present(routing, request.headers()))
+}
+
 /// Answers whoever rates, by the rules of any route that is not public.
 async fn rate(
     (worker, view): (&Rc<Worker>, &View),
@@ -106,7 +116,6 @@ async fn rate(
     (request, observation): (Request<Incoming>, Observation),
 ) -> Response<ResponseBody> {
     let admitted = presented.admit(view.routing(), false, &worker.apps, || worker.now());
-    let admitted = admitted.map_err(ProxyError::Denied);
     if let Err(error) = admitted.and_then(|()| within_limits(client, &request)) {
         return refuse(observation, &error, None);
     }
@@ -164,8 +173,7 @@ fn enter(
     let located = admit(routing, client, request)?;
     observation.routed(located.route);
     let is_public = routing.routes.get(located.route).is_public;
-    let admitted = presented.admit(routing, is_public, &worker.apps, || worker.now());
-    admitted.map_err(ProxyError::Denied)?;
+    presented.admit(routing, is_public, &worker.apps, || worker.now())?;
     Ok(located)
 }
 

@@ -45,6 +45,11 @@ impl Story<'_> {
             let segment = story.segment.as_deref().unwrap_or("none");
             line("segment", format!("{segment}: {}", story.why));
         }
+        match explanation.token {
+            Some(Ok(())) => line("token", "verified".to_owned()),
+            Some(Err(fault)) => line("token", format!("not believed: {fault}")),
+            None => {}
+        }
         if let Some((flag, decision)) = explanation.flag {
             let flag = routing.flag(flag);
             line("flag", flag.name.to_string());
@@ -215,6 +220,10 @@ impl Story<'_> {
                 "owner": app.profile.owner,
                 "attributes": app.profile.attributes,
             })),
+            "token": explanation.token.map(|token| match token {
+                Ok(()) => "verified".to_owned(),
+                Err(fault) => fault.as_str().to_owned(),
+            }),
             "groups": self.group_names(),
             "segments": segments.collect::<Value>(),
             "flag": flag,

@@ -4,6 +4,7 @@ use rand::RngExt;
 use smallvec::SmallVec;
 
 use crate::domain::caller::Caller;
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::ids::GroupIndex;
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::resolve::Surroundings;
@@ -17,6 +18,10 @@ impl Surroundings for Worker {
 
     fn new_caller(&self) -> u128 {
         self.with_random(|random| random.random())
+    }
+
+    fn cookie_key(&self) -> &CookieKey {
+        &self.cookie_key
     }
 
     fn assigned_groups(

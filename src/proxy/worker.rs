@@ -15,12 +15,14 @@ use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::config::{ListenerLimits, ProxyProtocol};
+use crate::domain::cookie_key::CookieKey;
 use crate::domain::timestamp::Timestamp;
 use crate::proxy::accept;
 use crate::proxy::access::{AccessLogReader, Clerk};
 use crate::proxy::census::Census;
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
+use crate::proxy::identity::jwt::TokenDesk;
 use crate::proxy::stream::ClientStream;
 use crate::proxy::tail::Tail;
 use crate::proxy::tls::{TlsAcceptor, TlsServer};
@@ -33,6 +35,7 @@ use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{InboxSender, Message};
+use crate::runtime::key_ring::{KeyRingReader, TokenCounters};
 use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
@@ -99,6 +102,12 @@ pub struct WorkerContext {
     pub apps: Arc<AppRegistry>,
     /// Where feedback is handed in.
     pub feedback: Arc<FeedbackDesk>,
+    /// What it verifies tokens by.
+    pub keys: KeyRingReader,
+    /// Where it counts tokens.
+    pub tokens: Arc<TokenCounters>,
+    /// The key of the cookies that are given where the configuration has none.
+    pub cookie_key: Arc<CookieKey>,
     /// The clock that assignments expire by.
     pub clock: Clock,
     /// Where it counts connections.
@@ -133,6 +142,9 @@ pub(crate) struct Worker {
     /// Where feedback is handed in.
     pub(crate) feedback: Arc<FeedbackDesk>,
     pub(crate) clock: Clock,
+    /// Verifies tokens.
+    pub(crate) tokens: TokenDesk,
+    pub(crate) cookie_key: Arc<CookieKey>,
     connections: Arc<ConnectionCounters>,
     inbox: InboxSender,
     /// Writes down what becomes of requests.
@@ -183,6 +195,8 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         assignments: context.assignments,
         apps: context.apps,
         feedback: context.feedback,
+        tokens: TokenDesk::new(context.keys, context.tokens),
+        cookie_key: context.cookie_key,
         clock: context.clock,
         connections: context.connections,
         inbox: context.inbox,

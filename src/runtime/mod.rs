@@ -20,6 +20,7 @@ pub mod exposures;
 pub mod feedback;
 pub mod inbox;
 pub mod key_hash;
+pub mod key_ring;
 pub mod ledger;
 pub mod meters;
 pub mod pseudonyms;

@@ -11,6 +11,7 @@ use crate::telemetry::samples::Samples;
 use crate::telemetry::{
     access_log_metrics, app_metrics, caller_metrics, connection_metrics, control_metrics,
     feedback_metrics, notification_metrics, process, request_metrics, rollout_metrics,
+    token_metrics,
 };
 
 /// Reads all samples at the moment of a scrape.
@@ -61,6 +62,7 @@ impl SampleCollector {
         families.extend(access_log_metrics::access_log(samples.access_log));
         families.extend(feedback_metrics::feedback(&samples.feedback));
         families.extend(caller_metrics::callers(samples.callers));
+        families.extend(token_metrics::tokens(&samples));
         families.extend(process::families(self.started));
         families
     }

@@ -18,5 +18,6 @@ mod process;
 mod request_metrics;
 mod rollout_metrics;
 pub mod samples;
+mod token_metrics;
 
 pub use exporter::Exporter;

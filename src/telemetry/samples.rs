@@ -36,6 +36,10 @@ pub struct Samples {
     pub notifications: Vec<NotificationSample>,
     /// Handshakes of TLS with clients, by result.
     pub handshakes: Vec<(&'static str, u64)>,
+    /// Tokens of requests, by what became of them; empty where none are looked at.
+    pub tokens: Vec<(&'static str, u64)>,
+    /// Keys that come from elsewhere, by URL.
+    pub key_sources: Vec<KeySourceSample>,
     /// Connections of clients that were cut, by reason.
     pub cuts: Vec<(&'static str, u64)>,
     /// Lines of the access log.
@@ -91,6 +95,21 @@ pub struct AccessLogSample {
     pub written: u64,
     /// Lost.
     pub dropped: u64,
+}
+
+/// Keys of tokens that come from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct KeySourceSample {
+    /// Where from, without a query; no two the same.
+    pub url: String,
+    /// How many are used.
+    pub keys: u64,
+    /// When they were had last, since 1970.
+    pub had_unix_seconds: Option<u64>,
+    /// How often that went well.
+    pub successes: u64,
+    /// How often it did not.
+    pub failures: u64,
 }
 
 /// What came of reading the configuration again.

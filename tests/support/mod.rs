@@ -36,6 +36,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod release;
+pub(crate) mod tokens;
 pub(crate) mod upstream;
 
 use std::thread::sleep;

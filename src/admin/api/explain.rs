@@ -15,8 +15,9 @@ use crate::admin::AdminState;
 use crate::admin::api::wish;
 use crate::admin::error::ApiError;
 use crate::domain::app::AppStatus;
-use crate::proxy::explain::{Known, explain_among};
+use crate::proxy::explain::{Known, explain as explain_request};
 use crate::proxy::story::Story;
+use crate::runtime::clock;
 
 /// What may be said, as an example.
 const EXAMPLE: &str = r#"{"method": "GET", "path": "/orders", "host": "shop.example", "headers": {"x-user-id": ["ann"]}, "ip": "192.0.2.1"}"#;
@@ -57,6 +58,8 @@ pub(crate) struct Explained {
     caller: Option<String>,
     /// The app that sends it, if it brings a key of one.
     app: Option<ExplainedApp>,
+    /// `verified` if it brings a token that is believed, else why not; none if it brings none.
+    token: Option<String>,
     /// The groups that the caller is in, in the order of the configuration.
     groups: Option<Vec<String>>,
     /// The learned segments that the caller is in, one for each model and source of features.
@@ -132,13 +135,17 @@ pub(crate) async fn explain(
     let request = request(wish)?;
     let published = state.published.load();
     let routing = &published.routing;
+    let keys = state.keys.ring.load();
     let known = Known {
         assignments: &state.assignments,
         apps: &state.apps,
         pseudonyms: &state.pseudonyms,
         now: state.clock.now(),
+        keys: &keys,
+        wall_seconds: clock::wall().as_secs(),
+        cookie_key: &state.cookie_key,
     };
-    let explained = explain_among(routing, peer, request, known);
+    let explained = explain_request(routing, peer, request, known);
     Ok(Json(match explained {
         Ok(explanation) => {
             let story = Story {

@@ -35,6 +35,7 @@ pub(crate) async fn show(State(state): State<AdminState>) -> Json<Overview> {
         rollouts: status.rollouts.clone(),
         flags_left_aside: status.left_aside.clone(),
         backends: backends::all(&state.published),
+        key_sources: state.key_sources.load().to_vec(),
     })
 }
 

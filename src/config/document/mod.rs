@@ -8,6 +8,8 @@ mod apps;
 mod backend;
 mod further;
 mod gate;
+mod identity;
+mod jwt;
 mod listening;
 mod operating;
 mod rollout;
@@ -24,7 +26,7 @@ use crate::domain::route::HostPattern;
 use crate::domain::weight::Weight;
 
 use crate::config::defaults::WORKERS_MAX;
-use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader, Span};
+use crate::config::text::{CookieName, EndpointUrl, NonEmpty, OwnHeader};
 use crate::config::value::AnyValue;
 use crate::config::written::{Count, Named, Placed, ShortOr, Switch, Written};
 
@@ -43,6 +45,10 @@ pub(in crate::config) use gate::{
     AnyWebhookDocument, AnyWindowDocument, ApproveDocument, GateDocument, HookDocument,
     OccasionDocument, WebhookDocument, WindowDocument,
 };
+pub(in crate::config) use identity::{
+    ApiKeyDocument, AssignedCookieDocument, CertificateNameDocument, IdentityDocument,
+};
+pub(in crate::config) use jwt::JwtDocument;
 pub(in crate::config) use listening::{
     CertificateDocument, DemandDocument, LimitsDocument, ListenerDocument, ProxyProtocolDocument,
     TlsDocument,
@@ -135,65 +141,6 @@ pub(in crate::config) struct Document {
     pub(in crate::config) caller_features: Option<Placed<CallerFeaturesDocument>>,
 }
 
-/// Where a caller's key comes from.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum IdentityDocument {
-    /// The API key of an app; the caller's key is the app's id.
-    ApiKey(ApiKeyDocument),
-    /// This header, believed from trusted proxies only and removed when anyone else sends it.
-    Header(Written<OwnHeader>),
-    /// This cookie, set by your application.
-    Cookie(Written<CookieName>),
-    /// This name in the certificate that the client has shown, which a listener with `client_ca` asks
-    /// for.
-    Certificate(CertificateNameDocument),
-    /// A cookie given by Serin to browsers that have no key yet.
-    AssignedCookie(AssignedCookieDocument),
-    /// The client's address, which is always there: nothing can come after it.
-    ClientIp,
-}
-
-/// Where requests bring keys of apps: in a header or in the query.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a map such as `{ header: x-api-key }`"
-)]
-pub(in crate::config) struct ApiKeyDocument {
-    /// The header.
-    pub(in crate::config) header: Option<Written<OwnHeader>>,
-    /// The parameter of the query.
-    pub(in crate::config) query: Option<Written<NonEmpty>>,
-    /// Whether the backend sees the key. A key in the query is never passed on.
-    pub(in crate::config) forward: Option<Switch>,
-}
-
-/// A name in a certificate; of several the first.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum CertificateNameDocument {
-    /// The subject alternative name that is a URI, such as a SPIFFE ID.
-    SanUri,
-    /// The subject alternative name that is a DNS name.
-    SanDns,
-    /// The subject's common name.
-    SubjectCn,
-}
-
-/// A cookie that Serin gives.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a map such as `{ name: serin, max_age: 30d }`"
-)]
-pub(in crate::config) struct AssignedCookieDocument {
-    /// The name of the cookie.
-    pub(in crate::config) name: Option<Written<CookieName>>,
-    /// How long a browser keeps it.
-    pub(in crate::config) max_age: Option<Written<Span>>,
-}
-
 /// Who belongs to a group.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -213,6 +160,9 @@ pub(in crate::config) enum MembershipDocument {
     /// The request brings the API key of an app of which this is known: its `id`, `name`, `owner`, `status` or
     /// another attribute.
     App(Placed<Named<NonEmpty, TextDocument>>),
+    /// A claim of a token that `jwt` has verified has this value, begins with it, or is there; of a list, one
+    /// of its items. `a.b` is the claim `b` within `a`.
+    Claim(Placed<Named<NonEmpty, TextDocument>>),
     /// The client's address is in one of these networks.
     Ip(Placed<Vec<Written<IpNet>>>),
     /// The caller's key is one of these.
@@ -379,7 +329,7 @@ pub(in crate::config) struct RouteDocument {
     /// Further flags whose variants the backend is told, in `serin-flags`.
     #[serde(default)]
     pub(in crate::config) send: Vec<Written<String>>,
-    /// Whether everybody passes here, whatever is asked of apps elsewhere.
+    /// Whether everybody passes here, whatever is asked of apps and of tokens elsewhere.
     pub(in crate::config) public: Option<Switch>,
 }
 

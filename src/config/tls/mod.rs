@@ -7,7 +7,7 @@
 mod certificate;
 mod clients;
 mod key;
-mod pem;
+pub(in crate::config) mod pem;
 #[cfg(test)]
 mod tests;
 mod upstream;

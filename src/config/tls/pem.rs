@@ -20,9 +20,9 @@ pub(super) const CERT_HINT: &str = "give a PEM file that begins with `-----BEGIN
 
 /// By what files are read, and where problems go.
 #[derive(Clone, Copy)]
-pub(super) struct PemFiles<'a> {
-    pub(super) read_file: ReadFile<'a>,
-    pub(super) report: &'a Report,
+pub(in crate::config) struct PemFiles<'a> {
+    pub(in crate::config) read_file: ReadFile<'a>,
+    pub(in crate::config) report: &'a Report,
 }
 
 impl PemFiles<'_> {
@@ -69,7 +69,7 @@ pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, O
 }
 
 /// The certificates of authorities in a file: at least one, each readable.
-pub(super) fn authorities(
+pub(in crate::config) fn authorities(
     written: &Written<NonEmpty>,
     files: PemFiles<'_>,
 ) -> Option<Vec<CertificateDer<'static>>> {

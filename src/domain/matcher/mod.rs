@@ -7,6 +7,7 @@ pub mod address;
 pub mod app;
 pub mod callers;
 pub mod certificate;
+pub mod claim;
 pub mod cookie;
 pub mod header;
 pub mod method;
@@ -50,6 +51,7 @@ matchers! {
     Cookie => cookie::CookieMatcher,
     Address => address::AddressMatcher,
     Callers => callers::CallersMatcher,
+    Claim => claim::ClaimMatcher,
     Percentage => percentage::PercentageMatcher,
     App => app::AppMatcher,
     Certificate => certificate::CertificateMatcher,

@@ -21,8 +21,7 @@ pub struct PercentageMatcher {
 impl Matches for PercentageMatcher {
     fn matches(&self, facts: &RequestFacts<'_>) -> bool {
         facts
-            .caller
-            .key()
+            .bucketing_key()
             .is_some_and(|key| Bucket::of(self.salt.as_str(), key).is_within(self.share))
     }
 }
