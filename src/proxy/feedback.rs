@@ -139,7 +139,7 @@ async fn take(
     check_type(request.headers())?;
     check_origin(&request)?;
     let ip = forwarded::client_ip(request.headers(), client.ip(), &routing.trusted);
-    let (address, now) = (client_ip::key(ip), worker.clock.now());
+    let (address, now) = (client_ip::site(ip), worker.clock.now());
     let admitted = worker.feedback.admit_address(&address, now);
     admitted.map_err(Problem::too_often)?;
     let peer = presented.peer(client.peer());

@@ -34,6 +34,8 @@ pub struct FeedbackBook {
     comments: BTreeMap<u64, Comment>,
     /// The last number given.
     last: u64,
+    /// The number of the vote that the judge was told last.
+    told_last: u64,
     raters: PerVariant<[u64; 5]>,
     sources: Sources,
     /// Of fewer raters in an arm nothing is said.
@@ -58,6 +60,7 @@ impl FeedbackBook {
         book.comments = saved.comments;
         for (voter, vote) in saved.votes.into_iter().take(RATERS_MAX) {
             book.last = book.last.max(vote.number);
+            book.told_last = book.told_last.max(vote.told.unwrap_or_default());
             book.count(&vote, 1);
             book.votes.insert(voter, vote);
         }
@@ -74,6 +77,7 @@ impl FeedbackBook {
         }
         *self = Self {
             tried: Some(tried.clone()),
+            told_last: self.told_last,
             comments: std::mem::take(&mut self.comments),
             last: self.last,
             ratings_min: self.ratings_min,
@@ -115,7 +119,7 @@ impl FeedbackBook {
             self.queue.push(voter, &ballot.shown, now);
             return Ok(Counted::Recorded);
         };
-        // Hashes may be met, and cookies made up, that are not those of who rated first.
+        // Numbers may be met, and cookies made up, that are not those of who rated first.
         let is_weaker = before.source.is_none() && ballot.source.is_some();
         if before.caller != ballot.caller || is_weaker {
             return Err(NotCounted::Foreign);
@@ -128,19 +132,19 @@ impl FeedbackBook {
         if is_same {
             return Ok(Counted::Unchanged);
         }
-        // Whoever is shown the other arm now counts among that one's raters.
-        let has_room = before.source.is_none_or(|source| {
-            before.shown.variant == ballot.shown.variant
-                || self.has_room(source, ballot.shown.variant)
-        });
-        if !has_room {
+        // A vote counts where it comes from last, so whoever guesses others' cookies changes no more votes than
+        // it could hand in; and who is shown the other arm now counts among that one's raters.
+        let is_moved =
+            (before.shown.variant, before.source) != (ballot.shown.variant, ballot.source);
+        let source = ballot.source.filter(|_| is_moved);
+        if source.is_some_and(|source| !self.has_room(source, ballot.shown.variant)) {
             return Err(NotCounted::Source);
         }
         self.note(&ballot.by, |news| news.changed += 1);
         self.remove(voter);
         self.put(voter, &ballot, Some(&before));
         let (from, to) = (before.shown, ballot.shown);
-        if before.is_told {
+        if before.told.is_some() {
             let rated = |shown, rating| Rated { shown, rating };
             let change = (rated(from, before.rating), rated(to, ballot.rating));
             let said = self.changed.entry(voter).or_insert_with(|| change.clone());
@@ -211,10 +215,9 @@ impl FeedbackBook {
             rating: ballot.rating,
             shown: ballot.shown.clone(),
             caller: ballot.caller.clone(),
-            // Whoever moves on makes no room for others where it was.
-            source: before.map_or(ballot.source, |vote| vote.source),
+            source: ballot.source,
             comment,
-            is_told: before.is_some_and(|vote| vote.is_told),
+            told: before.and_then(|vote| vote.told),
         };
         self.count(&vote, 1);
         let change = FeedbackPart::Vote(voter, Some(vote.clone()));
@@ -256,9 +259,12 @@ impl FeedbackBook {
         for (voter, shown) in self.queue.take(now) {
             // One that was shown something else since waits at another place.
             let vote = self.votes.get_mut(&voter);
-            if let Some(vote) = vote.filter(|vote| !vote.is_told && vote.shown == shown) {
-                vote.is_told = true;
+            if let Some(vote) = vote.filter(|vote| vote.told.is_none() && vote.shown == shown) {
+                self.told_last += 1;
+                vote.told = Some(self.told_last);
                 let rating = vote.rating;
+                self.unsaved
+                    .push(FeedbackPart::Vote(voter, Some(vote.clone())));
                 due.push(Rated { shown, rating });
             }
         }
@@ -274,7 +280,7 @@ impl FeedbackBook {
     pub fn told_of_others(&self, groups: &[GroupName]) -> Vec<Rated> {
         let is_other = |vote: &&Vote| {
             let group = vote.shown.group.as_ref();
-            vote.is_told && group.is_none_or(|group| !groups.contains(group))
+            vote.told.is_some() && group.is_none_or(|group| !groups.contains(group))
         };
         let told = self.votes.values().filter(is_other);
         let rated = told.map(|vote| Rated {
@@ -284,19 +290,26 @@ impl FeedbackBook {
         rated.collect()
     }
 
-    /// Has a judge told of the votes that it does not know: it knows so many of each arm, the oldest.
+    /// Has a judge told of the votes that it does not know: it knows so many of each arm, those that it was told
+    /// first.
     pub fn tell_anew(&mut self, known: PerVariant<u64>, now: Timestamp) {
         self.queue.clear();
         self.changed.clear();
         let mut left = known;
         let mut votes: Vec<_> = self.votes.iter_mut().collect();
-        votes.sort_by_key(|(_, vote)| vote.number);
+        votes.sort_by_key(|(_, vote)| (vote.told.unwrap_or(u64::MAX), vote.number));
         for (voter, vote) in votes {
             let left = left.get_mut(vote.shown.variant);
-            vote.is_told = *left > 0;
-            *left = left.saturating_sub(1);
-            if !vote.is_told {
+            if *left == 0 {
+                vote.told = None;
                 self.queue.push(*voter, &vote.shown, now);
+                continue;
+            }
+            *left -= 1;
+            // It may have been told when that could not be written any more.
+            if vote.told.is_none() {
+                self.told_last += 1;
+                vote.told = Some(self.told_last);
             }
         }
     }

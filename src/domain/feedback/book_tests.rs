@@ -145,8 +145,45 @@ fn nobody_takes_the_place_of_another_and_whoever_moves_on_makes_no_room() {
         };
         assert_eq!(book.rate(caller, moved, at(3)), Ok(Counted::Changed));
     }
-    assert_eq!(all(&mut book, 3, 5_000), 0, "those who moved still count");
-    assert_eq!(all(&mut book, 4, 6_000), 4);
+    assert_eq!(all(&mut book, 4, 6_000), 0, "those who came count there");
+    assert_eq!(all(&mut book, 3, 5_000), 4, "and no more where they were");
+}
+
+#[test]
+fn who_guesses_the_cookies_of_others_changes_no_more_votes_than_it_could_hand_in() {
+    let mut book = book();
+    let from = |caller, source, rating| Ballot {
+        source: Some(source),
+        ..ballot(caller, CANARY, rating)
+    };
+    for caller in 0..30 {
+        let source = u16::try_from(caller).unwrap();
+        book.rate(caller, from(caller, source, 5), at(0)).unwrap();
+    }
+    let changed = (0..30).filter(|caller| book.rate(*caller, from(*caller, 99, 1), at(1)).is_ok());
+    assert_eq!(changed.count(), 6, "a fifth");
+    assert_eq!(book.raters().canary, [6, 0, 0, 0, 24]);
+}
+
+#[test]
+fn a_caller_that_is_vouched_for_has_its_vote_back_for_good() {
+    let mut book = book();
+    let forged = Ballot {
+        source: Some(3),
+        ..ballot(7, CANARY, 1)
+    };
+    book.rate(7, forged.clone(), at(0)).unwrap();
+    let own = book.rate(7, ballot(7, CANARY, 5), at(1));
+    assert_eq!(own, Ok(Counted::Changed));
+    assert_eq!(book.rate(7, forged, at(2)), Err(NotCounted::Foreign));
+    let others = (0..4).map(|caller| Ballot {
+        source: Some(3),
+        ..ballot(100 + caller, CANARY, 1)
+    });
+    for (caller, other) in (100..).zip(others) {
+        book.rate(caller, other, at(3)).unwrap();
+    }
+    assert_eq!(book.raters().canary, [4, 0, 0, 0, 1]);
 }
 
 #[test]
@@ -269,6 +306,36 @@ fn what_is_written_down_is_all_there_is_and_a_judge_is_told_what_it_does_not_kno
     let mut told = ratings(&restored.take_due(at(0)));
     told.extend(ratings(&restored.take_due(at(60))));
     assert_eq!(told, [(STABLE, 4), (CANARY, 5), (CANARY, 2)]);
+}
+
+#[test]
+fn after_a_restart_those_are_told_that_the_judge_was_not_told_in_whichever_order_they_came() {
+    let mut book = book();
+    let of_group = |caller, group: &str, rating| {
+        let mut ballot = ballot(caller, CANARY, rating);
+        ballot.shown.group = Some(name(group));
+        ballot
+    };
+    // The first waits alone; the others, of another group, are told at once.
+    book.rate(1, of_group(1, "beta", 1), at(0)).unwrap();
+    for (caller, variant) in [(2, CANARY), (3, STABLE)] {
+        let mut ballot = of_group(caller, "staff", 3);
+        ballot.shown.variant = variant;
+        book.rate(caller, ballot, at(0)).unwrap();
+    }
+    assert_eq!(ratings(&book.take_due(at(1))).len(), 2);
+    let mut saved = SavedFeedback::default();
+    book.take_unsaved()
+        .into_iter()
+        .for_each(|part| saved.apply(part));
+    let mut restored = FeedbackBook::restore(saved);
+    restored.begin(&tried("1"), 20);
+    let known = PerVariant {
+        stable: 1,
+        canary: 1,
+    };
+    restored.tell_anew(known, at(0));
+    assert_eq!(ratings(&restored.take_due(at(60))), [(CANARY, 1)]);
 }
 
 #[test]

@@ -83,9 +83,9 @@ pub struct Vote {
     /// The number of its comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<u64>,
-    /// Whether the judge was told.
-    #[serde(skip)]
-    pub is_told: bool,
+    /// Its number among those that the judge was told; `None` before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u64>,
 }
 
 /// What a caller had to say.

@@ -43,6 +43,7 @@ pub struct FeedbackDesk {
     pseudonyms: OnceLock<Arc<Pseudonyms>>,
     callers: Waits,
     sources: Waits,
+    servers: Waits,
     results: [AtomicU64; RESULTS.len()],
 }
 
@@ -198,7 +199,7 @@ impl FeedbackDesk {
         now: Timestamp,
     ) -> Result<Receipt, Refusal> {
         if let Some(by) = &said.by {
-            let admitted = self.sources.admit(by, PER_SERVER, now);
+            let admitted = self.servers.admit(by, PER_SERVER, now);
             admitted.map_err(Refusal::TooOften)?;
         }
         let pseudonyms = self.pseudonyms.get().ok_or(Refusal::NotTaken)?;
@@ -207,7 +208,9 @@ impl FeedbackDesk {
         let watch = desk.watch.as_ref().ok_or(Refusal::NotTaken)?;
         let shown = watch.exposures.shown_to(hash);
         let shown = shown.ok_or(Refusal::NotExposed)?;
-        let admitted = self.callers.admit((flag, key), PER_CALLER, now);
+        // Nobody who guesses another's cookie uses up what that one may say from elsewhere.
+        let from = &said.made_up_at;
+        let admitted = self.callers.admit((flag, key, from), PER_CALLER, now);
         admitted.map_err(Refusal::TooOften)?;
         let rating = said.rating;
         let ballot = Ballot {

@@ -155,7 +155,7 @@ mod tests {
             caller: "sha256:0".into(),
             source: Some(7),
             comment: Some(1),
-            is_told: false,
+            told: Some(3),
         };
         FeedbackPart::Vote(voter, Some(vote))
     }
