@@ -349,6 +349,16 @@ fn what_is_no_rating_of_the_same_origin_is_refused_and_other_listeners_have_no_s
     let metrics = release.proxy.metrics();
     assert_eq!(metrics.count("serin_feedback_posts_total", &not_taken), 2);
 
+    // A body that was not waited for ends the connection, and the client is told.
+    let mut connection = Connection::open(release.proxy.address());
+    let head = "POST /.serin/feedback HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\n\
+                content-length: 9\r\n\r\n";
+    connection.send(head.as_bytes());
+    let answer = connection.answer();
+    assert_eq!(answer.field("connection"), Some("close"));
+    answer.problem(415);
+    assert!(connection.is_closed());
+
     let list = json!([good, { "flag": "cart", "rating": 1 }]);
     let answer = ask(post(&list));
     let results = &answer.json()["results"];
@@ -451,6 +461,8 @@ fn who_passes_on_ratings_may_do_nothing_else_and_who_looks_may_not() {
     shop.post(&nobody).problem(400);
     let unknown = json!({ "flag": "cart", "caller": "u-1", "rating": 1 });
     shop.post(&unknown).problem(404);
+    shop.ask("eye", ("GET", "/api/v1/feedback?flag=cart"), "")
+        .problem(404);
 }
 
 #[test]

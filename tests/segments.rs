@@ -136,6 +136,11 @@ fn what_cannot_be_trained_on_is_refused_with_column_or_row() {
     let folder = folder.path();
     let write = |text: &str| fs::write(folder.join("t.csv"), text).unwrap();
     let train = |more: &[&str]| refused(folder, &[&["train", "t.csv"], more].concat());
+    let own = train(&["-o", "t.csv"]);
+    assert!(
+        own.contains("t.csv: the model would take the place of the table"),
+        "{own}"
+    );
 
     write("");
     assert_eq!(

@@ -66,15 +66,17 @@ impl List {
         query.extend(self.flag.as_ref().map(|flag| ("flag", flag.as_str())));
         let answer = remote.get("/api/v1/feedback", &query)?;
         if let Some(answer) = remote.unless_json(answer) {
-            print(&remote.read(answer)?);
+            print(&remote.read(answer)?, self.flag.as_ref());
         }
         Ok(Exit::Done)
     }
 }
 
-fn print(page: &FeedbackPage) {
-    if page.ratings.is_empty() {
-        println!("no flag has taken ratings");
+fn print(page: &FeedbackPage, flag: Option<&FlagName>) {
+    match flag {
+        _ if !page.ratings.is_empty() => {}
+        Some(flag) => println!("flag `{flag}` has taken no ratings"),
+        None => println!("no flag has taken ratings"),
     }
     for FlagRatings {
         flag,

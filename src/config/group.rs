@@ -5,6 +5,7 @@ use std::path::Path;
 
 use http::{HeaderName, Method};
 
+use crate::domain::app::AppStatus;
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::group::{Group, GroupTable, Membership};
 use crate::domain::identity::CertificateName;
@@ -28,6 +29,7 @@ use crate::config::names::Names;
 use crate::config::report::{AS_WRITTEN, Problem, Report};
 use crate::config::route;
 use crate::config::segment::SegmentReader;
+use crate::config::suggest;
 use crate::config::text::NonEmpty;
 use crate::config::tree::Place;
 use crate::config::written::{Named, NamedEntry, Placed, ShortOr, Written};
@@ -115,6 +117,7 @@ impl GroupReader<'_> {
             MembershipDocument::Certificate(one) => Matcher::Certificate(self.certificate(one)?),
             MembershipDocument::App(one) => {
                 let (attribute, value) = self.named(one)?;
+                self.check_app_status((&attribute, &value), one.place);
                 Matcher::App(AppMatcher { attribute, value })
             }
             MembershipDocument::Claim(one) => {
@@ -161,6 +164,21 @@ impl GroupReader<'_> {
         let entry = self.only(one)?;
         let value = text_pattern(entry.value.as_ref()?, self.report)?;
         Some((entry.name.value.0.as_str().into(), value))
+    }
+
+    /// A status that no app can have fits nobody.
+    fn check_app_status(&self, (attribute, value): (&str, &TextPattern), place: Place) {
+        let statuses = AppStatus::ALL.map(AppStatus::as_str);
+        let written = match value {
+            TextPattern::Exact(text) if attribute == "status" => text,
+            _ => return,
+        };
+        if !statuses.contains(&&**written) {
+            let problem = Problem::new(format!("no app has the status `{written}`"));
+            let hint = suggest::hint_with_all(written, statuses);
+            self.report
+                .add(place, problem.hint(hint.unwrap_or_default()));
+        }
     }
 
     fn methods(&self, methods: &Placed<Vec<Written<Method>>>) -> MethodMatcher {

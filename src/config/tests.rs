@@ -860,6 +860,11 @@ fn groups_that_can_be_nobody_or_nothing_are_refused() {
              write at least one item",
         ),
         (
+            "{ x: { app: { status: aproved } } }",
+            "f:3:21: groups.x.app: no app has the status `aproved`; did you mean `approved`? \
+             expected one of `pending`, `approved`, `suspended`, `revoked`",
+        ),
+        (
             "{ x: { ip: [10.1.0.0/8] } }",
             "f:3:21: groups.x.ip[0]: `10.1.0.0/8` has bits set after its prefix; \
              write `10.0.0.0/8`",

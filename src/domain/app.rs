@@ -47,6 +47,14 @@ pub enum AppStatus {
 }
 
 impl AppStatus {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Suspended,
+        Self::Revoked,
+    ];
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {

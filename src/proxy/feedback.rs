@@ -21,11 +21,11 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::Presented;
 use crate::proxy::client::Client;
 use crate::proxy::download::ResponseBody;
-use crate::proxy::forwarded;
 use crate::proxy::identity::{Cookies, Peer, client_ip, identify};
 use crate::proxy::resolve::{self, Surroundings};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
+use crate::proxy::{forwarded, respond};
 use crate::runtime::clock;
 use crate::runtime::feedback::{Receipt, Refusal, Said};
 
@@ -110,9 +110,17 @@ pub(super) async fn answer(
     (worker, view): (&Rc<Worker>, &View),
     client: &Client,
     presented: &Presented,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let mut answer = match take((worker, view), client, presented, request).await {
+    let rater = match meet((worker, view), client, presented, &mut request) {
+        Ok(rater) => rater,
+        Err(problem) => {
+            let mut answer = refused(&problem);
+            respond::close_unread(&request, &mut answer);
+            return answer;
+        }
+    };
+    let mut answer = match take((worker, view), &rater, request).await {
         Ok(said) => json_answer(StatusCode::OK, "application/json", &said),
         Err(problem) => refused(&problem),
     };
@@ -123,41 +131,51 @@ pub(super) async fn answer(
     answer
 }
 
-async fn take(
+/// Who rates, by the head of a request that may hand something in.
+fn meet(
     (worker, view): (&Rc<Worker>, &View),
     client: &Client,
     presented: &Presented,
-    mut request: Request<Incoming>,
-) -> Result<Value, Problem> {
+    request: &mut Request<Incoming>,
+) -> Result<Rater, Problem> {
     let routing = view.routing();
     if request.method() != Method::POST {
         let detail = format!("{PATH} is there to `POST` ratings");
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail));
     }
-    let cleaned = resolve::clean(routing, client.ip(), &mut request);
+    let cleaned = resolve::clean(routing, client.ip(), request);
     cleaned.map_err(|error| Problem::new(error.status(), error.to_string()))?;
     check_type(request.headers())?;
-    check_origin(&request)?;
+    check_origin(request)?;
     let ip = forwarded::client_ip(request.headers(), client.ip(), &routing.trusted);
     let (address, now) = (client_ip::site(ip), worker.clock.now());
     let admitted = worker.feedback.admit_address(&address, now);
     admitted.map_err(Problem::too_often)?;
     let peer = presented.peer(client.peer());
-    let rater = rater(routing, (peer, ip), request.headers(), &**worker)
-        .ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "it is not known who you are"))?;
+    rater(routing, (peer, ip), request.headers(), &**worker)
+        .ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "it is not known who you are"))
+}
+
+/// Takes what a body says.
+async fn take(
+    (worker, view): (&Rc<Worker>, &View),
+    rater: &Rater,
+    request: Request<Incoming>,
+) -> Result<Value, Problem> {
+    let routing = view.routing();
     let body = body(request.into_body()).await?;
     let handed = read(&body, RATINGS_MAX);
     let handed = handed.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
     match handed {
         Handed::One(written) => {
             let flag = written.flag.to_string();
-            let counted = rate(worker, routing, &rater, *written)?.counted;
+            let counted = rate(worker, routing, rater, *written)?.counted;
             Ok(json!({ "flag": flag, "result": word(counted) }))
         }
         Handed::Many(list) => {
             let results = list.into_iter().map(|written| {
                 let flag = written.flag.to_string();
-                match rate(worker, routing, &rater, written) {
+                match rate(worker, routing, rater, written) {
                     Ok(receipt) => {
                         json!({ "flag": flag, "status": 200, "result": word(receipt.counted) })
                     }

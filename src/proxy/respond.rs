@@ -1,7 +1,8 @@
 //! Answers that Serin gives itself, as problem details (RFC 9457).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Body;
 
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
@@ -48,6 +49,15 @@ pub(crate) fn problem(
         headers.insert("x-request-id", id.clone());
     }
     response
+}
+
+/// Says that the connection ends where something of the request is still to come: it is not waited for, and a
+/// client that is not told would lose its next request.
+pub(crate) fn close_unread<B: Body>(request: &Request<B>, answer: &mut Response<ResponseBody>) {
+    if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
 }
 
 /// What else a client is told that was not let in (RFC 9110, sections 10.2.3 and 15.5.2).

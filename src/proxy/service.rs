@@ -53,7 +53,7 @@ pub(crate) async fn handle(
     let entered = (&mut request, &mut observation);
     let located = match enter((&worker, routing), &client, &presented, entered) {
         Ok(located) => located,
-        Err(error) => return refuse(observation, &error, None),
+        Err(error) => return refuse_unread(observation, &error, &request),
     };
     let peer = presented.peer(client.peer());
     let met = (&request, &mut observation);
@@ -117,7 +117,7 @@ async fn rate(
 ) -> Response<ResponseBody> {
     let admitted = presented.admit(view.routing(), false, &worker.apps, || worker.now());
     if let Err(error) = admitted.and_then(|()| within_limits(client, &request)) {
-        return refuse(observation, &error, None);
+        return refuse_unread(observation, &error, &request);
     }
     let answer = feedback::answer((worker, view), client, presented, request).await;
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
@@ -190,6 +190,17 @@ fn within_limits(client: &Client, request: &Request<Incoming>) -> Result<(), Pro
         request.version() == Version::HTTP_2 && request.headers().len() > client.limits.headers;
     let refusal = is_over.then_some(Refusal::TooManyFields);
     refusal.map_or(Ok(()), |refusal| Err(ProxyError::Malformed(refusal)))
+}
+
+/// The same for one of which nothing but the head was looked at.
+fn refuse_unread(
+    observation: Observation,
+    error: &ProxyError,
+    request: &Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut answer = refuse(observation, error, None);
+    respond::close_unread(request, &mut answer);
+    answer
 }
 
 /// Answers a request ourselves.

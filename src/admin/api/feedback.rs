@@ -181,7 +181,10 @@ fn refused(flag: FlagName, caller: String, error: &ApiError) -> RatingReceipt {
         ),
         ("before" = Option<u64>, Query, minimum = 0, description = "`next` of the page before"),
     ),
-    responses((status = 200, description = "comments newest first", body = FeedbackPage)),
+    responses(
+        (status = 200, description = "comments newest first", body = FeedbackPage),
+        (status = 404, description = "there is no such flag"),
+    ),
 )]
 pub(crate) async fn list(
     State(state): State<AdminState>,
@@ -189,6 +192,13 @@ pub(crate) async fn list(
 ) -> Result<Json<FeedbackPage>, ApiError> {
     let parameters = Parameters::read(written, &["flag", "limit", "before"])?;
     let flag = parameters.flag("flag")?;
+    if let Some(flag) = &flag {
+        let published = state.published.load();
+        let is_known = published.routing.flags.iter().any(|it| it.name == *flag);
+        if !is_known && !state.feedback.has(flag) {
+            return Err(ApiError::NotFound(format!("no flag `{flag}`")));
+        }
+    }
     let limit = parameters.number("limit", 1..=COMMENTS_MAX)?;
     let limit = usize::try_from(limit.unwrap_or(COMMENTS_DEFAULT)).unwrap_or(usize::MAX);
     let before = parameters.number("before", 0..=u64::MAX)?;

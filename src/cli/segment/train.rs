@@ -80,6 +80,10 @@ struct HowArguments {
 
 impl Train {
     pub(crate) fn run(self) -> Done {
+        if self.table.as_deref() == Some(&*self.output) {
+            let problem = "the model would take the place of the table; say another file with `-o`";
+            return Err(about(&self.output, problem));
+        }
         let (table, date) = self.table()?;
         let settings = Settings {
             clusters: self.how.clusters,

@@ -293,6 +293,11 @@ impl FeedbackDesk {
         news.collect()
     }
 
+    /// Whether anything was said of a flag.
+    pub fn has(&self, flag: &FlagName) -> bool {
+        self.flags().contains_key(flag)
+    }
+
     /// The revision of each flag that was rated last, and how callers rate each arm of it.
     pub fn rated(&self) -> Vec<(FlagName, String, PerVariant<[u64; 5]>)> {
         let flags = self.flags();

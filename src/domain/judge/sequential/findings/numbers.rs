@@ -148,14 +148,16 @@ impl Writer<'_> {
                 "canary is rated {:.2} on average by {raters}{}; the goal is above {goal}, harm below \
                  {floor}",
                 sum / raters,
-                self.words_of_exposed()
+                self.words_of_exposed(raters)
             ),
         })
     }
 
-    /// Of how many a rating could have come, where callers are known.
-    fn words_of_exposed(&self) -> String {
+    /// Of how many a rating could have come, where callers are known. Ratings are of the whole rollout and callers of the
+    /// stage, so when it has begun there may be fewer of these.
+    fn words_of_exposed(&self, raters: f64) -> String {
         match self.judge.settings.unit {
+            Unit::Caller if self.totals.canary_callers < raters => String::new(),
             Unit::Caller => format!(" of {} exposed callers", self.totals.canary_callers),
             Unit::Request => String::new(),
         }
