@@ -14,8 +14,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use jsonwebtoken::Algorithm;
 use serde_json::Value;
+use serin::runtime::clock;
 use support::proxy::{SERIN, backends, replace_file};
+use support::tokens::{Signer, jwks};
 use support::{Request, SOON, TestBackend, TestProxy, wait_until};
 use tempfile::TempDir;
 
@@ -436,4 +439,44 @@ fn features_may_come_in_headers_of_those_who_are_trusted() {
         (heads.field("x-rate"), heads.field("x-errors")),
         (None, None)
     );
+}
+
+#[test]
+fn features_may_come_in_claims_of_a_token_that_is_verified() {
+    let (signer, stranger) = (
+        Signer::new("1", Algorithm::ES256),
+        Signer::new("1", Algorithm::ES256),
+    );
+    let edge = Edge::start("{ claims: { rate: usage.rate, errors: errors } }", "");
+    let config = fs::read_to_string(edge.proxy.config_path()).unwrap();
+    edge.replace("jwks.json", &jwks(&[&signer]));
+    let source = "identity: [{ jwt: { jwks_file: jwks.json } }, ";
+    edge.proxy
+        .write_config(&config.replace("identity: [", source));
+    edge.proxy.reload();
+    let claims = |rate: Value, errors: Value| {
+        let usage = serde_json::json!({ "rate": rate });
+        let exp = clock::wall().as_secs() + 300;
+        serde_json::json!({ "sub": "ann", "exp": exp, "usage": usage, "errors": errors })
+    };
+    let by = |signer: &Signer, rate: Value, errors: Value| {
+        let token = signer.sign(&claims(rate, errors));
+        edge.ask(&[("authorization", &format!("Bearer {token}"))])
+    };
+    wait_until("the source of tokens", SOON, || {
+        by(&signer, 4.into(), "0.01".into()) == "v2"
+    });
+    assert_eq!(by(&signer, 220.into(), 0.1.into()), "v1");
+    assert_eq!(by(&signer, 4.into(), Value::Null), "v1", "half of them");
+    assert_eq!(by(&signer, "few".into(), 0.01.into()), "v1");
+    assert_eq!(by(&stranger, 4.into(), 0.01.into()), "v1");
+    let token = signer.sign(&claims(4.into(), "few".into()));
+    let told = edge.explain(&[("authorization", &format!("Bearer {token}"))]);
+    assert_eq!(
+        told["segments"][0]["why"],
+        "the claim `errors` is no number"
+    );
+    let told = edge.explain(&[]);
+    let why = "the request brings no token that is believed";
+    assert_eq!(told["segments"][0]["why"], why);
 }

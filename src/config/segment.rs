@@ -121,6 +121,11 @@ impl<'a> SegmentReader<'a> {
                 let names = self.headers(model, headers)?;
                 Some(made(FeatureSource::Headers(names)))
             }
+            FeaturesDocument::Claims(claims) => {
+                let claims = self.each_feature(model, claims, ("claim", "…"))?;
+                let names = claims.iter().map(|name| name.0.as_str().into());
+                Some(made(FeatureSource::Claims(names.collect())))
+            }
             FeaturesDocument::Table(path) => {
                 let paths = [&document.model, path].map(|path| path.value.0.clone());
                 let read = self.classifiers.borrow();
@@ -176,16 +181,27 @@ impl<'a> SegmentReader<'a> {
         model: &SegmentModel,
         section: &Placed<Named<NonEmpty, Written<OwnHeader>>>,
     ) -> Option<Box<[HeaderName]>> {
-        let features = model.feature_names();
-        let mut is_sound = true;
         if !self.trusts_peers {
-            is_sound = false;
             let problem =
                 "headers with features are believed from trusted proxies only, and there are none";
             let hint = "name your load balancers under `trusted_proxies`";
             self.report
                 .add(section.place, Problem::new(problem).hint(hint));
         }
+        let names = self.each_feature(model, section, ("header", "x-…"))?;
+        let names = names.iter().map(|name| name.0.clone()).collect();
+        self.trusts_peers.then_some(names)
+    }
+
+    /// What is written for each feature, in the model's order; `kind` is what that is called.
+    fn each_feature<'d, T>(
+        &self,
+        model: &SegmentModel,
+        section: &'d Placed<Named<NonEmpty, Written<T>>>,
+        (kind, example): (&str, &str),
+    ) -> Option<Vec<&'d T>> {
+        let features = model.feature_names();
+        let mut is_sound = true;
         for entry in &section.value.0 {
             let name = &*entry.name.value.0;
             if !features.contains(&name) {
@@ -204,18 +220,18 @@ impl<'a> SegmentReader<'a> {
                 .iter()
                 .find(|entry| entry.name.value.0 == feature);
             match entry {
-                Some(entry) => names.extend(entry.value.as_ref().map(|name| name.value.0.clone())),
+                Some(entry) => names.extend(entry.value.as_ref().map(|name| &name.value)),
                 None if self.report.has_problem_within(section.place) => is_sound = false,
                 None => {
                     is_sound = false;
                     let problem =
-                        Problem::new(format!("the model's feature `{feature}` has no header"));
-                    let hint = format!("add `{feature}: x-…`");
+                        Problem::new(format!("the model's feature `{feature}` has no {kind}"));
+                    let hint = format!("add `{feature}: {example}`");
                     self.report.add(section.place, problem.hint(hint));
                 }
             }
         }
-        (is_sound && names.len() == model.feature_names().len()).then(|| names.into())
+        (is_sound && names.len() == model.feature_names().len()).then_some(names)
     }
 
     fn read(&self, path: &Written<NonEmpty>) -> Option<String> {

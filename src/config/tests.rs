@@ -150,7 +150,7 @@ fn the_reference_means_what_it_says() {
     let groups = groups.collect::<Vec<_>>().join(" ");
     assert_eq!(
         groups,
-        "internal testers beta early sample gold-apps quiet busy gold staff"
+        "internal testers beta early sample gold-apps quiet busy failing gold staff"
     );
     assert_eq!(config.state.path.unwrap(), Path::new("/var/lib/serin"));
 
@@ -927,6 +927,11 @@ fn learned_groups_name_a_model_and_where_features_are() {
             "{ x: { segment: { model: segments.json, name: quiet, features: { headers: { error_share: x-e } } } } }",
             "f:3:83: groups.x.segment.features.headers: headers with features are believed from trusted \
              proxies only, and there are none; name your load balancers under `trusted_proxies`",
+        ),
+        (
+            "{ x: { segment: { model: segments.json, name: quiet, features: { claims: { eror_share: e } } } } }",
+            "f:3:84: groups.x.segment.features.claims.eror_share: the model has no feature `eror_share`; \
+             did you mean `error_share`? expected one of `requests_per_minute`, `error_share`, `write_share`",
         ),
     ] {
         assert_eq!(problems(&with_groups(groups)), [expected]);

@@ -33,4 +33,7 @@ pub(in crate::config) enum FeaturesDocument {
     /// For each feature of the model the header that has it, believed from trusted proxies only and removed
     /// when anyone else sends it.
     Headers(Placed<Named<NonEmpty, Written<OwnHeader>>>),
+    /// For each feature of the model the claim that has it, a number or a text that is one, in a token that `jwt`
+    /// has verified. `a.b` is the claim `b` within `a`.
+    Claims(Placed<Named<NonEmpty, Written<NonEmpty>>>),
 }

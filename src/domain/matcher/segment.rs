@@ -40,7 +40,7 @@ impl SegmentMatcher {
     pub fn headers(&self) -> &[HeaderName] {
         match &self.classifier.source {
             FeatureSource::Headers(names) => names,
-            FeatureSource::Table(_) => &[],
+            FeatureSource::Table(_) | FeatureSource::Claims(_) => &[],
         }
     }
 
@@ -48,7 +48,7 @@ impl SegmentMatcher {
     pub fn needs_pseudonyms(&self) -> bool {
         match &self.classifier.source {
             FeatureSource::Table(table) => table.named() == Named::Pseudonym,
-            FeatureSource::Headers(_) => false,
+            FeatureSource::Headers(_) | FeatureSource::Claims(_) => false,
         }
     }
 

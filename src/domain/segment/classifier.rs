@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use http::HeaderName;
+use serde_json::Value;
 
 use crate::domain::caller::RequestFacts;
+use crate::domain::jwt::Claims;
 use crate::domain::segment::centroids::Nearest;
 use crate::domain::segment::rule::Rule;
 use crate::domain::segment::{
@@ -20,14 +22,15 @@ pub struct Classifier {
     pub source: FeatureSource,
 }
 
-/// Where the features of a request's sender come from. Another source, such as the claims of a token,
-/// is another kind here and an arm of `Classifier::with_features`.
+/// Where the features of a request's sender come from.
 #[derive(Clone, Debug)]
 pub enum FeatureSource {
     /// A table, by the caller's key or pseudonym.
     Table(Arc<CallerTable>),
     /// Header fields of the request, one for each feature in the model's order.
     Headers(Box<[HeaderName]>),
+    /// Claims of a token that was verified, one for each feature in the model's order; `a.b` is `b` within `a`.
+    Claims(Box<[Box<str>]>),
 }
 
 /// Why a sender is in no segment.
@@ -53,6 +56,15 @@ pub enum Unknown {
     /// The features are finite, and their distance is not.
     #[error("the caller's numbers are too far from every segment for a distance")]
     TooFar,
+    /// The request brings no token that is believed.
+    #[error("the request brings no token that is believed")]
+    NoToken,
+    /// The token has no such claim.
+    #[error("the token has no claim `{0}`")]
+    NoClaim(Box<str>),
+    /// A claim is something else.
+    #[error("the claim `{0}` is no number")]
+    ClaimIsNoNumber(Box<str>),
 }
 
 /// Where a sender was put, and why.
@@ -76,7 +88,7 @@ impl Classifier {
     pub fn segment(&self, facts: &RequestFacts<'_>) -> Option<SegmentIndex> {
         match &self.source {
             FeatureSource::Table(table) => table.segment(name_in(table, facts).ok()?),
-            FeatureSource::Headers(_) => {
+            FeatureSource::Headers(_) | FeatureSource::Claims(_) => {
                 let found = self.with_features(facts, |row| self.model.segment(row));
                 found.ok().flatten()
             }
@@ -114,13 +126,10 @@ impl Classifier {
                 let row = table.features(name).ok_or(Unknown::NotInTable)?;
                 Ok(classify(row))
             }
-            FeatureSource::Headers(names) => {
-                let mut row = [0.0; FEATURES_MAX];
-                let row = &mut row[..names.len()];
-                for (value, name) in row.iter_mut().zip(names) {
-                    *value = number(facts, name)?;
-                }
-                Ok(classify(row))
+            FeatureSource::Headers(names) => read(names, |name| number(facts, name), classify),
+            FeatureSource::Claims(names) => {
+                let claims = facts.claims.ok_or(Unknown::NoToken)?;
+                read(names, |name| claimed(claims, name), classify)
             }
         }
     }
@@ -133,6 +142,33 @@ fn name_in<'a>(table: &CallerTable, facts: &RequestFacts<'a>) -> Result<&'a str,
         Named::Key => Ok(key),
         Named::Pseudonym => facts.pseudonym.ok_or(Unknown::NoPseudonym),
     }
+}
+
+/// Classifies by one number for each name.
+fn read<N, T>(
+    names: &[N],
+    number: impl Fn(&N) -> Result<f64, Unknown>,
+    classify: impl FnOnce(&[f64]) -> T,
+) -> Result<T, Unknown> {
+    let mut row = [0.0; FEATURES_MAX];
+    let row = &mut row[..names.len()];
+    for (value, name) in row.iter_mut().zip(names) {
+        *value = number(name)?;
+    }
+    Ok(classify(row))
+}
+
+/// A claim that is a number, or a text that is one.
+fn claimed(claims: &Claims, name: &str) -> Result<f64, Unknown> {
+    let value = claims.get(name);
+    let value = value.ok_or_else(|| Unknown::NoClaim(name.into()))?;
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let number = number.filter(|number| number.is_finite());
+    number.ok_or_else(|| Unknown::ClaimIsNoNumber(name.into()))
 }
 
 fn number(facts: &RequestFacts<'_>, name: &HeaderName) -> Result<f64, Unknown> {
@@ -149,6 +185,8 @@ fn number(facts: &RequestFacts<'_>, name: &HeaderName) -> Result<f64, Unknown> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::domain::matcher::Matches;
     use crate::domain::matcher::segment::SegmentMatcher;
@@ -281,6 +319,55 @@ mod tests {
         }
         let none = segment_of(&by_header(), &FactsBuilder::caller("ann"));
         assert_eq!(none, "the request has no header `x-rate`");
+    }
+
+    #[test]
+    fn features_come_from_claims_of_a_token_that_is_believed() {
+        let classifier = Classifier {
+            model: Arc::new(SegmentModel::new(two_segments(Method::Clusters)).unwrap()),
+            source: FeatureSource::Claims(["usage.rate".into()].into()),
+        };
+        let of = |claims: Value| {
+            let Value::Object(claims) = claims else {
+                unreachable!("claims are a map")
+            };
+            let claims = Claims::new(claims);
+            let request = FactsBuilder::anonymous();
+            let facts = RequestFacts {
+                claims: Some(&claims),
+                ..request.facts()
+            };
+            match classifier.segment(&facts) {
+                Some(segment) => classifier.model.name(segment).to_owned(),
+                None => format!("{:?}", classifier.explain(&facts)),
+            }
+        };
+        for (claims, expected) in [
+            (json!({ "usage": { "rate": 10 } }), "quiet"),
+            (json!({ "usage": { "rate": 100.5 } }), "busy"),
+            (json!({ "usage.rate": " 1e2 " }), "busy"),
+            (json!({}), "Unknown(NoClaim(\"usage.rate\"))"),
+            (
+                json!({ "usage.rate": null }),
+                "Unknown(NoClaim(\"usage.rate\"))",
+            ),
+            (
+                json!({ "usage.rate": "NaN" }),
+                "Unknown(ClaimIsNoNumber(\"usage.rate\"))",
+            ),
+            (
+                json!({ "usage.rate": true }),
+                "Unknown(ClaimIsNoNumber(\"usage.rate\"))",
+            ),
+            (
+                json!({ "usage.rate": [10] }),
+                "Unknown(ClaimIsNoNumber(\"usage.rate\"))",
+            ),
+        ] {
+            assert_eq!(of(claims), expected);
+        }
+        let without = segment_of(&classifier, &FactsBuilder::caller("ann"));
+        assert_eq!(without, "the request brings no token that is believed");
     }
 
     #[test]
