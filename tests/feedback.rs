@@ -13,9 +13,12 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
+use serin::runtime::clock;
 use support::disk::fast_folder;
 use support::proxy::{SERIN, backends};
+use support::tokens::{Signer, jwks};
 use support::{
     Answer, Connection, Load, Request, SOON, TestBackend, TestProxy, wait_for, wait_until,
 };
@@ -566,4 +569,51 @@ fn the_classic_condition_holds_a_release_that_callers_do_not_like() {
         (&status["phase"], &status["stage"]),
         (&json!("progressing"), &json!(1))
     );
+}
+
+#[test]
+fn callers_with_tokens_rate_as_they_are_known_and_forged_tokens_rate_nothing() {
+    let signer = Signer::new("1", Algorithm::ES256);
+    let stranger = Signer::new("1", Algorithm::ES256);
+    let release = Release::of(LONG);
+    let config = release.folder.path().join("serin.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let jwks_file = release.folder.path().join("jwks.json");
+    std::fs::write(jwks_file, jwks(&[&signer])).unwrap();
+    let source = "identity: [{ jwt: { jwks_file: jwks.json } }, ";
+    release
+        .proxy
+        .write_config(&text.replace("identity: [", source));
+    release.proxy.reload();
+    let token = |signer: &Signer, caller: &str| {
+        let exp = clock::wall().as_secs() + 300;
+        let token = signer.sign(&json!({ "sub": caller, "exp": exp }));
+        format!("Bearer {token}")
+    };
+    let rate = |token: &str| {
+        let body = json!({ "flag": "orders", "rating": 5 });
+        release
+            .proxy
+            .ask(&post(&body).field("authorization", token))
+    };
+    let ann = token(&signer, "ann");
+    wait_until("she is known, and was shown nothing yet", SOON, || {
+        rate(&ann).status == 409
+    });
+    let asked = Request::get("/").field("authorization", &ann);
+    let shown = release.proxy.ask(&asked).text().to_owned();
+    let answer = wait_for("what she was shown", SOON, || {
+        let answer = rate(&ann);
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(answer.json()["result"], "recorded");
+    // Another token of hers is no other caller.
+    assert_eq!(rate(&token(&signer, "ann")).json()["result"], "unchanged");
+    assert_eq!(release.raters(&shown), 1);
+    // Bob was shown something; a token that somebody else has signed does not make one Bob.
+    let bob = Request::get("/").field("authorization", &token(&signer, "bob"));
+    assert_eq!(release.proxy.ask(&bob).status, 200);
+    assert_eq!(rate(&token(&stranger, "bob")).status, 403);
+    assert_eq!(release.raters("stable") + release.raters("canary"), 1);
+    assert!(!release.proxy.log().contains("Bearer"));
 }

@@ -324,3 +324,35 @@ fn a_request_with_a_token_is_explained_without_the_token() {
     }
     assert!(!edge.proxy.log().contains(&token));
 }
+
+#[test]
+fn applications_that_pass_a_token_on_are_told_what_the_proxy_gives() {
+    let signer = Signer::new("1", Algorithm::ES256);
+    let stranger = Signer::new("1", Algorithm::ES256);
+    let edge = Edge::start(SOURCE, &[("jwks.json", &jwks(&[&signer]))]);
+    let ask = |context: &Value| {
+        let body = json!({ "context": context }).to_string();
+        let path = "/ofrep/v1/evaluate/flags/shop";
+        edge.proxy.command("POST", path, &body).json()["variant"].clone()
+    };
+    let ann = claims(&json!({}));
+    let gold = claims(&json!({ "sub": "bob", "tier": "gold" }));
+    for (said, by_signer, by_stranger) in [(&ann, "canary", "stable"), (&gold, "canary", "stable")]
+    {
+        for (signer, expected) in [(&signer, by_signer), (&stranger, by_stranger)] {
+            let token = signer.sign(said);
+            let served = if expected == "canary" { "v2" } else { "v1" };
+            assert_eq!(edge.backend(&token), served);
+            let context = json!({ "authorization": format!("Bearer {token}") });
+            let context_of_one = json!({
+                "authorization": format!("Bearer {token}"), "targetingKey": "bob",
+            });
+            assert_eq!(ask(&context), expected, "{said}");
+            // An application may name the caller itself; what the token says beside that counts.
+            let is_gold = said == &gold && expected == "canary";
+            let named = if is_gold { "canary" } else { "stable" };
+            assert_eq!(ask(&context_of_one), named, "{said}");
+        }
+    }
+    assert!(!edge.proxy.log().contains("Bearer"));
+}

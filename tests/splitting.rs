@@ -145,7 +145,12 @@ fn the_first_identity_source_that_yields_a_key_tells_the_caller() {
             get().field("x-forwarded-for", "198.51.100.7, 198.51.100.8"),
             "stable",
         ),
+        // Of IPv6 a whole /64 is one caller, of IPv4 each address.
         (get().field("x-forwarded-for", "2001:db8:1:2::99"), "canary"),
+        (
+            get().field("x-forwarded-for", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
+            "canary",
+        ),
         (get().field("x-forwarded-for", "2001:db8:1:3::99"), "stable"),
         (by("bob").field("x-forwarded-for", "198.51.100.7"), "stable"),
     ] {

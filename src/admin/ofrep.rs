@@ -25,6 +25,8 @@ use crate::domain::flag::Flag;
 use crate::domain::ids::{FlagIndex, GroupIndex};
 use crate::domain::prerequisite::Decisions;
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::{PresentedToken, present_once};
+use crate::runtime::clock;
 use crate::runtime::pseudonyms::Pseudonym;
 
 /// The attribute that says who the caller is.
@@ -35,7 +37,8 @@ const TARGETING_KEY: &str = "targetingKey";
 #[allow(dead_code, reason = "it stands for a body")]
 struct EvaluationRequest {
     /// `targetingKey` is the caller; `ip`, `method`, `host` and `path` say what they say; every other text,
-    /// number or switch is the header of its name.
+    /// number or switch is the header of its name. A token in such a header is verified, and names the caller where
+    /// `targetingKey` does not.
     #[schema(value_type = Option<Object>)]
     context: Option<Map<String, Value>>,
 }
@@ -121,7 +124,7 @@ pub(crate) async fn one(
     Path(key): Path<String>,
     body: Bytes,
 ) -> Response {
-    let request = match described(&body) {
+    let mut request = match described(&body) {
         Ok(request) => request,
         Err(failure) => {
             let key = Some(key);
@@ -137,11 +140,13 @@ pub(crate) async fn one(
         };
         return failure.into_response();
     };
+    let token = token(&state, &published.routing, &mut request);
     let assigned = assigned(&state, &published.routing, &request);
     let app = app(&state, &published.routing, &request);
     let pseudonym = pseudonym(&state, &published.routing, &request);
     let facts = RequestFacts {
         pseudonym: pseudonym.as_deref(),
+        claims: token.claims(),
         ..request.facts(app.as_deref(), &assigned, rand::rng().random())
     };
     match evaluate(
@@ -178,17 +183,19 @@ pub(crate) async fn all(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = match described(&body) {
+    let mut request = match described(&body) {
         Ok(request) => request,
         Err(failure) => return failure.into_response(),
     };
     let published = state.published.load();
     let routing = &published.routing;
+    let token = token(&state, routing, &mut request);
     let assigned = assigned(&state, routing, &request);
     let app = app(&state, routing, &request);
     let pseudonym = pseudonym(&state, routing, &request);
     let facts = RequestFacts {
         pseudonym: pseudonym.as_deref(),
+        claims: token.claims(),
         ..request.facts(app.as_deref(), &assigned, rand::rng().random())
     };
     let mut decisions = routing.decisions(facts);
@@ -312,6 +319,22 @@ fn app(
         .key()
         .filter(|_| routing.admission.reads_keys)?;
     state.apps.find(key)
+}
+
+/// What a token says that the context has in the place where requests have theirs; it is verified as theirs are. It
+/// names the caller where `targetingKey` does not.
+fn token(
+    state: &AdminState,
+    routing: &RoutingSnapshot,
+    request: &mut DescribedRequest,
+) -> PresentedToken {
+    let keys = state.keys.ring.load();
+    let now = clock::wall().as_secs();
+    let token = present_once(&routing.identity, &request.headers, &keys, now);
+    if request.key.is_none() {
+        request.key = token.caller().map(str::to_owned);
+    }
+    token
 }
 
 /// The request that a context describes: `targetingKey` is the caller; `ip`, `method`, `host` and `path` say

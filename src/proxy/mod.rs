@@ -55,6 +55,8 @@ mod worker;
 
 pub use access::{AccessLogReader, AccessLogTerms};
 pub use health::{HealthContext, run_health_checks};
+pub(crate) use identity::jwt::present_once;
+pub use identity::jwt::{PresentedToken, TokenDesk};
 pub use listener::{BoundListener, bind};
 pub use tail::{Onlooker, Tail};
 pub use tls::{TlsError, TlsServer};

@@ -36,6 +36,7 @@ mod tests {
         assert_eq!(key("2001:db8:1:2:aaaa::1"), key("2001:db8:1:2:bbbb::2"));
         assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:1:3::1"));
         assert_eq!(key("::ffff:192.0.2.9"), "192.0.2.9");
+        assert_ne!(key("192.0.2.9"), key("192.0.2.8"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const REMEMBERED_MAX: usize = 512;
 
 /// What a request says of its sender by tokens.
 #[derive(Debug, Default)]
-pub(crate) struct PresentedToken {
+pub struct PresentedToken {
     /// The first token that is believed, and the place of its source.
     token: Option<(usize, Arc<Verified>)>,
     /// Why the first one is not, where none is.
@@ -54,13 +54,18 @@ impl PresentedToken {
         token.map(|(_, token)| &*token.key)
     }
 
+    /// The caller's key by whichever source.
+    pub(crate) fn caller(&self) -> Option<&str> {
+        self.token.as_ref().map(|(_, token)| &*token.key)
+    }
+
     /// What the token says.
     pub(crate) fn claims(&self) -> Option<&Claims> {
         self.token.as_ref().map(|(_, token)| &token.claims)
     }
 
     /// Whether there is a token that is believed, or why the first is not; none where there is none.
-    pub(crate) fn outcome(&self) -> Option<Result<(), TokenFault>> {
+    pub fn outcome(&self) -> Option<Result<(), TokenFault>> {
         match (&self.token, self.fault) {
             (Some(_), _) => Some(Ok(())),
             (None, fault) => fault.map(Err),
@@ -165,7 +170,7 @@ pub(crate) fn present_once(
 }
 
 /// Verifies the tokens of one worker's requests.
-pub(crate) struct TokenDesk {
+pub struct TokenDesk {
     wanted: Arc<Notify>,
     counters: Arc<TokenCounters>,
     memory: RefCell<Memory>,
@@ -184,7 +189,8 @@ struct Memory {
 type Mark = (usize, [u8; SHA256_OUTPUT_LEN]);
 
 impl TokenDesk {
-    pub(crate) fn new(keys: KeyRingReader, counters: Arc<TokenCounters>) -> Self {
+    /// One that remembers nothing yet.
+    pub fn new(keys: KeyRingReader, counters: Arc<TokenCounters>) -> Self {
         Self {
             wanted: keys.wanted,
             counters,
@@ -199,7 +205,7 @@ impl TokenDesk {
     }
 
     /// Verifies the tokens of a request.
-    pub(crate) fn present(&self, routing: &RoutingSnapshot, headers: &HeaderMap) -> PresentedToken {
+    pub fn present(&self, routing: &RoutingSnapshot, headers: &HeaderMap) -> PresentedToken {
         let sources = &routing.identity;
         let is_token = |source: &IdentitySource| matches!(source, IdentitySource::Jwt(_));
         if !sources.iter().any(is_token) {
