@@ -352,16 +352,6 @@ fn what_is_no_rating_of_the_same_origin_is_refused_and_other_listeners_have_no_s
     let metrics = release.proxy.metrics();
     assert_eq!(metrics.count("serin_feedback_posts_total", &not_taken), 2);
 
-    // A body that was not waited for ends the connection, and the client is told.
-    let mut connection = Connection::open(release.proxy.address());
-    let head = "POST /.serin/feedback HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\n\
-                content-length: 9\r\n\r\n";
-    connection.send(head.as_bytes());
-    let answer = connection.answer();
-    assert_eq!(answer.field("connection"), Some("close"));
-    answer.problem(415);
-    assert!(connection.is_closed());
-
     let list = json!([good, { "flag": "cart", "rating": 1 }]);
     let answer = ask(post(&list));
     let results = &answer.json()["results"];
@@ -372,6 +362,28 @@ fn what_is_no_rating_of_the_same_origin_is_refused_and_other_listeners_have_no_s
     let before = plain.asked();
     assert_eq!(plain.proxy.ask(&post(&good)).status, 200);
     assert_eq!(plain.asked(), before + 1, "it is a path like any other");
+}
+
+#[test]
+fn a_body_that_is_not_waited_for_ends_the_connection_and_the_client_is_told() {
+    let release = Release::with("feedback: true", "", "stages: [99%], hold: 1h");
+    let mut connection = Connection::open(release.proxy.address());
+    let head = "POST /.serin/feedback HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\n\
+                content-length: 9\r\n\r\n";
+    connection.send(head.as_bytes());
+    let answer = connection.answer();
+    assert_eq!(answer.field("connection"), Some("close"));
+    answer.problem(415);
+    assert!(connection.is_closed());
+    let mut connection = Connection::open(release.proxy.address());
+    connection.send(b"POST /.serin/feedback HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+    let answer = connection.answer();
+    assert_eq!(
+        answer.field("connection"),
+        None,
+        "there is none to wait for"
+    );
+    answer.problem(415);
 }
 
 const API: &str = "/api/v1/feedback";

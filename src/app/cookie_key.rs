@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::adapters::config_file::Source;
 use crate::app::state;
@@ -14,9 +15,9 @@ use crate::domain::cookie_key::{COOKIE_KEY_BYTES_MIN, CookieKey};
 const FILE: &str = "cookie.key";
 
 /// The key that is kept with the state.
-pub(crate) fn of(state: &StateConfig, source: Option<&Source>) -> CookieKey {
+pub(crate) fn of(state: &StateConfig, source: Option<&Source>) -> Arc<CookieKey> {
     let folder = source.and_then(|source| state::folder(state, source));
-    of_folder(folder.as_deref())
+    Arc::new(of_folder(folder.as_deref()))
 }
 
 /// The key of a folder, which is drawn if there is none; without a folder that can be used, one that is good

@@ -162,9 +162,7 @@ impl App {
         let state = state::open(&config.state, source.as_ref())?;
         let telling = Telling::start(&config.notify, state.outbox, clock)?;
         let (tokens, gate) = gate(&config, &claimed.admin)?;
-        let callers = Callers::start(config.caller_features, clock);
-        let keys = KeyFetcher::start(&config.identity);
-        let cookie_key = Arc::new(cookie_key::of(&config.state, source.as_ref()));
+        let (callers, keys, cookie_key) = known(&config, clock, source.as_ref());
         let known = (callers.reader(), &keys, cookie_key);
         let (shared, publisher, messages) =
             Shared::new(&claimed, clock, gate, telling.status(), known);
@@ -190,12 +188,12 @@ impl App {
             clock: shared.clock,
         })
         .map_err(|refusals| refused_flags(&refusals, source.as_ref()))?;
+        let status = controller.status();
         let ((reload, requests), (deliverer, recipients)) = (reloading::channel(), telling.split());
         let (listeners, admin) = (claimed.listeners(), claimed.admin.address()?);
         let contexts = contexts(&shared, claimed.listeners, &claimed.tls);
         let others = Replaceable::new(tokens, recipients, claimed.tls, claimed.log, callers);
         let reloader = source.map(|from| Reloader::new((from, fixed), &commands, requests, others));
-        let status = controller.status();
         let state = admin_state(
             &shared,
             &controller,
@@ -255,6 +253,19 @@ impl App {
     pub fn stop(self) -> Result<()> {
         self.threads.stop()
     }
+}
+
+/// By what callers are known, and what is known of them.
+fn known(
+    config: &Config,
+    clock: Clock,
+    source: Option<&Source>,
+) -> (Callers, KeyFetcher, Arc<CookieKey>) {
+    (
+        Callers::start(config.caller_features, clock),
+        KeyFetcher::start(&config.identity),
+        cookie_key::of(&config.state, source),
+    )
 }
 
 /// What the admin API reads and commands.

@@ -18,49 +18,31 @@ use crate::config::{ListenerLimits, ProxyProtocol};
 use crate::domain::cookie_key::CookieKey;
 use crate::domain::timestamp::Timestamp;
 use crate::proxy::accept;
-use crate::proxy::access::{AccessLogReader, Clerk};
+use crate::proxy::access::Clerk;
 use crate::proxy::census::Census;
 use crate::proxy::client::{Client, Order, Scheme};
 use crate::proxy::connection;
+use crate::proxy::context::{Socket, WorkerContext};
 use crate::proxy::identity::jwt::TokenDesk;
 use crate::proxy::stream::ClientStream;
-use crate::proxy::tail::Tail;
-use crate::proxy::tls::{TlsAcceptor, TlsServer};
+use crate::proxy::tls::TlsAcceptor;
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::apps::AppRegistry;
 use crate::runtime::assignments::CallerAssignments;
-use crate::runtime::caller_book::CallerBookReader;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::connections::{ConnectionCounters, Cut};
 use crate::runtime::feedback::FeedbackDesk;
 use crate::runtime::inbox::{InboxSender, Message};
-use crate::runtime::key_ring::{KeyRingReader, TokenCounters};
 use crate::runtime::pseudonyms::SharedPseudonyms;
 use crate::runtime::published::Subscriber;
 use crate::runtime::shutdown::Shutdown;
-use crate::runtime::snapshot::SnapshotReader;
 
 /// How often a worker looks after its connections.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// How long everything goes on as before once it is time to stop, but for new connections.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
-
-/// A listener's socket of one worker.
-#[derive(Debug)]
-pub struct Socket {
-    /// Where connections come from.
-    pub socket: TcpListener,
-    /// How TLS is served there; none where HTTP is spoken plainly.
-    pub tls: Option<SnapshotReader<TlsServer>>,
-    /// Whose PROXY headers are read there; none where no connection may begin with one.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether callers may rate there what they were shown.
-    pub feedback: bool,
-    /// What clients that come by it may take up of this worker.
-    pub limits: ListenerLimits,
-}
 
 /// What a connection is welcomed by.
 struct Door {
@@ -84,48 +66,6 @@ impl Door {
         };
         (socket.socket, door)
     }
-}
-
-/// What a worker is given to work with.
-pub struct WorkerContext {
-    /// Its place among the workers, from 0.
-    pub index: usize,
-    /// Connections of clients that it may have, of all listeners together.
-    pub connections_max: usize,
-    /// Its own sockets, one for each listener.
-    pub sockets: Vec<Socket>,
-    /// What it decides by.
-    pub subscriber: Subscriber,
-    /// Who was put into a group at run time.
-    pub assignments: Arc<CallerAssignments>,
-    /// The apps and their keys.
-    pub apps: Arc<AppRegistry>,
-    /// Where feedback is handed in.
-    pub feedback: Arc<FeedbackDesk>,
-    /// What it verifies tokens by.
-    pub keys: KeyRingReader,
-    /// Where it counts tokens.
-    pub tokens: Arc<TokenCounters>,
-    /// The key of the cookies that are given where the configuration has none.
-    pub cookie_key: Arc<CookieKey>,
-    /// The clock that assignments expire by.
-    pub clock: Clock,
-    /// Where it counts connections.
-    pub connections: Arc<ConnectionCounters>,
-    /// Where it leaves messages.
-    pub inbox: InboxSender,
-    /// What it logs of requests.
-    pub access_log: AccessLogReader,
-    /// Where others look on at its requests.
-    pub tail: Tail,
-    /// Where it tells of callers.
-    pub callers: CallerBookReader,
-    /// Makes pseudonyms of them.
-    pub pseudonyms: Arc<SharedPseudonyms>,
-    /// Tells it to stop.
-    pub shutdown: Shutdown,
-    /// How long what is under way has to end then.
-    pub drain_deadline: Duration,
 }
 
 /// What the requests of one worker share.
@@ -212,14 +152,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         is_stopping: Cell::new(false),
     });
     let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
-    let mut accepting = JoinSet::new();
-    for (socket, mut door) in sockets {
-        let (worker, shutdown) = (Rc::clone(&worker), shutdown.clone());
-        accepting.spawn_local(async move {
-            let welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
-            accept::serve(socket, shutdown, welcome).await;
-        });
-    }
+    let mut accepting = welcome_all(&worker, sockets, &shutdown);
     tokio::select! {
         biased;
         () = shutdown.requested() => {}
@@ -236,6 +169,23 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     worker.drain(deadline).await;
     housekeeping.abort();
     Ok(())
+}
+
+/// Welcomes whoever comes by any of the sockets, until it is time to stop.
+fn welcome_all(
+    worker: &Rc<Worker>,
+    sockets: Vec<(tokio::net::TcpListener, Door)>,
+    shutdown: &Shutdown,
+) -> JoinSet<()> {
+    let mut accepting = JoinSet::new();
+    for (socket, mut door) in sockets {
+        let (worker, shutdown) = (Rc::clone(worker), shutdown.clone());
+        accepting.spawn_local(async move {
+            let welcome = |stream, peer| worker.welcome(stream, peer, &mut door);
+            accept::serve(socket, shutdown, welcome).await;
+        });
+    }
+    accepting
 }
 
 /// Forgets a connection when it ends, however it ends.
