@@ -70,6 +70,18 @@ pub(crate) enum Switch {
     Stay,
 }
 
+/// How a connection is between requests of HTTP/1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    /// Something was asked since the worker looked last.
+    #[default]
+    Busy,
+    /// Nothing was.
+    Idle,
+    /// It has been told that it may rest, and is not told again until something is asked.
+    Told,
+}
+
 /// The address at the other end.
 struct Address {
     ip: IpAddr,
@@ -116,6 +128,10 @@ pub(crate) struct Client {
     pub(crate) interim: OnceCell<Arc<Interim>>,
     /// Whether all that was written to an HTTP/1 connection has left.
     pub(crate) is_flushed: Cell<bool>,
+    /// Whether nothing has come of a request over HTTP/1 that was not let on as a whole.
+    pub(crate) is_between_requests: Cell<bool>,
+    /// Whether it waits for a request with as little as possible, or is to.
+    rest: Cell<Rest>,
     /// The streams of an HTTP/2 connection.
     streams: RefCell<Slab<Rc<Stream>>>,
     /// Requests that are not answered to their end.
@@ -153,6 +169,8 @@ impl Client {
             tunnel: RefCell::default(),
             interim: OnceCell::new(),
             is_flushed: Cell::new(true),
+            is_between_requests: Cell::new(true),
+            rest: Cell::default(),
             streams: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
@@ -221,11 +239,46 @@ impl Client {
 
     pub(crate) fn begin_request(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.rest.set(Rest::Busy);
     }
 
     pub(crate) fn end_request(&self, now: Instant) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.last_used.set(now);
+    }
+
+    /// Whether nothing is lost where a connection of HTTP/1 that waits has no room for bytes any more: no request is
+    /// under way or begun, all is sent, and it has been so for a while.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.rest.get() == Rest::Told
+            && self.in_flight.get() == 0
+            && self.order.get() == Order::Serve
+            && self.is_between_requests.get()
+            && self.is_flushed.get()
+            && self.refusal.get().is_none()
+    }
+
+    /// Something comes again.
+    pub(crate) fn wakes_up(&self) {
+        self.rest.set(Rest::Busy);
+    }
+
+    /// Has the connection rest if nothing was asked for between two looks.
+    pub(crate) fn look_at_rest(&self) {
+        match self.rest.get() {
+            Rest::Busy if self.in_flight.get() == 0 => self.rest.set(Rest::Idle),
+            Rest::Idle => {
+                self.rest.set(Rest::Told);
+                self.wake();
+            }
+            Rest::Busy | Rest::Told => {}
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Says whether a head has begun and is not whole.
@@ -301,9 +354,7 @@ impl Client {
     /// sent behind it.
     pub(crate) fn stay(&self) {
         self.switch.set(Switch::Stay);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.wake();
     }
 
     /// What it was told to do.
@@ -341,9 +392,7 @@ impl Client {
         self.order.set(order);
         self.closing_since
             .set(self.closing_since.get().or(Some(now)));
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.wake();
         true
     }
 

@@ -41,6 +41,9 @@ use crate::runtime::shutdown::Shutdown;
 /// How often a worker looks after its connections.
 pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// How often it looks which of them wait for a request, to take back what they do not need meanwhile.
+const REST_LOOK: Duration = Duration::from_millis(200);
+
 /// How long everything goes on as before once it is time to stop, but for new connections.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -151,7 +154,10 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         now: Cell::new(clock::monotonic()),
         is_stopping: Cell::new(false),
     });
-    let mut housekeeping = spawn_local(Rc::clone(&worker).keep_house());
+    let keeper = Rc::clone(&worker);
+    let keeping =
+        async move { tokio::join!(Rc::clone(&keeper).keep_house(), keeper.send_to_rest()) };
+    let mut housekeeping = spawn_local(keeping);
     let mut accepting = welcome_all(&worker, sockets, &shutdown);
     tokio::select! {
         biased;
@@ -316,6 +322,17 @@ impl Worker {
             if turned_away > 0 {
                 tracing::warn!(turned_away, "too many connections");
             }
+        }
+    }
+
+    /// Has connections rest that wait for a request.
+    async fn send_to_rest(self: Rc<Self>) {
+        let mut looks = interval(REST_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let clients = self.clients.borrow();
+            clients.values().for_each(|client| client.look_at_rest());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Requests over HTTP/1.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::config::ListenerLimits;
@@ -32,27 +34,75 @@ const BUFFER_BYTES_MIN: usize = 32 * 1024;
 /// keep them on the heap. Fewer are seen to before it is asked.
 const FIELDS_ON_STACK: usize = 100;
 
+/// Why a connection is not served by hyper any more.
+enum Served {
+    /// It has ended, or something else is to be done with it.
+    Out,
+    /// Nothing has come for a while. What hyper keeps for each connection, buffers of 16 KiB, is given back until
+    /// something does.
+    Resting,
+}
+
 /// Answers the requests that come by a stream until it ends, in whatever it turns out to speak.
-pub(super) async fn exchange<S>(stream: Guarded<S>, client: Rc<Client>, worker: Rc<Worker>)
+pub(super) async fn exchange<S>(mut stream: Guarded<S>, client: Rc<Client>, worker: Rc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    client
+        .interim
+        .get_or_init(|| Arc::new(Interim::new(writer)));
+    loop {
+        let (served, back, read) = serve(stream, &client, &worker).await;
+        stream = back;
+        if let Served::Out = served {
+            return conclude(stream, &read, client, worker).await;
+        }
+        stream.take_back(&read);
+        // Empty, it has room all the same.
+        drop(read);
+        let rested = poll_fn(|cx| {
+            if client.order() != Order::Serve {
+                return Poll::Ready(Ok(false));
+            }
+            client.wake_when_told(cx);
+            stream.poll_more(cx)
+        });
+        match rested.await {
+            Ok(true) => client.wakes_up(),
+            Ok(false) => {
+                if client.order() != Order::Cut {
+                    // It leaves when it likes.
+                    let _ = timeout(LAST_WORD, stream.shutdown()).await;
+                }
+                return;
+            }
+            Err(error) => return tell_end(&client, &error),
+        }
+    }
+}
+
+/// Has hyper answer requests; gives back the stream, and what was read of it and not answered.
+async fn serve<S>(
+    stream: Guarded<S>,
+    client: &Rc<Client>,
+    worker: &Rc<Worker>,
+) -> (Served, Guarded<S>, Bytes)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let handle = service_fn(|request| {
-        let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
+        let (client, worker) = (Rc::clone(client), Rc::clone(worker));
         // Boxed, so that a connection without a request keeps no room for one.
         let handled = Box::pin(service::handle(worker, client, request));
         async move { Ok::<_, Infallible>(handled.await) }
     });
     let stream = TokioIo::new(stream);
     let mut connection = builder(&client.limits).serve_connection(stream, handle);
-    let writer = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    client
-        .interim
-        .get_or_init(|| Arc::new(Interim::new(writer)));
     let mut is_closing = false;
     let served = poll_fn(|cx| {
         if client.order() == Order::Cut {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(Served::Out));
         }
         if client.order() == Order::Close && !is_closing {
             is_closing = true;
@@ -61,32 +111,44 @@ where
         let polled = Pin::new(&mut connection).poll(cx);
         if polled.is_pending() {
             if client.speaks_http2.get() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Served::Out));
+            }
+            if client.may_rest() {
+                return Poll::Ready(Ok(Served::Resting));
             }
             client.wake_when_told(cx);
         }
-        polled
+        polled.map_ok(|()| Served::Out)
     });
-    if let Err(error) = served.await {
-        tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
-    }
+    let served = served.await.unwrap_or_else(|error| {
+        tell_end(client, &error);
+        Served::Out
+    });
+    let parts = connection.into_parts();
+    (served, parts.io.into_inner(), parts.read_buf)
+}
+
+fn tell_end(client: &Client, error: &dyn Error) {
+    tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
+}
+
+/// Does what is left to be done with a connection that hyper has served.
+async fn conclude<S>(mut stream: Guarded<S>, read: &[u8], client: Rc<Client>, worker: Rc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     // Taken in any case: what lies in it holds the client in turn.
     let tunnel = client.tunnel.take();
     if client.order() == Order::Cut {
         return;
     }
-    if tunnel.is_none() && !client.speaks_http2.get() && client.refusal.get().is_none() {
-        return;
-    }
-    let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
     // Boxed, so that a connection that stays with HTTP/1 takes no room for others.
     if let Some(tunnel) = tunnel {
-        let stream = stream.into_raw(&parts.read_buf);
+        let stream = stream.into_raw(read);
         Box::pin(tunnel.run(stream, &client)).await;
     } else if client.speaks_http2.get() {
         Box::pin(http2::exchange(stream.into_http2(), client, worker)).await;
-    } else {
+    } else if client.refusal.get().is_some() {
         // It leaves when it likes.
         let _ = timeout(LAST_WORD, stream.discard()).await;
     }

@@ -106,7 +106,10 @@ fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
         return element.clone();
     }
     let element = make_forwarded_element(client.ip(), client.scheme, host);
-    *client.forwarded.borrow_mut() = Some((host.clone(), element.clone()));
+    // A copy, for a value of a request is a part of the buffer that its head was read into, and would keep that.
+    if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
+        *client.forwarded.borrow_mut() = Some((host, element.clone()));
+    }
     element
 }
 

@@ -219,6 +219,11 @@ impl Framing {
         matches!(self.state, State::Head) && self.searched > 0
     }
 
+    /// Whether a message has ended and nothing of the next has come.
+    pub(crate) const fn is_between(&self) -> bool {
+        matches!(self.state, State::Head) && self.searched == 0
+    }
+
     /// Whether it must be known whether the protocol is switched before more bytes go on.
     pub(crate) const fn awaits_switch(&self) -> bool {
         matches!(self.state, State::Switch)

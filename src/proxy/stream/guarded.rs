@@ -110,9 +110,15 @@ impl<S> Guarded<S> {
     pub(crate) fn into_raw(mut self, read: &[u8]) -> Self {
         self.guard = Guard::None;
         self.end = None;
-        self.held.splice(..0, read.iter().copied());
+        self.take_back(read);
         self.ready = self.held.len();
         self
+    }
+
+    /// Takes back what was let on and not taken up.
+    pub(crate) fn take_back(&mut self, read: &[u8]) {
+        self.held.splice(..0, read.iter().copied());
+        self.ready += read.len();
     }
 
     /// Looks at bytes that follow those passed before; returns how many go on, and what stops the others
@@ -139,6 +145,7 @@ impl<S> Guarded<S> {
             client.asks_for_switch.set(true);
         }
         client.is_sending_head(framing.is_within_head());
+        client.is_between_requests.set(framing.is_between());
         let stopped = (progress.then != Then::More).then_some(progress.then);
         (progress.passed, stopped)
     }
@@ -230,6 +237,15 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
             self.look_at_held();
         }
         Poll::Ready(Ok(has_more))
+    }
+
+    /// Waits for more bytes without any room for them; `false` at the end of the stream.
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.held.is_empty() {
+            self.poll_read_held(cx)
+        } else {
+            Poll::Ready(Ok(true))
+        }
     }
 
     /// Takes what the client still sends and forgets it. A socket that is closed with something unread
