@@ -18,10 +18,12 @@ use tokio::time::Instant;
 
 use crate::config::{ListenerLimits, defaults};
 use crate::domain::certificate::CertificateNames;
+use crate::proxy::address::Address;
 use crate::proxy::connection::stream::Stream;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
 use crate::proxy::interim::Interim;
+use crate::proxy::rest::Rest;
 use crate::proxy::upgrade::Tunnel;
 use crate::proxy::worker::HOUSEKEEPING;
 use crate::runtime::clock;
@@ -70,35 +72,6 @@ pub(crate) enum Switch {
     Stay,
 }
 
-/// How a connection is between requests of HTTP/1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Rest {
-    /// Something was asked since the worker looked last.
-    #[default]
-    Busy,
-    /// Nothing was.
-    Idle,
-    /// It has been told that it may rest, and is not told again until something is asked.
-    Told,
-}
-
-/// The address at the other end.
-struct Address {
-    ip: IpAddr,
-    /// The same as header value.
-    value: HeaderValue,
-}
-
-impl Address {
-    fn new(ip: IpAddr) -> Self {
-        let ip = ip.to_canonical();
-        // An address in digits is always a header value.
-        let value = HeaderValue::from_str(&ip.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { ip, value }
-    }
-}
-
 /// A client's connection.
 pub(crate) struct Client {
     address: Address,
@@ -131,7 +104,7 @@ pub(crate) struct Client {
     /// Whether nothing has come of a request over HTTP/1 that was not let on as a whole.
     pub(crate) is_between_requests: Cell<bool>,
     /// Whether it waits for a request with as little as possible, or is to.
-    rest: Cell<Rest>,
+    rest: Rest,
     /// The streams of an HTTP/2 connection.
     streams: RefCell<Slab<Rc<Stream>>>,
     /// Requests that are not answered to their end.
@@ -170,7 +143,7 @@ impl Client {
             interim: OnceCell::new(),
             is_flushed: Cell::new(true),
             is_between_requests: Cell::new(true),
-            rest: Cell::default(),
+            rest: Rest::default(),
             streams: RefCell::default(),
             in_flight: Cell::new(0),
             last_used: Cell::new(now),
@@ -239,7 +212,7 @@ impl Client {
 
     pub(crate) fn begin_request(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
-        self.rest.set(Rest::Busy);
+        self.rest.end();
     }
 
     pub(crate) fn end_request(&self, now: Instant) {
@@ -250,7 +223,7 @@ impl Client {
     /// Whether nothing is lost where a connection of HTTP/1 that waits has no room for bytes any more: no request is
     /// under way or begun, all is sent, and it has been so for a while.
     pub(crate) fn may_rest(&self) -> bool {
-        self.rest.get() == Rest::Told
+        self.rest.is_allowed()
             && self.in_flight.get() == 0
             && self.order.get() == Order::Serve
             && self.is_between_requests.get()
@@ -260,18 +233,13 @@ impl Client {
 
     /// Something comes again.
     pub(crate) fn wakes_up(&self) {
-        self.rest.set(Rest::Busy);
+        self.rest.end();
     }
 
     /// Has the connection rest if nothing was asked for between two looks.
     pub(crate) fn look_at_rest(&self) {
-        match self.rest.get() {
-            Rest::Busy if self.in_flight.get() == 0 => self.rest.set(Rest::Idle),
-            Rest::Idle => {
-                self.rest.set(Rest::Told);
-                self.wake();
-            }
-            Rest::Busy | Rest::Told => {}
+        if self.rest.look(self.in_flight.get() == 0) {
+            self.wake();
         }
     }
 

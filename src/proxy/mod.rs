@@ -10,6 +10,7 @@
 
 mod accept;
 mod access;
+mod address;
 mod admission;
 mod balance;
 mod budget;
@@ -37,6 +38,7 @@ mod outliers;
 mod proxy_protocol;
 mod resolve;
 mod respond;
+mod rest;
 mod retry;
 mod service;
 mod shortage;
