@@ -132,7 +132,7 @@ fn an_app_passes_once_it_is_approved_and_no_more_once_it_is_not() {
 }
 
 #[test]
-fn a_revoked_app_gets_no_canary_where_everybody_passes() {
+fn an_app_that_may_not_pass_gets_no_canary_where_everybody_does() {
     let edge = Edge::start(SHOP);
     let key = register(
         &edge,
@@ -145,11 +145,11 @@ fn a_revoked_app_gets_no_canary_where_everybody_passes() {
         let path = "/ofrep/v1/evaluate/flags/shop";
         edge.admin("POST", path, &said).json()["variant"].clone()
     };
-    assert_eq!(
-        edge.proxy.ask(&open).text(),
-        "v2",
-        "it is of the tier, and public"
-    );
+    // It is of the tier, which nobody has looked at yet.
+    assert_eq!(edge.proxy.ask(&open).text(), "v1");
+    assert_eq!(evaluated(), "stable");
+    done(&edge, "weather", "approve");
+    assert_eq!(edge.proxy.ask(&open).text(), "v2");
     assert_eq!(evaluated(), "canary");
     assert_eq!(
         edge.proxy.get("/open").text(),
@@ -159,6 +159,40 @@ fn a_revoked_app_gets_no_canary_where_everybody_passes() {
     done(&edge, "weather", "revoke");
     assert_eq!(edge.proxy.ask(&open).text(), "v1");
     assert_eq!(evaluated(), "stable");
+}
+
+#[test]
+fn over_ofrep_a_user_is_not_taken_for_the_app_whose_id_is_its_key() {
+    let evaluated = |edge: &Edge, context: Value| {
+        let said = json!({ "context": context }).to_string();
+        let answer = edge.admin("POST", "/ofrep/v1/evaluate/flags/shop", &said);
+        answer.json()["variant"].clone()
+    };
+    let tier = json!({ "attributes": { "tier": "gold" } });
+    let (user, app) = (
+        json!({ "targetingKey": "weather" }),
+        json!({ "serin-app": "weather" }),
+    );
+    let user_of_app = json!({ "targetingKey": "ann", "serin-app": "weather" });
+    for (identity, of_key) in [
+        ("[{ api_key: { header: x-api-key } }]", "canary"),
+        (
+            "[{ api_key: { header: x-api-key } }, { cookie: user }]",
+            "stable",
+        ),
+    ] {
+        let with_users = SHOP.replace("[{ api_key: { header: x-api-key } }]", identity);
+        let edge = Edge::start(&with_users);
+        register(&edge, "weather", &tier);
+        assert_eq!(evaluated(&edge, app.clone()), "stable", "it is pending");
+        done(&edge, "weather", "approve");
+        assert_eq!(evaluated(&edge, user.clone()), of_key, "{identity}");
+        assert_eq!(evaluated(&edge, app.clone()), "canary");
+        assert_eq!(evaluated(&edge, user_of_app.clone()), "canary");
+        assert_eq!(evaluated(&edge, json!({ "serin-app": "maps" })), "stable");
+        done(&edge, "weather", "suspend");
+        assert_eq!(evaluated(&edge, user_of_app.clone()), "stable");
+    }
 }
 
 #[test]
@@ -559,6 +593,39 @@ fn the_backend_is_told_the_app_and_not_its_key_unless_it_is_to() {
             200
         );
         assert_eq!(upstream.last_head().field("serin-app"), None);
+    }
+}
+
+#[test]
+fn the_backend_is_told_of_no_app_that_may_not_pass() {
+    let upstream = TestBackend::start("v1");
+    let of_status = |status: &str| declared(status, status, &format!("status: {status}"));
+    let ended = format!(
+        "ended: {{ status: approved, keys: [{{ sha256: {}, expires: 2020-01-01T00:00:00Z }}] }}\n",
+        KeyHash::of("ended").digest()
+    );
+    let apps = ["pending", "approved", "suspended", "revoked"].map(of_status);
+    let apps = apps.concat() + &ended;
+    let listed = apps.lines().map(|app| format!("    {app}\n"));
+    let listed: String = listed.collect();
+    for (require_approved, is_pending_told) in [(true, false), (false, true)] {
+        let proxy = TestProxy::start(&format!(
+            "identity: [{{ api_key: {{ header: x-api-key }} }}]\n\
+             apps:\n  require_approved: {require_approved}\n  list:\n{listed}\
+             backends: {{ a: \"{}\" }}\nroutes: [{{ backend: a, public: true }}]\n",
+            upstream.url()
+        ));
+        let told = |key: &str| {
+            assert_eq!(proxy.ask(&request(key)).status, 200, "it is public");
+            let head = upstream.last_head();
+            head.field("serin-app").map(str::to_owned)
+        };
+        assert_eq!(told("approved").as_deref(), Some("approved"));
+        let pending = is_pending_told.then_some("pending");
+        assert_eq!(told("pending").as_deref(), pending);
+        for key in ["suspended", "revoked", "ended", "unknown"] {
+            assert_eq!(told(key), None, "{key}");
+        }
     }
 }
 

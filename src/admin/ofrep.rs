@@ -22,6 +22,7 @@ use crate::domain::caller::{CALLER_KEY_BYTES_MAX, RequestFacts};
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::described::DescribedRequest;
 use crate::domain::flag::Flag;
+use crate::domain::identity::IdentitySource;
 use crate::domain::ids::{FlagIndex, GroupIndex};
 use crate::domain::prerequisite::Decisions;
 use crate::domain::routing::RoutingSnapshot;
@@ -32,13 +33,16 @@ use crate::runtime::pseudonyms::Pseudonym;
 /// The attribute that says who the caller is.
 const TARGETING_KEY: &str = "targetingKey";
 
+/// The attribute that says which app asks: the header by which backends are told.
+const NAMED_APP: &str = "serin-app";
+
 /// What an application says, as the document has it.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "it stands for a body")]
 struct EvaluationRequest {
-    /// `targetingKey` is the caller; `ip`, `method`, `host` and `path` say what they say; every other text,
-    /// number or switch is the header of its name. A token in such a header is verified, and names the caller where
-    /// `targetingKey` does not.
+    /// `targetingKey` is the caller; `serin-app` is the id of the app that asks; `ip`, `method`, `host` and `path`
+    /// say what they say; every other text, number or switch is the header of its name. A token in such a header is
+    /// verified, and names the caller where `targetingKey` does not.
     #[schema(value_type = Option<Object>)]
     context: Option<Map<String, Value>>,
 }
@@ -124,14 +128,14 @@ pub(crate) async fn one(
     Path(key): Path<String>,
     body: Bytes,
 ) -> Response {
-    let mut request = match described(&body) {
-        Ok(request) => request,
+    let published = state.published.load();
+    let asker = match Asker::of(&state, &published.routing, &body) {
+        Ok(asker) => asker,
         Err(failure) => {
             let key = Some(key);
             return Failure { key, ..failure }.into_response();
         }
     };
-    let published = state.published.load();
     let Some(flag) = published.routing.flag_index(&key) else {
         let failure = Failure {
             error_details: format!("there is no flag `{key}`"),
@@ -140,20 +144,8 @@ pub(crate) async fn one(
         };
         return failure.into_response();
     };
-    let token = token(&state, &published.routing, &mut request);
-    let assigned = assigned(&state, &published.routing, &request);
-    let app = app(&state, &published.routing, &request);
-    let pseudonym = pseudonym(&state, &published.routing, &request);
-    let facts = RequestFacts {
-        pseudonym: pseudonym.as_deref(),
-        claims: token.claims(),
-        ..request.facts(app.as_deref(), &assigned, rand::rng().random())
-    };
-    match evaluate(
-        &published.routing,
-        flag,
-        &mut published.routing.decisions(facts),
-    ) {
+    let mut decisions = published.routing.decisions(asker.facts());
+    match evaluate(&published.routing, flag, &mut decisions) {
         Evaluation::Failure(failure) => failure.into_response(),
         success @ Evaluation::Success { .. } => Json(success).into_response(),
     }
@@ -183,22 +175,13 @@ pub(crate) async fn all(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut request = match described(&body) {
-        Ok(request) => request,
-        Err(failure) => return failure.into_response(),
-    };
     let published = state.published.load();
     let routing = &published.routing;
-    let token = token(&state, routing, &mut request);
-    let assigned = assigned(&state, routing, &request);
-    let app = app(&state, routing, &request);
-    let pseudonym = pseudonym(&state, routing, &request);
-    let facts = RequestFacts {
-        pseudonym: pseudonym.as_deref(),
-        claims: token.claims(),
-        ..request.facts(app.as_deref(), &assigned, rand::rng().random())
+    let asker = match Asker::of(&state, routing, &body) {
+        Ok(asker) => asker,
+        Err(failure) => return failure.into_response(),
     };
-    let mut decisions = routing.decisions(facts);
+    let mut decisions = routing.decisions(asker.facts());
     let flags = (0..routing.flags.len()).map(FlagIndex);
     let flags: Vec<_> = flags
         .map(|flag| evaluate(routing, flag, &mut decisions))
@@ -280,6 +263,45 @@ fn metadata(routing: &RoutingSnapshot, flag: &Flag, decision: Decision) -> Map<S
     metadata
 }
 
+/// Who is to get a flag, and what is known of it.
+struct Asker {
+    request: DescribedRequest,
+    app: Option<Arc<App>>,
+    token: PresentedToken,
+    /// Whether that app may not pass where something is asked of it.
+    is_barred: bool,
+    assigned: Vec<GroupIndex>,
+    pseudonym: Option<Pseudonym>,
+}
+
+impl Asker {
+    fn of(state: &AdminState, routing: &RoutingSnapshot, body: &[u8]) -> Result<Self, Failure> {
+        let mut request = described(body)?;
+        let app = app(state, routing, &mut request);
+        let token = token(state, routing, &mut request);
+        let mut app_status = app.iter().map(|app| app.status);
+        Ok(Self {
+            assigned: assigned(state, routing, &request),
+            pseudonym: pseudonym(state, routing, &request),
+            is_barred: app_status.any(|status| !routing.admission.lets_in(status)),
+            app,
+            token,
+            request,
+        })
+    }
+
+    fn facts(&self) -> RequestFacts<'_> {
+        let app = self.app.as_deref();
+        let draw = rand::rng().random();
+        RequestFacts {
+            pseudonym: self.pseudonym.as_deref(),
+            is_barred: self.is_barred,
+            claims: self.token.claims(),
+            ..self.request.facts(app, &self.assigned, draw)
+        }
+    }
+}
+
 /// The groups that an operator has put the caller into.
 fn assigned(
     state: &AdminState,
@@ -308,17 +330,28 @@ fn pseudonym(
     pseudonyms.for_groups(&routing.groups, request.caller())
 }
 
-/// The app that the caller is: where requests bring keys of apps, `targetingKey` may be the id of one.
+/// The app that asks, where requests bring keys of apps: the one that the context names, as the proxy would to a
+/// backend, and which is the caller if no other is said to be; or the one whose id is `targetingKey`, if apps are
+/// the only callers. Among others it might be somebody's key, who is not to be taken for the app.
 fn app(
     state: &AdminState,
     routing: &RoutingSnapshot,
-    request: &DescribedRequest,
+    request: &mut DescribedRequest,
 ) -> Option<Arc<App>> {
-    let key = request
-        .caller()
-        .key()
-        .filter(|_| routing.admission.reads_keys)?;
-    state.apps.find(key)
+    let named = request.headers.remove(NAMED_APP);
+    if !routing.admission.reads_keys {
+        return None;
+    }
+    if let Some(id) = named {
+        let app = state.apps.find(id.to_str().ok()?)?;
+        request.key.get_or_insert_with(|| app.id.to_string());
+        return Some(app);
+    }
+    let mut sources = routing.identity.iter();
+    let only_apps = sources.all(|source| matches!(source, IdentitySource::ApiKey(_)));
+    state
+        .apps
+        .find(request.key.as_deref().filter(|_| only_apps)?)
 }
 
 /// What a token says that the context has in the place where requests have theirs; it is verified as theirs are. It

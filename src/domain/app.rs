@@ -65,11 +65,6 @@ impl AppStatus {
         }
     }
 
-    /// Whether whoever has it passes nowhere and gets no canary, whether apps have to be approved or not.
-    pub const fn is_barred(self) -> bool {
-        matches!(self, Self::Suspended | Self::Revoked)
-    }
-
     /// The status after a verdict of the review.
     ///
     /// # Errors
@@ -405,8 +400,6 @@ mod tests {
             assert_eq!(before.after(Review::Suspend), suspended);
             assert_eq!(before.after(Review::Revoke), Ok(Revoked));
         }
-        assert!(Suspended.is_barred() && Revoked.is_barred());
-        assert!(!Pending.is_barred() && !Approved.is_barred());
     }
 
     #[test]

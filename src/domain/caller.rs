@@ -55,6 +55,8 @@ pub struct RequestFacts<'a> {
     pub pseudonym: Option<&'a str>,
     /// The app that sent it, if it brought a key of one.
     pub app: Option<&'a App>,
+    /// Whether that app may not pass where something is asked of it, so that it gets no canary.
+    pub is_barred: bool,
     /// What the client's certificate calls it, if it has shown one.
     pub certificate: Option<&'a CertificateNames>,
     /// What the caller is bucketed by, where that is another key than its own.

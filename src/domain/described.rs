@@ -62,6 +62,7 @@ impl DescribedRequest {
             caller: self.caller(),
             pseudonym: None,
             app,
+            is_barred: false,
             certificate: None,
             bucketed_by: None,
             claims: None,

@@ -183,7 +183,7 @@ impl Flag {
         if !self.enabled {
             return stable(Reason::Disabled, self.weights.default_stratum());
         }
-        if facts.app.is_some_and(|app| app.status.is_barred()) {
+        if facts.is_barred {
             return stable(Reason::Barred, self.weights.apart_stratum());
         }
         if let Some(flag) = unmet {

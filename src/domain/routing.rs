@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::app::AppStatus;
 use crate::domain::backend::{Backend, Der};
 use crate::domain::caller::RequestFacts;
 use crate::domain::decision::Decision;
@@ -24,6 +25,18 @@ pub struct Admission {
     pub reads_keys: bool,
     /// Whether only approved apps pass.
     pub require_approved: bool,
+}
+
+impl Admission {
+    /// Whether an app of this status may pass where something is asked of it. One that may not gets no canary
+    /// anywhere else either, and no backend hears of it.
+    pub const fn lets_in(self, status: AppStatus) -> bool {
+        match status {
+            AppStatus::Approved => true,
+            AppStatus::Pending => !self.require_approved,
+            AppStatus::Suspended | AppStatus::Revoked => false,
+        }
+    }
 }
 
 /// Routes, flags, groups and backends as they stand at one moment.
@@ -78,5 +91,34 @@ impl RoutingSnapshot {
     /// Takes several decisions about one request.
     pub fn decisions<'a>(&'a self, facts: RequestFacts<'a>) -> Decisions<'a> {
         Decisions::new(self, facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_let_in_by_its_status_and_by_whether_it_has_to_be_approved() {
+        use AppStatus::{Approved, Pending, Revoked, Suspended};
+        for (status, strict, lenient) in [
+            (Pending, false, true),
+            (Approved, true, true),
+            (Suspended, false, false),
+            (Revoked, false, false),
+        ] {
+            let lets_in = |require_approved| {
+                let admission = Admission {
+                    reads_keys: true,
+                    require_approved,
+                };
+                admission.lets_in(status)
+            };
+            assert_eq!(
+                (lets_in(true), lets_in(false)),
+                (strict, lenient),
+                "{status}"
+            );
+        }
     }
 }

@@ -112,6 +112,7 @@ impl FactsBuilder {
             caller: self.key.as_deref().map_or(Caller::Anonymous, Caller::Known),
             pseudonym: None,
             app: None,
+            is_barred: false,
             certificate: None,
             bucketed_by: None,
             claims: None,

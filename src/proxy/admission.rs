@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderValue, Request};
 
 use crate::domain::app::{App, AppStatus};
 use crate::domain::routing::RoutingSnapshot;
@@ -64,6 +64,14 @@ impl Presented {
         self.app.clone()
     }
 
+    /// What a backend is told of the app: its id, if it would be let in where something is asked of it. One that
+    /// would not is nobody where everybody passes, as whoever has no key at all.
+    pub(crate) fn named(&self, routing: &RoutingSnapshot) -> Option<&HeaderValue> {
+        let (known, app) = (self.known()?, self.app.as_ref()?);
+        let is_let_in = routing.admission.lets_in(app.status);
+        is_let_in.then(|| known.header())
+    }
+
     /// What else is known of it.
     pub(crate) const fn known(&self) -> Option<&Arc<KnownApp>> {
         match &self.holder {
@@ -100,11 +108,14 @@ impl Presented {
             return Ok(());
         }
         if let Some(app) = &self.app {
+            if routing.admission.lets_in(app.status) {
+                return Ok(());
+            }
             return match app.status {
+                AppStatus::Pending => Err(Denial::Pending),
                 AppStatus::Suspended => Err(Denial::Suspended),
                 AppStatus::Revoked => Err(Denial::Revoked),
-                AppStatus::Pending if routing.admission.require_approved => Err(Denial::Pending),
-                AppStatus::Pending | AppStatus::Approved => Ok(()),
+                AppStatus::Approved => Ok(()),
             };
         }
         if !routing.admission.require_approved {

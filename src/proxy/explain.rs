@@ -127,9 +127,10 @@ pub fn explain<B>(
     let caller = identity.caller();
     let assigned = surroundings.assigned_groups(routing, caller);
     let pseudonym = surroundings.pseudonym(routing, caller);
+    let met = (&request, &located);
     let facts = RequestFacts {
         pseudonym: pseudonym.as_deref(),
-        ..resolve::facts(&request, &located, *client, identity, &assigned)
+        ..resolve::facts(routing, met, (*client, identity), &assigned)
     };
     let members = routing.groups.iter().map(|(place, _)| place);
     let groups = members

@@ -136,10 +136,9 @@ fn routed_path<B>(request: &Request<B>) -> &str {
 
 /// What decisions look at in a request.
 pub(crate) fn facts<'a, B>(
-    request: &'a Request<B>,
-    located: &'a Located,
-    client: Peer<'a>,
-    identity: &'a Identity<'a>,
+    routing: &RoutingSnapshot,
+    (request, located): (&'a Request<B>, &'a Located),
+    (client, identity): (Peer<'a>, &'a Identity<'a>),
     assigned: &'a [GroupIndex],
 ) -> RequestFacts<'a> {
     RequestFacts {
@@ -152,6 +151,9 @@ pub(crate) fn facts<'a, B>(
         caller: identity.caller(),
         pseudonym: None,
         app: client.app,
+        is_barred: client
+            .app
+            .is_some_and(|app| !routing.admission.lets_in(app.status)),
         certificate: client.certificate,
         bucketed_by: identity.bucketed_by,
         claims: client.token.and_then(PresentedToken::claims),
@@ -220,7 +222,7 @@ pub(crate) fn decide<'a, B>(
     let facts = RequestFacts {
         draw: surroundings.draw(),
         pseudonym: pseudonym.as_deref(),
-        ..facts(request, located, *client, identity, &assigned)
+        ..facts(routing, (request, located), (*client, identity), &assigned)
     };
     let (decided, further) = if route.send.is_empty() {
         (

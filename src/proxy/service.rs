@@ -62,7 +62,7 @@ pub(crate) async fn handle(
     let expectation = expectation(&client, &mut request);
     let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
     observation.entry.marked(&request_id, request.headers());
-    name_app(&presented, request.headers_mut());
+    name_app(&presented, routing, request.headers_mut());
     let backend = routing.backend(destination.backend);
     let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
     if let Some(wish) = &wish {
@@ -177,10 +177,10 @@ fn enter(
     Ok(located)
 }
 
-/// Tells the backend which app it is.
-fn name_app(presented: &Presented, fields: &mut HeaderMap) {
-    if let Some(known) = presented.known() {
-        fields.insert(headers::SERIN_APP, known.header().clone());
+/// Tells the backend which app it is, if it may pass.
+fn name_app(presented: &Presented, routing: &RoutingSnapshot, fields: &mut HeaderMap) {
+    if let Some(id) = presented.named(routing) {
+        fields.insert(headers::SERIN_APP, id.clone());
     }
 }
 
