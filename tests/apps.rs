@@ -474,6 +474,92 @@ fn a_file_of_apps_is_read_again_and_what_was_done_holds_until_its_own_word_chang
 }
 
 #[test]
+fn what_was_taken_away_at_run_time_does_not_come_back_with_the_file() {
+    let app = |key: &str, status: &str| declared("one", key, &format!("status: {status}"));
+    let other = declared("two", "key-2", "status: approved");
+    let both = |key: &str, status: &str| app(key, status) + &other;
+    let mut edge = with_apps(&both("key-1", "approved"));
+    let rotated = order(&edge, "two", "rotate-key", &json!({ "expire_old": "0s" }));
+    let second = rotated.json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(served(&edge, "key-2"), "401");
+    done(&edge, "one", "revoke");
+    for status in ["suspended", "approved", "revoked", "approved"] {
+        bring_apps(&edge, &both("key-1", status), "taken");
+        assert_eq!(served(&edge, "key-1"), "403", "{status}");
+    }
+    // The entries go, and come back.
+    let without = declared("two", "key-3", "status: approved");
+    bring_apps(&edge, &without, "taken");
+    let seen = |edge: &Edge| ["key-1", "key-2", "key-3", &second].map(|key| served(edge, key));
+    assert_eq!(seen(&edge), ["401", "401", "v1", "v1"]);
+    put(&edge, "one", &json!({})).problem(409);
+    edge.restart();
+    bring_apps(&edge, &both("key-1", "approved"), "taken");
+    assert_eq!(seen(&edge), ["403", "401", "401", "v1"]);
+    order(&edge, "one", "approve", &json!({})).problem(409);
+    // What only the file has taken away, it gives back.
+    let suspended = app("key-1", "approved") + &declared("two", "key-3", "status: revoked");
+    bring_apps(&edge, &suspended, "taken");
+    assert_eq!(seen(&edge)[2..], ["403", "403"]);
+    bring_apps(&edge, &(app("key-1", "approved") + &without), "taken");
+    assert_eq!(seen(&edge), ["403", "401", "v1", "v1"]);
+}
+
+#[test]
+fn one_key_for_two_apps_is_refused_wherever_they_are_declared() {
+    let digest = KeyHash::of("key-1").digest();
+    let listed = format!(
+        "apps: {{ list: {{ zero: {{ keys: [{{ sha256: {digest} }}] }} }}, file: apps.yaml,"
+    );
+    let shop = SHOP.replace("apps: {", &listed);
+    let edge = Edge::prepare(&shop, |state| {
+        let other = declared("one", "key-2", "status: approved");
+        fs::write(state.with_file_name("apps.yaml"), other).unwrap();
+    });
+    assert_eq!(served(&edge, "key-1"), "403", "it is pending");
+    let both = declared("one", "key-1", "status: approved");
+    bring_apps(&edge, &both, "refused");
+    let status = edge.admin("GET", "/api/v1/status", "").json();
+    let problems = status["reload"]["problems"].to_string();
+    for place in [
+        "apps.yaml:1:25: one.keys[0].sha256: this key is app `zero`'s already",
+        "at `apps.list.zero.keys[0]`",
+    ] {
+        assert!(problems.contains(place), "{problems}");
+    }
+    assert_eq!(served(&edge, "key-1"), "403");
+    assert_eq!(served(&edge, "key-2"), "v1");
+}
+
+#[test]
+fn no_file_lets_a_key_in_again_that_was_revoked_under_another_name() {
+    let mut edge = with_apps("");
+    let [bad, good] = ["bad", "good"].map(|app| {
+        let key = register(&edge, app, &json!({}));
+        done(&edge, app, "approve");
+        key
+    });
+    done(&edge, "bad", "revoke");
+    let again = declared("again", &bad, "status: approved");
+    let moved = declared("moved", &good, "status: approved");
+    bring_apps(&edge, &(again + &moved), "taken");
+    let seen = |edge: &Edge| [&bad, &good].map(|key| served(edge, key));
+    assert_eq!(seen(&edge), ["403", "v1"]);
+    assert!(
+        edge.proxy
+            .log()
+            .contains("a key that another was given at run time")
+    );
+    edge.restart();
+    assert_eq!(seen(&edge), ["403", "v1"]);
+    done(&edge, "moved", "suspend");
+    assert_eq!(seen(&edge), ["403", "403"]);
+    // Once the revoked app is gone, the key is the other's alone.
+    assert_eq!(edge.admin("DELETE", "/api/v1/apps/bad", "").status, 204);
+    assert_eq!(seen(&edge), ["v1", "403"]);
+}
+
+#[test]
 fn a_bad_file_of_apps_is_refused_with_its_place() {
     let good = declared("one", "key-1", "status: approved");
     let edge = with_apps(&good);

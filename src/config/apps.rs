@@ -3,7 +3,7 @@
 //! That file has lines and columns of its own, which a problem of it names behind those of the key that names
 //! the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,9 +62,10 @@ pub(super) fn apps(
         let hint = "add `identity: [{ api_key: { header: x-api-key } }]`";
         report.add(*place, problem.hint(hint));
     }
-    let mut declared = listed(&value.list, report);
+    let mut holders = Holders::new();
+    let mut declared = listed(&value.list, ("apps.list.", &mut holders), report);
     if let Some(file) = &value.file {
-        for (id, app) in of_file(file, read_file, report) {
+        for (id, app) in of_file(file, &mut holders, read_file, report) {
             if declared.contains_key(&id) {
                 let problem = format!("`{AS_WRITTEN}` has app `{id}`, which `list` has as well");
                 let problem = Problem::new(problem).hint("remove one of the two");
@@ -87,7 +88,12 @@ pub(super) fn apps(
 }
 
 /// Reads a file of apps.
-fn of_file(file: &Written<NonEmpty>, read_file: ReadFile<'_>, report: &Report) -> Declarations {
+fn of_file(
+    file: &Written<NonEmpty>,
+    holders: &mut Holders,
+    read_file: ReadFile<'_>,
+    report: &Report,
+) -> Declarations {
     let refuse = |problem: String, hint: Option<String>| {
         let problem = Problem::new(problem).without_value();
         let problem = match hint {
@@ -121,7 +127,7 @@ fn of_file(file: &Written<NonEmpty>, read_file: ReadFile<'_>, report: &Report) -
         }
     };
     let document: Option<AppListDocument> = reader::read(&root, &own);
-    let declared = document.map(|document| listed(&document, &own));
+    let declared = document.map(|document| listed(&document, ("", holders), &own));
     if let Err(errors) = own.finish(text, &root) {
         for error in errors.iter() {
             let (line, column, path) = (error.line, error.column, &error.path);
@@ -132,25 +138,36 @@ fn of_file(file: &Written<NonEmpty>, read_file: ReadFile<'_>, report: &Report) -
     declared.unwrap_or_default()
 }
 
-fn listed(document: &AppListDocument, report: &Report) -> Declarations {
+/// Understands a list of apps, whose place is told in front of theirs.
+fn listed(
+    document: &AppListDocument,
+    (list, holders): (&'static str, &mut Holders),
+    report: &Report,
+) -> Declarations {
     let mut declared = Declarations::new();
-    let mut holders = BTreeMap::new();
     for entry in &document.0 {
         let Some(app) = &entry.value else { continue };
         let id = &entry.name.value;
-        let app = understood(id, app, &mut holders, report);
+        let app = understood(id, app, (list, holders), report);
         declared.insert(id.clone(), app);
     }
     declared
 }
 
-/// Whose each key is.
-type Holders = BTreeMap<KeyDigest, AppId>;
+/// Whose each key is, in all lists.
+type Holders = HashMap<KeyDigest, KeyPlace>;
+
+/// Where a key is written.
+struct KeyPlace {
+    list: &'static str,
+    app: AppId,
+    number: usize,
+}
 
 fn understood(
     id: &AppId,
     document: &Placed<AppDocument>,
-    holders: &mut Holders,
+    (list, holders): (&'static str, &mut Holders),
     report: &Report,
 ) -> Declared {
     let AppDocument {
@@ -195,7 +212,12 @@ fn understood(
         status: status.map_or_else(AppStatus::default, status_of),
         keys: keys
             .iter()
-            .map(|key| key_of(id, key, holders, report))
+            .enumerate()
+            .map(|(number, key)| {
+                let app = id.clone();
+                let place = KeyPlace { list, app, number };
+                key_of(key, (holders, place), report)
+            })
             .collect(),
     }
 }
@@ -210,9 +232,8 @@ const fn status_of(document: AppStatusDocument) -> AppStatus {
 }
 
 fn key_of(
-    id: &AppId,
     document: &Placed<AppKeyDocument>,
-    holders: &mut Holders,
+    (holders, place): (&mut Holders, KeyPlace),
     report: &Report,
 ) -> AppKey {
     let AppKeyDocument {
@@ -220,8 +241,8 @@ fn key_of(
         name,
         expires,
     } = &document.value;
-    if let Some(other) = holders.insert(sha256.value, id.clone()) {
-        let problem = format!("this key is app `{other}`'s already");
+    if let Some(KeyPlace { list, app, number }) = holders.insert(sha256.value, place) {
+        let problem = format!("this key is app `{app}`'s already, at `{list}{app}.keys[{number}]`");
         let hint = "a key tells one app; remove one of the two";
         report.add(sha256.place, Problem::new(problem).hint(hint));
     }

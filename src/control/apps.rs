@@ -11,11 +11,13 @@ use crate::control::app_orders::{AppError, AppOrder, AppView, Ordered};
 use crate::control::controller::Controller;
 use crate::control::perform::{Saved, Unwritten, line_about, not_done, now_unix_ms};
 use crate::control::ports::{JournalLine, Subject, Transition};
+use crate::control::shared_keys;
 use crate::domain::app::{
-    APPS_MAX, App, AppKey, AppProfile, AppRecord, Declarations, Declared, GivenStatus, KEYS_MAX,
-    Review,
+    APPS_MAX, App, AppKey, AppProfile, AppRecord, Declarations, Declared, Final, GivenStatus,
+    KEYS_MAX, Review,
 };
 use crate::domain::ids::AppId;
+use crate::domain::key_digest::KeyDigest;
 use crate::domain::rollout::{Author, JournalEntry};
 use crate::domain::secret::Secret;
 use crate::runtime::api_key;
@@ -66,6 +68,7 @@ impl Apps {
         }
         self.records.retain(|_, record| !record.is_empty());
         self.declared = Arc::clone(declared);
+        shared_keys::warn(declared, &self.records);
         let ids = self.declared.keys().chain(self.records.keys());
         let mut ids: Vec<_> = ids.collect();
         ids.sort_unstable();
@@ -172,7 +175,9 @@ impl Controller {
         if let AppOrder::Register(profile) = order {
             return match before {
                 Some(_) => Err(AppError::Exists(id.clone())),
-                None => self.registered(profile),
+                // One of a file, whose entry has gone.
+                None if record.is_revoked() => Err(AppError::Final(id.clone(), Final)),
+                None => self.registered(profile, record.ends),
             };
         }
         let before = before.ok_or_else(|| AppError::NoApp(id.to_string()))?;
@@ -212,7 +217,11 @@ impl Controller {
         }
     }
 
-    fn registered(&self, profile: &AppProfile) -> Result<Change, AppError> {
+    fn registered(
+        &self,
+        profile: &AppProfile,
+        ends: BTreeMap<KeyDigest, u64>,
+    ) -> Result<Change, AppError> {
         profile.check()?;
         if self.apps.registry.len().max(self.apps.records.len()) >= APPS_MAX {
             return Err(AppError::TooManyApps);
@@ -227,6 +236,7 @@ impl Controller {
         let record = AppRecord {
             registered: Some(profile.clone()),
             keys: vec![key],
+            ends,
             ..AppRecord::default()
         };
         Ok(Change {
@@ -284,10 +294,19 @@ fn reviewed(
 ) -> Result<Change, AppError> {
     let status = before.status.after(review);
     let status = status.map_err(|end| AppError::Final(before.id.clone(), end))?;
-    let what = (status != before.status).then(|| format!("{} -> {status}", before.status));
-    if what.is_some() {
+    let is_revoke = review == Review::Revoke;
+    // What a file alone has revoked so far is revoked for good then.
+    let is_news = status != before.status || is_revoke && !record.is_revoked();
+    let what = is_news.then(|| {
+        if status == before.status {
+            format!("{status} for good, which the file alone has said so far")
+        } else {
+            format!("{} -> {status}", before.status)
+        }
+    });
+    if is_news {
         let over = declared.map(|declared| declared.status);
-        let is_own = over.unwrap_or_default() == status;
+        let is_own = !is_revoke && over.unwrap_or_default() == status;
         record.given = (!is_own).then_some(GivenStatus { status, over });
     }
     Ok(Change::quiet(record, what))

@@ -45,6 +45,7 @@ pub mod reload;
 pub mod requirement;
 mod running;
 mod settings;
+mod shared_keys;
 pub mod status;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! An app is declared in a file or registered at run time. What was done at run time, a status given and keys
 //! added, is kept in its [`AppRecord`] and lies over the file's declaration: a status until the file's own
-//! changes, keys for good. Of a key only its SHA-256 is known here.
+//! changes, `revoked` for good, and so are keys and their ends. Of a key only its SHA-256 is known here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -254,23 +254,25 @@ impl AppRecord {
         *self == Self::default()
     }
 
-    /// What still holds beside what a file declares now: a status gives way where the file's own has changed.
+    /// What still holds beside what a file declares now: a status gives way where the file's own has changed, and
+    /// neither `revoked` nor the end of a key ever does, for whoever has a key that leaked has it still.
     pub fn beside(&self, declared: Option<&Declared>) -> Self {
         let Some(declared) = declared else {
             return self.clone();
         };
-        // Whoever was revoked before a file knew it stays so: its keys are still about.
         let holds = |given: &GivenStatus| {
-            let is_final = given.over.is_none() && given.status == AppStatus::Revoked;
-            is_final || given.over == Some(declared.status)
+            given.status == AppStatus::Revoked || given.over == Some(declared.status)
         };
-        let is_known = |digest: &KeyDigest| declared.keys.iter().any(|key| key.sha256 == *digest);
-        let ends = self.ends.iter().filter(|(digest, _)| is_known(digest));
         Self {
             given: self.given.filter(holds),
-            ends: ends.map(|(digest, end)| (*digest, *end)).collect(),
             ..self.clone()
         }
+    }
+
+    /// Whether it was revoked at run time, so that it stays revoked whatever a file says.
+    pub fn is_revoked(&self) -> bool {
+        self.given
+            .is_some_and(|given| given.status == AppStatus::Revoked)
     }
 
     /// Adds a key. Those before it end after so long, if that is said; those that have ended are forgotten.
@@ -335,13 +337,22 @@ impl App {
             let end = record.and_then(|record| record.ends.get(&key.sha256));
             end.iter().for_each(|end| key.end_by(**end));
         }
-        let added = record.iter().flat_map(|record| record.keys.iter().cloned());
+        let mut keys = keys.unwrap_or_default();
+        for added in record.iter().flat_map(|record| &record.keys) {
+            match keys.iter_mut().find(|key| key.sha256 == added.sha256) {
+                Some(known) => added
+                    .expires_unix_ms
+                    .iter()
+                    .for_each(|end| known.end_by(*end)),
+                None => keys.push(added.clone()),
+            }
+        }
         Some(Self {
             id: id.clone(),
             profile: profile.clone(),
             status: given.map(|given| given.status).or(own).unwrap_or_default(),
             is_given: declared.is_some() && given.is_some(),
-            keys: keys.unwrap_or_default().into_iter().chain(added).collect(),
+            keys,
             source,
         })
     }
@@ -417,9 +428,53 @@ mod tests {
         let registered = given(Approved, None);
         assert_eq!(registered.beside(None), registered);
         assert_eq!(registered.beside(Some(&declared(Pending))).given, None);
-        // Not so if it was revoked: its keys are still about.
-        let revoked = given(AppStatus::Revoked, None);
-        assert_eq!(revoked.beside(Some(&declared(Approved))), revoked);
+    }
+
+    #[test]
+    fn what_was_revoked_stays_so_whatever_a_file_says_later() {
+        use AppStatus::{Approved, Pending, Revoked, Suspended};
+        for over in [None, Some(Approved), Some(Suspended), Some(Revoked)] {
+            let record = given(Revoked, over);
+            let files = [Some(Suspended), Some(Approved), None, Some(Pending)];
+            for file in files.map(|own| own.map(declared)) {
+                let left = record.beside(file.as_ref());
+                assert_eq!(left, record);
+                let app = App::of(&name("app"), file.as_ref(), Some(&left));
+                assert_eq!(app.map(|app| app.status), file.map(|_| Revoked));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_made_to_end_does_not_come_back_with_the_file() {
+        let mut record = AppRecord::default();
+        let file = declared(AppStatus::Approved);
+        record.rotate(Some(&file), key(2, None), Some(100), 10);
+        let without = Declared {
+            keys: vec![key(3, None)],
+            ..file.clone()
+        };
+        let left = record.beside(Some(&without)).beside(Some(&file));
+        let app = App::of(&name("app"), Some(&file), Some(&left)).unwrap();
+        let ends: Vec<_> = app.keys.iter().map(|key| key.expires_unix_ms).collect();
+        assert_eq!(ends, [Some(100), None]);
+    }
+
+    #[test]
+    fn a_key_of_file_and_run_time_alike_is_one_and_ends_with_the_first() {
+        let file = declared(AppStatus::Approved);
+        for (of_file, of_record) in [(None, Some(7)), (Some(7), None), (Some(7), Some(9))] {
+            let file = Declared {
+                keys: vec![key(1, of_file)],
+                ..file.clone()
+            };
+            let record = AppRecord {
+                keys: vec![key(1, of_record), key(2, None)],
+                ..AppRecord::default()
+            };
+            let app = App::of(&name("app"), Some(&file), Some(&record)).unwrap();
+            assert_eq!(app.keys, [key(1, Some(7)), key(2, None)]);
+        }
     }
 
     #[test]

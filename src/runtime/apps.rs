@@ -14,8 +14,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use http::HeaderValue;
+use smallvec::SmallVec;
 
-use crate::domain::app::App;
+use crate::domain::app::{App, AppStatus};
+use crate::domain::ids::AppId;
 use crate::domain::key_digest::KeyDigest;
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::key_hash::KeyHash;
@@ -78,6 +80,29 @@ impl Hash for Hashed {
 struct KeyHolder {
     app: Arc<KnownApp>,
     expires: Option<Timestamp>,
+}
+
+/// Those who have a key: one, unless a file gives an app the key that another was given at run time.
+type KeyHolders = SmallVec<[KeyHolder; 1]>;
+
+impl KeyHolder {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Whose the key is among several who have it: the one's who may pass least, so that what was taken away from
+    /// one app is not to be had by another.
+    fn precedence(&self, now: Timestamp) -> (u8, AppId) {
+        let app = self.app.now();
+        let rank = match app.status {
+            AppStatus::Revoked => 0,
+            AppStatus::Suspended => 1,
+            _ if self.has_ended(now) => 2,
+            AppStatus::Pending => 3,
+            AppStatus::Approved => 4,
+        };
+        (rank, app.id.clone())
+    }
 }
 
 /// Whose a key is.
@@ -157,7 +182,7 @@ impl Denial {
 /// All apps.
 #[derive(Debug, Default)]
 pub struct AppRegistry {
-    by_key: DashMap<Hashed, KeyHolder>,
+    by_key: DashMap<Hashed, KeyHolders>,
     by_id: DashMap<Box<str>, Arc<KnownApp>>,
     denied: [AtomicU64; Denial::WORDS.len()],
 }
@@ -185,12 +210,17 @@ impl AppRegistry {
         if key.len() > KEY_BYTES_MAX {
             return Holder::Nobody;
         }
-        let Some(holder) = self.by_key.get(&Hashed(KeyHash::of_bytes(key))) else {
+        let Some(holders) = self.by_key.get(&Hashed(KeyHash::of_bytes(key))) else {
             return Holder::Nobody;
         };
-        match holder.expires {
-            Some(end) if end <= now => Holder::Ended,
-            _ => Holder::App(Arc::clone(&holder.app)),
+        let holder = match holders.as_slice() {
+            [only] => Some(only),
+            several => several.iter().min_by_key(|holder| holder.precedence(now)),
+        };
+        match holder {
+            None => Holder::Nobody,
+            Some(holder) if holder.has_ended(now) => Holder::Ended,
+            Some(holder) => Holder::App(Arc::clone(&holder.app)),
         }
     }
 
@@ -239,8 +269,13 @@ impl AppRegistry {
                 app: Arc::clone(&known),
                 expires: key.expires_unix_ms.map(|end| moment.at(end)),
             };
-            self.by_key
-                .insert(Hashed(KeyHash::of_digest(key.sha256)), holder);
+            let hashed = Hashed(KeyHash::of_digest(key.sha256));
+            let mut holders = self.by_key.entry(hashed).or_default();
+            let mut own = holders.iter_mut();
+            match own.find(|own| Arc::ptr_eq(&own.app, &known)) {
+                Some(own) => *own = holder,
+                None => holders.push(holder),
+            }
         }
         let gone = before.iter().flat_map(|before| &before.keys);
         let gone = gone.filter(|key| !kept.contains(&key.sha256));
@@ -258,8 +293,10 @@ impl AppRegistry {
 
     fn forget_key(&self, digest: KeyDigest, of: &Arc<KnownApp>) {
         let hashed = Hashed(KeyHash::of_digest(digest));
-        self.by_key
-            .remove_if(&hashed, |_, holder| Arc::ptr_eq(&holder.app, of));
+        self.by_key.remove_if_mut(&hashed, |_, holders| {
+            holders.retain(|holder| !Arc::ptr_eq(&holder.app, of));
+            holders.is_empty()
+        });
     }
 
     /// Puts all apps in place, and forgets those that are not among them.
@@ -294,7 +331,7 @@ impl AppRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::app::{AppKey, AppProfile, AppSource, AppStatus};
+    use crate::domain::app::{AppKey, AppProfile, AppSource};
 
     fn moment(seconds: u64) -> Moment {
         Moment {
@@ -353,6 +390,43 @@ mod tests {
         assert!(registry.is_empty() && registry.by_key.is_empty());
         let endless = "x".repeat(KEY_BYTES_MAX + 1);
         assert_eq!(whose(&registry, &endless, 6), "nobody");
+    }
+
+    #[test]
+    fn a_key_that_two_apps_have_is_the_ones_who_may_pass_least() {
+        use AppStatus::{Approved, Pending, Revoked, Suspended};
+        let registry = AppRegistry::default();
+        let put = |id: &str, status, end: Option<u64>| {
+            let app = app(id, &[("k", end)]);
+            registry.put(App { status, ..app }, moment(1));
+        };
+        let seen = || whose(&registry, "k", 5);
+        put("one", Approved, None);
+        put("two", Approved, None);
+        assert_eq!(seen(), "one");
+        for (status, end, holder) in [
+            (Revoked, None, "two"),
+            (Suspended, None, "two"),
+            (Pending, None, "two"),
+            (Approved, Some(1_005_000), "ended"),
+            (Revoked, Some(1_005_000), "ended"),
+            (Approved, None, "one"),
+        ] {
+            put("two", status, end);
+            assert_eq!(seen(), holder, "{status} {end:?}");
+        }
+        put("one", Suspended, None);
+        put("two", Approved, Some(1_005_000));
+        assert_eq!(seen(), "one");
+        // Whoever is left has it alone, whichever of them goes.
+        put("two", Approved, None);
+        registry.put(app("one", &[]), moment(1));
+        assert_eq!(seen(), "two");
+        put("one", Revoked, None);
+        registry.remove("one");
+        assert_eq!(seen(), "two");
+        registry.remove("two");
+        assert!(registry.by_key.is_empty());
     }
 
     #[test]
