@@ -440,6 +440,7 @@ fn servers_pass_on_what_callers_say_and_people_read_it() {
     let one = one.json();
     let told = (&one["result"], &one["variant"]);
     assert_eq!(told, (&json!("recorded"), &json!("canary")));
+    let mut receipts = vec![one];
     let list = json!([
         says("u-2", "late"),
         says("u-3", "never there"),
@@ -449,12 +450,18 @@ fn servers_pass_on_what_callers_say_and_people_read_it() {
     let statuses = each(&results, "status");
     assert_eq!(statuses, [200, 409, 200], "{results}");
     assert_eq!(results[2]["result"], "changed");
+    receipts.extend(results.as_array().unwrap().iter().cloned());
 
     let page = shop.page("limit=1");
     assert_eq!(each(&page["comments"], "text"), ["better now"]);
     let caller = page["comments"][0]["caller"].as_str().unwrap();
     let is_named = page.to_string().contains("u-1");
     assert!(caller.len() == 32 && !is_named, "{page}");
+    // Who hands in ratings learns no pseudonym of a key, whether it rates or not.
+    for receipt in receipts {
+        assert!(receipt.get("caller").is_none(), "{receipt}");
+        assert!(!receipt.to_string().contains(caller), "{receipt}");
+    }
     let rest = shop.page(&format!("limit=9&flag=orders&before={}", page["next"]));
     // The one before was taken back by its caller.
     assert_eq!(each(&rest["comments"], "text"), ["late"]);

@@ -291,8 +291,6 @@ pub struct RatingReceipts {
 pub struct RatingReceipt {
     /// The flag.
     pub flag: FlagName,
-    /// The caller's pseudonym.
-    pub caller: String,
     /// 200 where it counts, else the status with which it would have been refused alone.
     pub status: u16,
     /// How it counts: `recorded` as the caller's first, `changed`, or `unchanged`.

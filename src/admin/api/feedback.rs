@@ -68,28 +68,22 @@ pub(crate) async fn hand_in(
     let handed = read(&body, RATINGS_MAX).map_err(ApiError::BadRequest)?;
     match handed {
         Handed::One(written) => {
-            let (flag, caller) = (written.flag.clone(), pseudonym(&state, &written));
-            let receipt = rate(&state, &visitor, *written)?;
-            let receipt = counted(flag, caller, receipt);
+            let flag = written.flag.clone();
+            let receipt = counted(flag, rate(&state, &visitor, *written)?);
             Ok(Json(Answered::One(Box::new(receipt))))
         }
         Handed::Many(list) => {
             let results = list.into_iter().map(|written| {
-                let (flag, caller) = (written.flag.clone(), pseudonym(&state, &written));
+                let flag = written.flag.clone();
                 match rate(&state, &visitor, written) {
-                    Ok(receipt) => counted(flag, caller, receipt),
-                    Err(error) => refused(flag, caller, &error),
+                    Ok(receipt) => counted(flag, receipt),
+                    Err(error) => refused(flag, &error),
                 }
             });
             let results = results.collect();
             Ok(Json(Answered::Many(RatingReceipts { results })))
         }
     }
-}
-
-fn pseudonym(state: &AdminState, written: &WrittenRating) -> String {
-    let caller = written.caller.as_deref();
-    caller.map_or_else(String::new, |key| state.feedback.pseudonym(key))
 }
 
 fn rate(
@@ -141,7 +135,9 @@ fn refusal(why: Refusal, flag: &FlagName) -> ApiError {
     }
 }
 
-fn counted(flag: FlagName, caller: String, Receipt { counted, shown }: Receipt) -> RatingReceipt {
+/// Does not say what the caller is called: whoever may try keys could find out whose a pseudonym is, which is for
+/// operators.
+fn counted(flag: FlagName, Receipt { counted, shown }: Receipt) -> RatingReceipt {
     let result = match counted {
         Counted::Recorded => "recorded",
         Counted::Changed => "changed",
@@ -149,7 +145,6 @@ fn counted(flag: FlagName, caller: String, Receipt { counted, shown }: Receipt) 
     };
     RatingReceipt {
         flag,
-        caller,
         status: 200,
         result: Some(result.to_owned()),
         variant: Some(shown.variant.to_string()),
@@ -158,10 +153,9 @@ fn counted(flag: FlagName, caller: String, Receipt { counted, shown }: Receipt) 
     }
 }
 
-fn refused(flag: FlagName, caller: String, error: &ApiError) -> RatingReceipt {
+fn refused(flag: FlagName, error: &ApiError) -> RatingReceipt {
     RatingReceipt {
         flag,
-        caller,
         status: error.status().as_u16(),
         result: None,
         variant: None,
