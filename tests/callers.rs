@@ -11,6 +11,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -429,6 +430,11 @@ impl Learned {
             &table,
         ]);
         assert_eq!(edge.journal("")[0]["why"], "first stage");
+        let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&table), 0o600, "keys are in it");
+        let usual = file("usual");
+        fs::write(&usual, "").unwrap();
+        assert_eq!(mode(&before), mode(&usual));
         Self {
             edge,
             model,

@@ -1,6 +1,5 @@
 //! `serin callers`: what is known of callers, and erasing it.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use crate::cli::Done;
 use crate::cli::confirm::Confirmation;
 use crate::cli::exit::{Exit, Unusable};
 use crate::cli::remote::{CallArguments, Remote};
+use crate::cli::whole_file::{self, Readers};
 use crate::domain::caller_features::CallerFeatures;
 
 /// Where all callers are.
@@ -150,19 +150,13 @@ impl Export {
         Ok(Exit::Done)
     }
 
-    /// Writes a file as a whole or not at all: half an export looks like one.
+    /// Writes a file, which nobody else may read where keys are in it.
     fn write_file(&self, remote: &Remote, path: &Path) -> anyhow::Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let written = File::create(&part).map_err(Into::into);
-        let written = written.and_then(|file| self.write(remote, file));
-        let named = written.and_then(|()| Ok(fs::rename(&part, path)?));
-        if named.is_err() {
-            // There may be none.
-            let _ = fs::remove_file(&part);
-        }
-        named
+        let readers = match self.plain {
+            true => Readers::Owner,
+            false => Readers::AsUsual,
+        };
+        whole_file::put(path, readers, |file| self.write(remote, file))
     }
 
     fn write(&self, remote: &Remote, out: impl Write) -> anyhow::Result<()> {

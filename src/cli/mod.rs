@@ -35,6 +35,7 @@ mod simulate;
 mod status;
 mod tail;
 mod top;
+mod whole_file;
 mod words;
 
 use std::path::PathBuf;

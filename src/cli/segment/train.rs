@@ -13,6 +13,7 @@ use crate::cli::exit::{Exit, Unusable};
 use crate::cli::remote::CallArguments;
 use crate::cli::segment::traffic::{self, Named};
 use crate::cli::segment::{about, read, report};
+use crate::cli::whole_file::{self, Readers};
 use crate::cli::words;
 use crate::domain::segment::{Columns, FeatureTable};
 use crate::learning::{self, Clusters, Settings, Training};
@@ -145,27 +146,10 @@ impl Train {
     }
 }
 
-/// Puts a file in the place of what was there, as a whole, so that who watches it never reads half
-/// of it.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let beside = folder.join(name);
-    let written = fs::File::create(&beside)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error| {
-        // What is left of it is of no use.
-        let _ = fs::remove_file(&beside);
-        about(path, format!("cannot be written: {error}"))
-    })
+    let put = |file: &mut fs::File| file.write_all(text.as_bytes());
+    let written = whole_file::put(path, Readers::AsUsual, put);
+    written.map_err(|error| about(path, format!("cannot be written: {error}")))
 }
 
 /// The day on which a file was last changed; today, for what is no file.
