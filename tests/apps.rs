@@ -297,6 +297,14 @@ fn a_full_disk_keeps_no_app_in() {
     let revoked = order(&edge, "weather", "revoke", &json!({}));
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_eq!(served(&edge, &key), "403");
+    // The log tells what was done, and nothing that was not.
+    edge.proxy.wait_for_log("approved -> revoked", SOON);
+    let log = edge.proxy.log();
+    let refused = format!("app=app-{n} ");
+    assert!(
+        log.contains("app=weather ") && !log.contains(&refused),
+        "{log}"
+    );
     disk.clear();
     edge.restart();
     assert_eq!(served(&edge, &key), "403");

@@ -277,6 +277,12 @@ fn on_a_full_disk_nobody_is_put_in_or_taken_out_and_nothing_is_half_done() {
     assert_eq!(edge.served(&key), "v1");
     take_out(&edge, "beta/callers/ann").problem(503);
     assert_eq!(edge.served("ann"), "v2");
+    let told = |what: &str| edge.proxy.log().matches(what).count();
+    wait_until("what was done is told", SOON, || {
+        told("put into it") >= assigned.len()
+    });
+    assert_eq!(told("put into it"), assigned.len(), "{}", edge.proxy.log());
+    assert_eq!(told("taken out of it"), 0, "it was not done");
     assert_eq!(keys(&callers(&edge, "beta", 1000)), assigned);
     disk.clear();
     edge.restart();

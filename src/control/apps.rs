@@ -261,10 +261,9 @@ impl Controller {
             why: by.why.clone(),
             findings: Vec::new(),
         };
-        tracing::info!(app = %id, who = entry.who, why = entry.why, "{}", entry.what);
         let transition = Transition {
             apps: vec![(id.clone(), stored(&record))],
-            lines: vec![line_about(Subject::App(id.clone()), entry)],
+            lines: vec![line_about(Subject::App(id.clone()), entry.clone())],
             ..Transition::default()
         };
         let lines = transition.lines.clone();
@@ -276,6 +275,7 @@ impl Controller {
             }
             AppError::NotWritten(error.to_string())
         })?;
+        tracing::info!(app = %id, who = entry.who, why = entry.why, "{}", entry.what);
         if record.is_empty() {
             self.apps.records.remove(id);
         } else {

@@ -188,16 +188,16 @@ impl Controller {
             why: by.why.clone(),
             findings: Vec::new(),
         };
-        tracing::info!(%group, who = entry.who, why = entry.why, "{}", entry.what);
         let transition = Transition {
             assignments: vec![change(wanted)],
-            lines: vec![line_about(Subject::Group(group.clone()), entry)],
+            lines: vec![line_about(Subject::Group(group.clone()), entry.clone())],
             ..Transition::default()
         };
         let lines = transition.lines.clone();
         // Whether a group gives or takes is up to each flag, so neither is done unwritten.
         let saved = self.performer.save(transition, Unwritten::Refused);
         let Err(error) = saved else {
+            tracing::info!(%group, who = entry.who, why = entry.why, "{}", entry.what);
             return Ok(());
         };
         if self.performer.is_in_doubt {

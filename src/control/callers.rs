@@ -192,13 +192,13 @@ impl Controller {
             why: by.why,
             findings: Vec::new(),
         };
-        tracing::warn!(who = entry.who, why = entry.why, "{}", entry.what);
         let transition = Transition {
-            lines: vec![line_about(Subject::Callers(ALL.to_owned()), entry)],
+            lines: vec![line_about(Subject::Callers(ALL.to_owned()), entry.clone())],
             ..Transition::default()
         };
         let saved = self.performer.save(transition, Unwritten::Refused);
         saved.map_err(|error| CallersError::NotWritten(error.to_string()))?;
+        tracing::warn!(who = entry.who, why = entry.why, "{}", entry.what);
         Ok(())
     }
 
