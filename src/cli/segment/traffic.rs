@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::exit::Unusable;
 use crate::cli::remote::Remote;
 use crate::domain::caller_features::CallerFeatures;
-use crate::domain::segment::{Columns, FeatureTable};
+use crate::domain::segment::{Columns, FeatureTable, TableError};
 
 /// Grows with the time that a caller is known, and says the same as the rate beside it.
 const NOT_LEARNED_FROM: &str = "requests";
@@ -67,10 +67,11 @@ pub(super) fn learnable(
     let unwanted = unwanted.iter().map(String::as_str);
     ignored.extend(unwanted.filter(|name| !constant.contains(name) && *name != NOT_LEARNED_FROM));
     let table = table(&ignored).map_err(|error| {
-        let problem = format!(
-            "the callers' features: {error}; there is nothing to tell callers apart by yet"
-        );
-        Unusable(problem)
+        let hint = match error {
+            TableError::NoFeatures => "; there is nothing to tell callers apart by yet",
+            _ => "",
+        };
+        Unusable(format!("the callers' features: {error}{hint}"))
     });
     Ok((table?, constant))
 }
@@ -87,7 +88,18 @@ mod tests {
         let learned: Vec<_> = table.features.iter().map(|name| &**name).collect();
         assert_eq!(learned, ["requests_per_second", "latency_mean_ms"]);
         assert_eq!(left_out.len(), 6);
-        assert!(learnable(&format!("{header}\na,5,1,0,3,3,0,7,0,1\n"), &[]).is_err());
+        let problem = |text: &str, unwanted: &str| {
+            let unwanted = [unwanted.to_owned()];
+            learnable(text, &unwanted).unwrap_err().to_string()
+        };
+        let hint = "there is nothing to tell callers apart by yet";
+        let alone = problem(&format!("{header}\na,5,1,0,3,3,0,7,0,1\n"), "requests");
+        assert!(alone.ends_with(hint), "{alone}");
+        let unknown = problem(&text, "typo");
+        assert!(
+            unknown.contains("there is no column `typo`") && !unknown.contains(hint),
+            "{unknown}"
+        );
         assert!(learnable(&header, &[]).is_err(), "nobody was there");
     }
 }
