@@ -291,7 +291,8 @@ fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
     let backend = TestBackend::start("shop");
     let config = backends(&[("v1", &backend)])
         + "identity: [{ header: x-user-id }]\ntrusted_proxies: [127.0.0.1]\n\
-           caller_features: {}\nroutes: [{ backend: v1 }]\n";
+           caller_features: {}\nroutes: [{ backend: v1 }]\n\
+           groups: { beta: { callers: [] } }\n";
     let tokens = format!(
         "tokens: [{{ name: ci, role: operator, token: {OPERATOR} }}, {{ name: eye, role: viewer, token: {VIEWER} }}]"
     );
@@ -339,6 +340,33 @@ fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
     for body in ["{}", r#"{ "key": "" }"#, r#"{ "kee": "ann" }"#] {
         ask(OPERATOR, "POST", "/api/v1/callers/forget", body).problem(400);
     }
+
+    // Who was put into a group is listed by key, too.
+    let group = "/api/v1/groups/beta";
+    let callers = format!("{group}/callers");
+    let put = ask(OPERATOR, "PUT", &format!("{callers}/ann"), "");
+    assert_eq!(put.status, 200, "{}", put.text());
+    let listed = ask(OPERATOR, "GET", &callers, "").json();
+    assert_eq!(listed["callers"][0]["key"], "ann");
+    ask(VIEWER, "GET", &callers, "").problem(403);
+    let shown = ask(VIEWER, "GET", group, "");
+    assert_eq!(shown.json()["assigned"], 1);
+    let told = |token: &str| {
+        let mut serin = std::process::Command::new(support::proxy::SERIN);
+        let url = format!("http://{}", proxy.admin());
+        let show = serin.args(["group", "show", "beta", "--admin", &url]);
+        let output = show.env("SERIN_TOKEN", token).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(
+        told(OPERATOR).contains("ann  for good"),
+        "{}",
+        told(OPERATOR)
+    );
+    let seen = told(VIEWER);
+    let count = "callers put into it: 1, which operators may see";
+    assert!(seen.contains(count) && !seen.contains("ann"), "{seen}");
 }
 
 /// Callers of each of two kinds.

@@ -214,14 +214,26 @@ impl Gate {
         })?;
         let is_looking = matches!(*method, Method::GET | Method::HEAD);
         if token.role < Role::Operator && !is_looking {
-            let (name, role) = (&token.name, token.role.as_str());
-            let detail = format!("token `{name}` has role `{role}`, and this needs `operator`");
-            return Err(Refused::by(Denial::Role, ApiError::Forbidden(detail)));
+            let error = needs_operator(token.name.as_str(), token.role);
+            return Err(Refused::by(Denial::Role, error));
         }
         Ok(Visitor {
             who: token.name.to_string(),
             role: token.role,
         })
+    }
+
+    /// Keeps those who may only look from what is for operators to look at.
+    pub(crate) fn demand_operator(
+        &self,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        if visitor.role == Role::Operator {
+            return Ok(());
+        }
+        self.note(Denial::Role, None, now);
+        Err(needs_operator(&visitor.who, visitor.role))
     }
 
     /// Counts a refusal, and logs it unless one has just been logged.
@@ -253,6 +265,13 @@ impl Refused {
             error,
         }
     }
+}
+
+fn needs_operator(who: &str, role: Role) -> ApiError {
+    let role = role.as_str();
+    ApiError::Forbidden(format!(
+        "token `{who}` has role `{role}`, and this needs `operator`"
+    ))
 }
 
 /// The token that a request brings (RFC 6750, section 2.1).

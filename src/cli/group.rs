@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::admin::client::segment;
+use crate::admin::client::{ClientError, segment};
 use crate::admin::wire::{AssignedCaller, CallersPage, GroupList, GroupSummary};
 use crate::cli::Done;
 use crate::cli::exit::Exit;
@@ -122,16 +122,29 @@ impl Show {
         let remote = self.call.open()?;
         let path = format!("/api/v1/groups/{}", self.group);
         let group: GroupSummary = remote.read(remote.get(&path, &[])?)?;
-        let callers = callers(&remote, &path)?;
+        let callers = match callers(&remote, &path) {
+            // The group itself was shown, so it is the callers that are for others.
+            Err(ClientError::Refused { status, .. }) if status == StatusCode::FORBIDDEN => None,
+            callers => Some(callers?),
+        };
         if remote.is_json {
             let mut shown = serde_json::to_value(&group)?;
-            shown["callers"] = serde_json::to_value(&callers)?;
+            if let Some(callers) = callers {
+                shown["callers"] = serde_json::to_value(&callers)?;
+            }
             println!("{shown:#}");
             return Ok(Exit::Done);
         }
         let named = flags(&group);
         let named = if named.is_empty() { "none" } else { &named };
         println!("{}, named by flags: {named}", group.group);
+        let Some(callers) = callers else {
+            println!(
+                "callers put into it: {}, which operators may see",
+                group.assigned
+            );
+            return Ok(Exit::Done);
+        };
         println!("callers put into it: {}", callers.len());
         for caller in callers {
             let until = lasting(&caller);
@@ -142,7 +155,7 @@ impl Show {
 }
 
 /// All callers of a group, page by page.
-fn callers(remote: &Remote, path: &str) -> anyhow::Result<Vec<AssignedCaller>> {
+fn callers(remote: &Remote, path: &str) -> Result<Vec<AssignedCaller>, ClientError> {
     let (path, mut callers) = (format!("{path}/callers"), Vec::new());
     let mut after: Option<String> = None;
     loop {

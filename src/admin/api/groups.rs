@@ -105,7 +105,7 @@ fn add_flags(summary: &mut GroupSummary, routing: &RoutingSnapshot) {
     }
 }
 
-/// Callers who were put into a group at run time.
+/// Callers who were put into a group at run time, by their keys, which are for operators.
 #[utoipa::path(
     get, path = "/api/v1/groups/{group}/callers", tag = "groups",
     params(
@@ -121,8 +121,10 @@ fn add_flags(summary: &mut GroupSummary, routing: &RoutingSnapshot) {
 pub(crate) async fn callers(
     State(state): State<AdminState>,
     Path(group): Path<String>,
+    Extension(visitor): Extension<Visitor>,
     written: Written,
 ) -> Result<Json<CallersPage>, ApiError> {
+    state.gate.demand_operator(&visitor, state.clock.now())?;
     let parameters = Parameters::read(written, &["limit", "after"])?;
     let limit = parameters.number("limit", 1..=LISTED_MAX)?;
     let limit = usize::try_from(limit.unwrap_or(LISTED_DEFAULT)).unwrap_or(usize::MAX);
