@@ -15,7 +15,7 @@ use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use serin::runtime::key_hash::fingerprint;
+use serin::runtime::key_hash::KeyHash;
 use support::disk::SmallDisk;
 use support::{Answer, Edge, Request, SOON, wait_for, wait_until};
 
@@ -126,11 +126,11 @@ fn the_journal_says_who_and_why_and_names_no_caller() {
     let request = Request::new("PUT", &format!("/api/v1/groups/beta/callers/{key}")).host(&host);
     let request = request.field("x-serin-user", "op").body(said.to_string());
     let answer = request.send_to(edge.proxy.admin()).json();
-    let name = fingerprint(key);
-    assert_eq!(
-        (&answer["key"], &answer["fingerprint"]),
-        (&json!(key), &json!(name))
-    );
+    assert_eq!(answer["key"], key);
+    let name = answer["pseudonym"].as_str().unwrap().to_owned();
+    let said = json!({ "key": key }).to_string();
+    let found = edge.admin("POST", "/api/v1/callers/find", &said).json();
+    assert_eq!(found["pseudonym"], name.as_str(), "as exports have it");
     assert_eq!(take_out(&edge, &format!("beta/callers/{key}")).status, 204);
 
     let lines = edge.journal("group=beta");
@@ -153,6 +153,21 @@ fn the_journal_says_who_and_why_and_names_no_caller() {
     edge.proxy.wait_for_log(&name, SOON);
     let seen = format!("{lines:?}{}", edge.proxy.log());
     assert!(!seen.contains(key), "{seen}");
+    // Nor by anything that somebody could make of all keys there are without the secret.
+    let digest = KeyHash::of(key).digest();
+    let digest = digest.fingerprint();
+    let start = digest.trim_start_matches("sha256:");
+    assert!(
+        !seen.contains(&start[..8]) && !name.contains(&start[..8]),
+        "{seen}"
+    );
+    let other = Edge::start(GROUPS);
+    let elsewhere = put(&other, &format!("beta/callers/{key}"), &json!({})).json();
+    assert_ne!(
+        elsewhere["pseudonym"],
+        name.as_str(),
+        "another Serin has another secret"
+    );
 
     // What changes nothing is no line.
     for lines in [3, 3] {

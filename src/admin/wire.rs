@@ -1,6 +1,7 @@
 //! What the API answers with, as both of its ends know it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,8 @@ use crate::domain::feedback::Comment;
 use crate::domain::ids::{AppId, BackendName, FlagName, GroupName, VariantName};
 use crate::domain::rollout::{Freeze, JournalEntry};
 use crate::domain::variant::PerVariant;
-use crate::runtime::key_hash::fingerprint;
 use crate::runtime::key_ring::KeySourceStatus;
+use crate::runtime::pseudonyms::Pseudonyms;
 
 /// All rollouts.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -81,17 +82,22 @@ pub struct CallersPage {
 pub struct AssignedCaller {
     /// Its key.
     pub key: String,
-    /// What the journal calls it.
-    pub fingerprint: String,
+    /// What exports and the journal call it; absent as long as no caller had to be called anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudonym: Option<String>,
     /// For how much longer, in seconds; for good, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_seconds: Option<f64>,
 }
 
 impl AssignedCaller {
-    pub(crate) fn new(key: String, left: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        key: String,
+        left: Option<Duration>,
+        pseudonyms: Option<&Arc<Pseudonyms>>,
+    ) -> Self {
         Self {
-            fingerprint: fingerprint(&key),
+            pseudonym: pseudonyms.map(|pseudonyms| pseudonyms.of(&key).to_string()),
             expires_in_seconds: left.map(|left| left.as_secs_f64()),
             key,
         }
@@ -144,10 +150,8 @@ pub struct WatchedCaller {
 /// What is known of a caller that was looked for by its key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FoundCaller {
-    /// What it is called in exports.
+    /// What exports and the journal call it.
     pub pseudonym: String,
-    /// What the journal calls it.
-    pub fingerprint: String,
     /// What was counted of it; none where nothing was.
     pub features: Option<CallerFeatures>,
     /// The groups that it is put into at run time.
@@ -157,8 +161,8 @@ pub struct FoundCaller {
 /// A caller that was erased.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ForgottenCaller {
-    /// What the journal calls it.
-    pub fingerprint: String,
+    /// What exports and the journal call it.
+    pub pseudonym: String,
     /// What was known of it, in words; empty where nothing was.
     pub erased: Vec<String>,
     /// Whether that is written down, so that a restart brings nothing back.
@@ -168,12 +172,12 @@ pub struct ForgottenCaller {
 impl From<Forgotten> for ForgottenCaller {
     fn from(forgotten: Forgotten) -> Self {
         let Forgotten {
-            fingerprint,
+            pseudonym,
             erased,
             is_written,
         } = forgotten;
         Self {
-            fingerprint,
+            pseudonym,
             erased,
             is_written,
         }

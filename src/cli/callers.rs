@@ -122,7 +122,6 @@ impl Show {
         };
         let found: FoundCaller = remote.read(answer)?;
         println!("pseudonym    {}", found.pseudonym);
-        println!("fingerprint  {}", found.fingerprint);
         let features = found.features.as_ref().map(in_words);
         let features = features.unwrap_or_else(|| "nothing is known".to_owned());
         println!("features     {features}");
@@ -196,7 +195,7 @@ impl Forget {
             [] => "nothing was known of it".to_owned(),
             erased => format!("erased: {}", erased.join(", ")),
         };
-        println!("{} is forgotten; {erased}", forgotten.fingerprint);
+        println!("{} is forgotten; {erased}", forgotten.pseudonym);
         if !forgotten.is_written {
             println!("it is not written down yet, and is as soon as the disk takes it");
         }

@@ -148,7 +148,8 @@ impl Show {
         println!("callers put into it: {}", callers.len());
         for caller in callers {
             let until = lasting(&caller);
-            println!("  {}  {until}  ({})", caller.key, caller.fingerprint);
+            let pseudonym = caller.pseudonym.map(|name| format!("  ({name})"));
+            println!("  {}  {until}{}", caller.key, pseudonym.unwrap_or_default());
         }
         Ok(Exit::Done)
     }

@@ -1,6 +1,6 @@
 //! Single callers, put into groups at run time: written down first, then in force.
 //!
-//! The journal and the log call a caller by its fingerprint: a key may be somebody's name or address, or
+//! The journal and the log call a caller by its pseudonym: a key may be somebody's name or address, or
 //! a session's secret, and both are kept for long and seen by many.
 
 use std::time::Duration;
@@ -13,7 +13,6 @@ use crate::domain::ids::GroupName;
 use crate::domain::rollout::{Author, JournalEntry};
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::assignments::{Assignment, AssignmentsFull};
-use crate::runtime::key_hash::fingerprint;
 
 /// What an operator wants of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +169,7 @@ impl Controller {
             let left = expires.map(|end| end - now);
             Membership::lasting(left, wall)
         };
-        let caller = fingerprint(key);
+        let caller = self.performer.name_of(key);
         let (what, wanted) = match order {
             AssignmentOrder::Assign(lasting) => {
                 let span = lasting.map_or_else(

@@ -16,11 +16,13 @@ use crate::domain::rollout::{Author, JournalEntry};
 use crate::domain::timestamp::Timestamp;
 use crate::runtime::assignments::CallerAssignments;
 use crate::runtime::caller_book::CallerBookReader;
-use crate::runtime::key_hash::fingerprint;
 use crate::runtime::pseudonyms::Pseudonyms;
 
 /// What a line of the journal is about that is about all callers.
 const ALL: &str = "all";
+
+/// What a caller is called where there is no secret to make a pseudonym by.
+const UNNAMED: &str = "unnamed";
 
 /// Why something about callers was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,8 +41,8 @@ pub enum CallersError {
 /// What was erased of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// What the journal calls the caller.
-    pub fingerprint: String,
+    /// What exports and the journal call the caller.
+    pub pseudonym: String,
     /// What was known of it, in words, such as `features`; empty where nothing was.
     pub erased: Vec<String>,
     /// Whether it is written down, so that a restart brings nothing back.
@@ -162,6 +164,18 @@ impl Performer {
         saved.map_err(|error| CallersError::NotWritten(error.to_string()))?;
         Ok(Arc::clone(self.pseudonyms.begin(made)))
     }
+
+    /// What the journal and the log call a caller: both are kept for long and seen by many, so that nobody is to
+    /// find out by them whose a line is who does not know the secret, though it can list all keys there are.
+    pub(super) fn name_of(&mut self, key: &str) -> String {
+        match self.pseudonyms(Unwritten::Allowed) {
+            Ok(pseudonyms) => pseudonyms.of(key).to_string(),
+            Err(error) => {
+                tracing::warn!(%error, "a caller cannot be called by a pseudonym");
+                UNNAMED.to_owned()
+            }
+        }
+    }
 }
 
 impl Controller {
@@ -219,7 +233,7 @@ impl Controller {
             1 => erased.push("1 rating".to_owned()),
             count => erased.push(format!("{count} ratings")),
         }
-        let fingerprint = fingerprint(key);
+        let pseudonym = self.performer.name_of(key);
         let pieces = match erased.len() {
             0 => "of which nothing was known".to_owned(),
             1 => "1 thing".to_owned(),
@@ -227,20 +241,20 @@ impl Controller {
         };
         let entry = JournalEntry {
             who: by.who,
-            what: format!("caller {fingerprint} forgotten: {pieces}"),
+            what: format!("caller {pseudonym} forgotten: {pieces}"),
             why: by.why,
             findings: Vec::new(),
         };
         tracing::info!(who = entry.who, why = entry.why, "{}", entry.what);
         let transition = Transition {
             forgotten: vec![key.into()],
-            lines: vec![line_about(Subject::Callers(fingerprint.clone()), entry)],
+            lines: vec![line_about(Subject::Callers(pseudonym.clone()), entry)],
             ..Transition::default()
         };
         // It is allowed, so there is no error.
         let saved = self.performer.save(transition, Unwritten::Allowed);
         Forgotten {
-            fingerprint,
+            pseudonym,
             erased,
             is_written: matches!(saved, Ok(Saved::Now)),
         }

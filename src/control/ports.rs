@@ -272,7 +272,7 @@ pub enum Subject {
     Group(GroupName),
     /// An app.
     App(AppId),
-    /// A caller, by its fingerprint, or `all`.
+    /// A caller, by its pseudonym, or `all`.
     Callers(String),
 }
 

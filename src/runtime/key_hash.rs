@@ -12,21 +12,6 @@ use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 
 use crate::domain::key_digest::KeyDigest;
 
-/// The hexadecimal digits of a fingerprint: among a hundred thousand keys two have the same once in fifty
-/// thousand times.
-const FINGERPRINT_DIGITS: usize = 12;
-
-/// What a key is called where it must not be shown: the start of its SHA-256. Whoever knows the key can tell
-/// that it is meant; whoever does not would have to guess it.
-pub fn fingerprint(key: &str) -> String {
-    let hash = KeyHash::of(key);
-    let mut text = "sha256:".to_owned();
-    for byte in &hash.0[..FINGERPRINT_DIGITS / 2] {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
 /// The hash of a secret.
 #[derive(Clone)]
 pub struct KeyHash([u8; SHA256_OUTPUT_LEN]);
@@ -81,7 +66,6 @@ mod tests {
             .map(|b| format!("{b:02x}"))
             .collect();
         assert_eq!(hex, expected);
-        assert_eq!(fingerprint("abc"), "sha256:ba7816bf8f01");
     }
 
     #[test]

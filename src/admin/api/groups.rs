@@ -143,7 +143,7 @@ fn page(
     let callers = state.assignments.callers_in(&group, now, wanted);
     let callers = callers.into_iter().map(|(key, expires)| {
         let left = expires.map(|end| end - now);
-        AssignedCaller::new(key, left)
+        AssignedCaller::new(key, left, state.pseudonyms.get())
     });
     let callers: Vec<_> = callers.collect();
     let next = callers.last().map(|caller| caller.key.clone());
@@ -236,7 +236,11 @@ pub(crate) async fn assign(
     let expires_in = wish.expires_in.as_deref().map(read_duration).transpose()?;
     let order = AssignmentOrder::Assign(expires_in);
     state.commands.assign((&group, &key), order, by).await?;
-    Ok(Json(AssignedCaller::new(key, expires_in)))
+    Ok(Json(AssignedCaller::new(
+        key,
+        expires_in,
+        state.pseudonyms.get(),
+    )))
 }
 
 /// Takes a caller out of a group again.

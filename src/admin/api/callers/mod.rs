@@ -1,7 +1,7 @@
 //! What is known of callers: exported, shown, and erased.
 //!
 //! Callers are called by pseudonyms. Whoever is to see keys has to be an operator, and it is in the journal before
-//! the first is sent; so is what was erased, and there the caller is called by its fingerprint.
+//! the first is sent; so is what was erased, and there the caller is called by its pseudonym, too.
 
 mod table;
 
@@ -25,7 +25,6 @@ use crate::admin::wire::{BusiestCallers, ForgottenCaller, FoundCaller, WatchedCa
 use crate::domain::caller::CALLER_KEY_BYTES_MAX;
 use crate::domain::caller_features::CallerFeatures;
 use crate::runtime::caller_book::CallerBook;
-use crate::runtime::key_hash::fingerprint;
 
 /// The most callers that one answer lists.
 const LISTED_MAX: u64 = 1000;
@@ -158,7 +157,6 @@ pub(crate) async fn find(
         .and_then(|book| book.find(&key, now));
     Ok(Json(FoundCaller {
         pseudonym: state.commands.pseudonyms().await?.of(&key).to_string(),
-        fingerprint: fingerprint(&key),
         features: known,
         groups,
     }))
