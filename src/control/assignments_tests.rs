@@ -94,3 +94,31 @@ async fn what_has_ended_is_forgotten_by_the_file_as_well() {
     seconds(130).await;
     assert_eq!(written(&world), ["beta new"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_assigned_after_being_forgotten_stays_so_though_that_is_written_late() {
+    let world = world_of(SavedState::default());
+    let assign = |key| {
+        let order = AssignmentOrder::Assign(None);
+        world.commands.assign(("beta", key), order, operator(""))
+    };
+    let forget = |key: &str| world.commands.forget_caller(key.to_owned(), operator(""));
+    assign("ann").await.unwrap();
+    assign("bob").await.unwrap();
+    world.is_full.store(true, Ordering::Relaxed);
+    for key in ["ann", "bob"] {
+        assert!(!forget(key).await.unwrap().is_written);
+    }
+    // Nothing new of a caller is written while what was before is there.
+    let refused = assign("ann").await;
+    assert!(
+        matches!(refused, Err(AssignmentError::NotWritten(_))),
+        "{refused:?}"
+    );
+    assert_eq!(written(&world), ["beta ann", "beta bob"]);
+    world.is_full.store(false, Ordering::Relaxed);
+    assign("ann").await.unwrap();
+    assert_eq!(written(&world), ["beta ann", "beta bob"], "bob waits");
+    seconds(2).await;
+    assert_eq!(written(&world), ["beta ann"]);
+}

@@ -91,14 +91,19 @@ impl Performer {
         unwritten: Unwritten,
     ) -> Result<Saved, StateError> {
         self.is_in_doubt = false;
-        let (place, whole) = self.with_unsaved(transition);
         if unwritten == Unwritten::Refused
             && let Some(reason) = self.reader.health().problem
         {
             // What is left of the room is for taking canary back.
             return Err(StateError { reason });
         }
-        match self.writer.save(&whole) {
+        let saved = match self.erase_before(&transition) {
+            // What was to be written was not handed over.
+            Err(error) if unwritten == Unwritten::Refused => return Err(error),
+            erased => erased,
+        };
+        let (place, whole) = self.with_unsaved(transition);
+        match saved.and_then(|()| self.writer.save(&whole)) {
             Ok(()) => {
                 place.map(|place| self.unsaved.remove(place));
                 self.forget_before(&whole);
@@ -114,6 +119,18 @@ impl Performer {
                 Err(error)
             }
         }
+    }
+
+    /// Has callers erased who are to be put somewhere anew, where that could not be written down yet: done later, it
+    /// would take what is new with it.
+    fn erase_before(&mut self, newer: &Transition) -> Result<(), StateError> {
+        let is_named = |key: &str| newer.assignments.iter().any(|new| *new.key == *key);
+        let is_before = |older: &Transition| older.forgotten.iter().any(|key| is_named(key));
+        while let Some(place) = self.unsaved.iter().position(is_before) {
+            self.writer.save(&self.unsaved[place])?;
+            self.unsaved.remove(place);
+        }
+        Ok(())
     }
 
     /// Whether a restart would find a release where it is.

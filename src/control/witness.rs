@@ -29,6 +29,20 @@ impl Witness {
     }
 }
 
+fn save_assignments(saved: &mut SavedState, transition: &Transition) {
+    let forgotten = &transition.forgotten;
+    saved
+        .assignments
+        .retain(|(_, key), _| !forgotten.contains(key));
+    for change in &transition.assignments {
+        let place = (change.group.clone(), change.key.clone());
+        match change.membership {
+            Some(membership) => saved.assignments.insert(place, membership),
+            None => saved.assignments.remove(&place),
+        };
+    }
+}
+
 impl StateWriter for Witness {
     fn save(&mut self, transition: &Transition) -> Result<(), StateError> {
         let published = self.subscriber.load();
@@ -74,13 +88,7 @@ impl StateWriter for Witness {
                 None => saved.apps.remove(app),
             };
         }
-        for change in &transition.assignments {
-            let place = (change.group.clone(), change.key.clone());
-            match change.membership {
-                Some(membership) => saved.assignments.insert(place, membership),
-                None => saved.assignments.remove(&place),
-            };
-        }
+        save_assignments(&mut saved, transition);
         for line in &transition.lines {
             self.note(format!("record {}: {}", line.entry.who, line.entry.why));
         }
