@@ -36,6 +36,8 @@ pub(super) struct State {
     /// How many fail then, before the disk works again; none for all.
     pub(super) fails_for: Option<u32>,
     pub(super) hangs: bool,
+    /// How many bytes were read.
+    pub(super) read_bytes: usize,
     /// What takes the place of it all when it is opened the next time.
     renewed: Option<Vec<u8>>,
 }
@@ -133,7 +135,8 @@ impl StorageBackend for FaultyDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state();
+        let mut state = self.state();
+        state.read_bytes += out.len();
         let bytes = state.bytes.get(range(offset, out.len()));
         out.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())

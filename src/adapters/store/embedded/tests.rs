@@ -28,6 +28,7 @@ use crate::control::ports::{
     Transition,
 };
 use crate::domain::assignment::{AssignmentChange, Membership};
+use crate::domain::ids::GroupName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::secret::Secret;
 use crate::runtime::clock;
@@ -1461,4 +1462,80 @@ fn who_is_put_into_a_group_after_being_forgotten_is_in_it() {
         .keys()
         .map(|(group, _)| group.as_str());
     assert_eq!(groups.collect::<Vec<_>>(), ["late"]);
+}
+
+/// Puts callers into groups.
+fn assign_all<'a>(
+    database: &redb::Database,
+    members: impl IntoIterator<Item = (&'a str, &'a str)>,
+) {
+    let member = |(group, key): (&str, &str)| {
+        let place = (group.parse().unwrap(), key.into());
+        (place, Some(Membership::lasting(None, 1)))
+    };
+    let batch = Batch {
+        assignments: members.into_iter().map(member).collect(),
+        ..Batch::default()
+    };
+    commit::write(database, &batch, 5).unwrap();
+}
+
+fn forget_all(database: &redb::Database, keys: &[&str]) {
+    let batch = Batch {
+        forgotten: keys.iter().map(|key| Box::from(*key)).collect(),
+        ..Batch::default()
+    };
+    commit::write(database, &batch, 5).unwrap();
+}
+
+#[test]
+fn a_caller_is_found_among_many_without_reading_them_all() {
+    let disk = FaultyDisk::new();
+    // Nothing is read twice from memory.
+    let mut builder = redb::Database::builder();
+    builder.set_cache_size(0);
+    let database = builder.create_with_backend(disk.clone()).unwrap();
+    let keys: Vec<_> = (0..20_000)
+        .map(|number| format!("caller-{number}"))
+        .collect();
+    let groups = ["beta", "staff", "vip"];
+    let members = groups.into_iter().flat_map(|group| {
+        let keys = keys.iter();
+        keys.map(move |key| (group, key.as_str()))
+    });
+    assign_all(&database, members);
+    let read_by = |keys: &[&str]| {
+        let before = disk.state().read_bytes;
+        forget_all(&database, keys);
+        disk.state().read_bytes - before
+    };
+    let without = read_by(&[]);
+    let read = read_by(&["caller-4711"]) - without;
+    let bytes = disk.bytes().len();
+    assert!(read < bytes / 8, "{read} of {bytes} bytes were read");
+    let saved = schema::read_through(&database.begin_read().unwrap()).unwrap();
+    assert_eq!(saved.assignments.len(), 3 * 19_999);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn who_is_forgotten_is_in_no_group_and_everybody_else_is(
+        members in prop::collection::btree_set(("[ab][ab-]{0,2}", "[xyz]{1,2}"), 0..40),
+        forgotten in prop::collection::btree_set("[xyz]{1,2}", 0..4),
+    ) {
+        let members = members.iter().filter(|(group, _)| group.parse::<GroupName>().is_ok());
+        let members: Vec<_> = members.map(|(group, key)| (group.as_str(), key.as_str())).collect();
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = redb::Database::builder().create_with_backend(backend).unwrap();
+        schema::create(&database).unwrap();
+        assign_all(&database, members.iter().copied());
+        let keys: Vec<_> = forgotten.iter().map(String::as_str).collect();
+        forget_all(&database, &keys);
+        let saved = schema::read_through(&database.begin_read().unwrap()).unwrap();
+        let left = saved.assignments.keys().map(|(group, key)| (group.as_str(), &**key));
+        let expected = members.into_iter().filter(|(_, key)| !forgotten.contains(*key));
+        prop_assert_eq!(left.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
 }
