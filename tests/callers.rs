@@ -260,7 +260,10 @@ fn a_caller_that_is_forgotten_leaves_nothing() {
         (&Value::Null, &json!([]))
     );
     assert!(!edge.admin("POST", EXPORT, "").text().contains(KEY));
-    wait_until("the state file is written anew", SOON, || !is_in_state());
+    // Some seconds later, for more may be forgotten meanwhile.
+    wait_until("the state file is written anew", 2 * SOON, || {
+        !is_in_state()
+    });
     assert!(!edge.proxy.log().contains(KEY));
     let journal = edge.journal("");
     assert!(!json!(journal).to_string().contains(KEY));

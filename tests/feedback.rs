@@ -394,7 +394,8 @@ struct Shop(Release);
 impl Shop {
     fn start() -> Self {
         let tokens = "tokens: [{ name: shop, role: feedback, token: 0123456789abcdef-shop }, \
-                      { name: eye, role: viewer, token: 0123456789abcdef-eye }]";
+                      { name: eye, role: viewer, token: 0123456789abcdef-eye }, \
+                      { name: ops, role: operator, token: 0123456789abcdef-ops }]";
         let rollout = "stages: [99%], hold: 1h, checks: { feedback: {} }";
         let release = Release::with("", tokens, rollout);
         wait_until("canary is there", SOON, || {
@@ -467,6 +468,35 @@ fn servers_pass_on_what_callers_say_and_people_read_it() {
     assert_eq!(each(&rest["comments"], "text"), ["late"]);
     let ratings = &rest["ratings"][0]["canary"]["ratings"];
     assert_eq!(*ratings, json!([0, 2, 0, 0, 0]));
+}
+
+#[test]
+fn what_a_forgotten_caller_said_does_not_come_back_after_a_kill() {
+    let mut shop = Shop::start();
+    let file = shop.0.folder.path().join("state/state.redb");
+    let is_in_file = |text: &str| {
+        let bytes = std::fs::read(&file).unwrap();
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    let texts = ["u-1 finds it slow", "u-2 finds it odd"];
+    for (caller, text) in ["u-1", "u-2"].into_iter().zip(texts) {
+        shop.0.served(caller);
+        assert_eq!(shop.post(&says(caller, text)).status, 200);
+    }
+    wait_until("both are written", SOON, || {
+        texts.into_iter().all(is_in_file)
+    });
+    let said = json!({ "key": "u-1" }).to_string();
+    let told = shop.ask("ops", ("POST", "/api/v1/callers/forget"), &said);
+    assert_eq!(told.status, 200, "{}", told.text());
+    shop.0.restart();
+    let page = shop.page("limit=9");
+    assert_eq!(each(&page["comments"], "text"), ["u-2 finds it odd"]);
+    let ratings = &page["ratings"][0]["canary"]["ratings"];
+    assert_eq!(*ratings, json!([0, 1, 0, 0, 0]));
+    assert!(is_in_file(texts[1]) && !is_in_file(texts[0]));
 }
 
 #[test]

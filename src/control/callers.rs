@@ -1,8 +1,9 @@
 //! What is known of callers: given away under pseudonyms, or plainly to whoever may know, and erased.
 //!
 //! Whatever remembers callers is listed in [`Controller::stores`], so that [`Controller::forget_caller`] misses
-//! nothing. What they have in the state file is erased there by the store (`Transition::forgotten`), which
-//! then writes the file anew, for a database leaves what was removed in pages that it does not use.
+//! nothing. What they have in the state file is erased there by the store (`Transition::forgotten`), together with
+//! what they said, which some seconds later writes the file anew, for a database leaves what was removed in pages
+//! that it does not use.
 
 use std::sync::Arc;
 
@@ -227,7 +228,7 @@ impl Controller {
         for store in stores {
             store.forget(key);
         }
-        // Before what follows, so that the file that is written anew is without them.
+        // Before what follows, which takes it into the same commit.
         match self.forget_feedback(key) {
             0 => {}
             1 => erased.push("1 rating".to_owned()),

@@ -72,7 +72,8 @@ pub struct Transition {
     pub apps: Vec<(AppId, Option<AppRecord>)>,
     /// Callers put into groups and taken out, each at most once.
     pub assignments: Vec<AssignmentChange>,
-    /// Callers to be erased wherever the state has them by their keys, and from what is left of earlier states.
+    /// Callers to be erased wherever the state has them by their keys, and from what is left of earlier states. With
+    /// them goes at once what [`StateWriter::keep_feedback`] was told to take out before.
     pub forgotten: Vec<Box<str>>,
     /// The secret that pseudonyms of callers are made by from now on.
     pub pseudonyms: Option<Secret>,
@@ -154,7 +155,8 @@ pub trait StateWriter: Send {
     fn keep_evidence(&mut self, evidence: KnownEvidence);
 
     /// Leaves changes of votes and comments to be written within a second or so, with what is known of harm by
-    /// then. Never waits; what cannot be written is tried again, and dropped and counted beyond a bound.
+    /// then. Never waits; what cannot be written is tried again, and dropped and counted beyond a bound, but for what
+    /// takes something out.
     fn keep_feedback(&mut self, changes: Vec<FeedbackChange>);
 }
 

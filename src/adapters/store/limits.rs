@@ -30,7 +30,8 @@ pub(super) const POINTS_WAITING_MAX: usize = 360;
 /// The points of a flag kept where there is no file: as fine as a chart can show.
 pub(super) const POINTS_IN_MEMORY_MAX: usize = 1_000;
 
-/// The changes of votes and comments that wait to be written: as many as a flag may have votes, twice over.
+/// The changes of votes and comments that wait to be written: as many as a flag may have votes, twice over. Those that
+/// take something out are counted, and never dropped.
 pub(super) const FEEDBACK_WAITING_MAX: usize = 100_000;
 
 /// Milliseconds of a duration.

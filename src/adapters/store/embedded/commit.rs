@@ -61,6 +61,8 @@ pub(super) struct Batch {
     pub(super) deliveries: BTreeMap<u64, Delivery>,
     /// What is known of harm as rollouts move, the newest of each flag.
     pub(super) evidence: Vec<KnownEvidence>,
+    /// Votes and comments that go with callers who are forgotten.
+    pub(super) feedback: Vec<FeedbackChange>,
 }
 
 /// What became of a message.
@@ -105,6 +107,7 @@ pub(super) fn write(database: &Database, batch: &Batch, now_unix_ms: u64) -> Res
         callers::write_assignments(&transaction, &batch.assignments)?;
         write_lines(&transaction, &mut meta, &batch.lines, now_unix_ms)?;
         write_evidence(&transaction, &batch.evidence)?;
+        feedback::write(&transaction, &batch.feedback)?;
         write_outbox(&transaction, &mut meta, batch)?
     };
     transaction.commit()?;

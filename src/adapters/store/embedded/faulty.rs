@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) hangs: bool,
     /// How many bytes were read.
     pub(super) read_bytes: usize,
+    /// How often all was written anew.
+    pub(super) renewals: u32,
     /// What takes the place of it all when it is opened the next time.
     renewed: Option<Vec<u8>>,
 }
@@ -213,7 +215,9 @@ impl Medium for FaultyMedium {
         let database = Builder::new().create_with_backend(new.clone())?;
         fill(&database)?;
         database.close()?;
-        self.0.use_up().map_err(redb::StorageError::from)?.renewed = Some(new.bytes());
+        let mut state = self.0.use_up().map_err(redb::StorageError::from)?;
+        state.renewed = Some(new.bytes());
+        state.renewals += 1;
         Ok(())
     }
 

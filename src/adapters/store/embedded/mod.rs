@@ -8,7 +8,8 @@
 //! `folder` says whose the folder is and how the file comes into it, `medium` opens it, `schema`
 //! says what stands where, `commit` writes (`callers` what concerns single ones), `renewal` writes all anew after one
 //! was erased, `history` keeps the points, `writer` is the thread
-//! that does it and `reader` looks on; `shared` is what the two have in common.
+//! that does it, an `order` at a time, and `reader` looks on; `shared` is what the two have in common, `waiting`
+//! what of it callers said.
 
 mod apps;
 mod callers;
@@ -22,6 +23,7 @@ mod folder;
 mod history;
 mod medium;
 mod open_error;
+mod order;
 mod pace;
 mod reader;
 mod renewal;
@@ -29,6 +31,7 @@ mod schema;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 use std::fmt;

@@ -13,6 +13,9 @@ pub(super) struct Pace {
     pub(super) points_wait_max: Duration,
     /// How long the end of the process waits for the last write.
     pub(super) stop_wait_max: Duration,
+    /// How long it takes after a caller was erased until the file is written anew, so that those who are erased one
+    /// after another cost that once.
+    pub(super) renewal_wait: Duration,
     /// How often all of history is looked through, and lost reserve is looked for.
     pub(super) upkeep: Duration,
 }
@@ -23,6 +26,7 @@ impl Default for Pace {
             wait_max: Duration::from_millis(250),
             points_wait_max: Duration::from_secs(60),
             stop_wait_max: Duration::from_secs(2),
+            renewal_wait: Duration::from_secs(5),
             upkeep: Duration::from_secs(3_600),
         }
     }

@@ -34,19 +34,30 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Notes whether something was erased.
-    pub(super) fn note(&mut self, has_erased: bool) {
-        if has_erased {
-            self.due = Some(clock::monotonic());
-        }
+    /// Notes that something was erased; what else is until then goes from the file at the same time.
+    pub(super) fn note(&mut self, wait: Duration) {
+        let due = clock::monotonic() + wait;
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// Writes the file anew where that is due, and tells whether it was tried: the database has to be opened anew
-    /// then. What is not done when the process ends is done by the next start.
-    pub(super) fn carry_out(&mut self, shared: &Shared, medium: &mut dyn Medium) -> bool {
+    /// When it is due, where something was erased.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes the file anew where that is due, or at the end if something was erased, and tells whether it was tried:
+    /// the database has to be opened anew then. What is not done when the process ends is done by the next start.
+    pub(super) fn carry_out(
+        &mut self,
+        shared: &Shared,
+        medium: &mut dyn Medium,
+        is_end: bool,
+    ) -> bool {
         let now = clock::monotonic();
-        // What room is left is for rollbacks.
-        if shared.has_shortage() || self.due.is_none_or(|due| now < due) {
+        let is_due = self.due.is_some_and(|due| is_end || now >= due);
+        // What room is left is for rollbacks. And what is still to go from the file must not be copied, for
+        // afterwards nobody knows that it lies in unused pages.
+        if !is_due || shared.has_shortage() || shared.queue().feedback.has_removals() {
             return false;
         }
         let written = medium::guarded(|| {

@@ -14,6 +14,7 @@ use crate::control::ports::{FeedbackChange, KnownEvidence, StateError, StoreHeal
 use crate::domain::ids::FlagName;
 
 use super::commit::{Batch, Delivery};
+use super::waiting::WaitingFeedback;
 
 /// What is wrong while only what was held in reserve is left.
 const SHORTAGE: &str = "the disk is full; what was held in reserve is left for rollbacks";
@@ -47,8 +48,8 @@ const UNTOLD_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) batch: Batch,
-    /// Changes of votes and comments, oldest first.
-    pub(super) feedback: VecDeque<FeedbackChange>,
+    /// Changes of votes and comments.
+    pub(super) feedback: WaitingFeedback,
     /// Deliveries of the batch that is being written.
     pub(super) delivering: BTreeMap<u64, Delivery>,
     /// The number of the last transition asked for.
@@ -60,6 +61,8 @@ pub(super) struct Queue {
     /// The number of the last transition whose end is known, and how its batch ended.
     pub(super) ended: (u64, Option<StateError>),
     pub(super) is_stopping: bool,
+    /// Whether all was written before the end that could be; the file may still be written anew.
+    pub(super) is_complete: bool,
     pub(super) has_stopped: bool,
 }
 
@@ -204,8 +207,7 @@ impl Shared {
     /// Leaves changes of votes and comments to be written.
     pub(super) fn leave_feedback(&self, changes: Vec<FeedbackChange>) {
         let mut queue = self.queue();
-        queue.feedback.extend(changes);
-        let dropped = trim(&mut queue.feedback, FEEDBACK_WAITING_MAX);
+        let dropped = queue.feedback.add(changes, FEEDBACK_WAITING_MAX);
         drop(queue);
         self.note_dropped(dropped);
         self.ring();
@@ -213,14 +215,12 @@ impl Shared {
 
     /// Takes the changes that wait.
     pub(super) fn take_feedback(&self) -> Vec<FeedbackChange> {
-        std::mem::take(&mut self.queue().feedback).into()
+        self.queue().feedback.take()
     }
 
     /// Puts back what could not be written, before what has come since.
     pub(super) fn put_back_feedback(&self, changes: Vec<FeedbackChange>) {
-        let mut queue = self.queue();
-        let newer = std::mem::replace(&mut queue.feedback, changes.into());
-        queue.feedback.extend(newer);
+        self.queue().feedback.put_back(changes);
     }
 
     /// Rings for whoever waits for the queue.

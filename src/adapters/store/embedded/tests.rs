@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::commit::{self, Batch};
 use super::faulty::{FaultyDisk, FaultyMedium};
 use super::pace::Pace;
+use super::renewal::Renewal;
 use super::*;
 use crate::adapters::store::UnusableStore;
 use crate::adapters::store::limits::{
@@ -28,9 +29,13 @@ use crate::control::ports::{
     Transition,
 };
 use crate::domain::assignment::{AssignmentChange, Membership};
+use crate::domain::feedback::{
+    Comment, FeedbackChange, FeedbackPart, SavedFeedback, Shown, Tried, Vote,
+};
 use crate::domain::ids::GroupName;
 use crate::domain::rollout::{Freeze, RolloutRecord};
 use crate::domain::secret::Secret;
+use crate::domain::variant::Variant;
 use crate::runtime::clock;
 
 const FILE: &str = "state.redb";
@@ -48,6 +53,19 @@ fn open_disk(disk: &FaultyDisk, wait_max: Duration) -> Result<Opened, Fault> {
         ..Pace::default()
     };
     Ok(start(Box::new(medium), database, saved, pace).unwrap())
+}
+
+/// The same, where the file is written anew so long after a caller was erased.
+fn open_renewed_after(disk: &FaultyDisk, renewal_wait: Duration) -> Opened {
+    let mut medium = FaultyMedium(disk.clone());
+    let (database, saved) = medium::open(&mut medium).unwrap();
+    let pace = Pace {
+        wait_max: PATIENT,
+        stop_wait_max: PATIENT,
+        renewal_wait,
+        ..Pace::default()
+    };
+    start(Box::new(medium), database, saved, pace).unwrap()
 }
 
 /// More than any disk in memory takes.
@@ -1462,6 +1480,167 @@ fn who_is_put_into_a_group_after_being_forgotten_is_in_it() {
         .keys()
         .map(|(group, _)| group.as_str());
     assert_eq!(groups.collect::<Vec<_>>(), ["late"]);
+}
+
+/// Changes of the feedback of a flag.
+fn of_orders(parts: impl IntoIterator<Item = FeedbackPart>) -> Vec<FeedbackChange> {
+    let changes = parts.into_iter().map(|part| FeedbackChange {
+        flag: "orders".parse().unwrap(),
+        part,
+    });
+    changes.collect()
+}
+
+/// A vote and a comment of the caller with a number.
+fn said(voter: u64) -> [FeedbackPart; 2] {
+    let vote = Vote {
+        number: voter,
+        rating: 1.try_into().unwrap(),
+        shown: Shown {
+            variant: Variant::Canary,
+            group: None,
+        },
+        caller: format!("caller-{voter}").into(),
+        source: None,
+        comment: Some(voter),
+        is_told: false,
+    };
+    let comment = Comment {
+        number: voter,
+        at_unix_ms: 5,
+        revision: "1".to_owned(),
+        caller: vote.caller.clone(),
+        rating: vote.rating,
+        variant: Variant::Canary,
+        group: None,
+        text: format!("words of {voter}"),
+    };
+    [
+        FeedbackPart::Comment(voter, Some(comment)),
+        FeedbackPart::Vote(voter, Some(vote)),
+    ]
+}
+
+/// What takes that back.
+fn taken_back(voter: u64) -> [FeedbackPart; 2] {
+    [
+        FeedbackPart::Comment(voter, None),
+        FeedbackPart::Vote(voter, None),
+    ]
+}
+
+/// The numbers of the callers whose votes and comments the next process would find on a disk.
+fn heard(disk: &FaultyDisk) -> (Vec<u64>, Vec<u64>) {
+    let copy = FaultyDisk::with_bytes(disk.bytes());
+    let (_, mut saved) = medium::open(&mut FaultyMedium(copy)).unwrap();
+    let orders = saved.feedback.remove(&"orders".parse().unwrap());
+    let SavedFeedback {
+        votes, comments, ..
+    } = orders.unwrap_or_default();
+    (votes.into_keys().collect(), comments.into_keys().collect())
+}
+
+/// A store with feedback of callers 1 and 2 on its disk.
+fn with_feedback(disk: &FaultyDisk) -> Opened {
+    let mut store = open_disk(disk, PATIENT).unwrap();
+    let began = FeedbackPart::Began(Tried {
+        release: record("orders", "1", 1).release,
+        attempt: 1,
+    });
+    let all = [began].into_iter().chain(said(1)).chain(said(2));
+    store.writer.keep_feedback(of_orders(all));
+    wait_until("it is written", || heard(disk) == (vec![1, 2], vec![1, 2]));
+    store
+}
+
+#[test]
+fn what_a_forgotten_caller_said_is_gone_when_that_is_told_wherever_the_disk_fails() {
+    let mut told = Vec::new();
+    for at in 0..60 {
+        let disk = FaultyDisk::new();
+        let mut store = with_feedback(&disk);
+        disk.state().fails_after = Some(at);
+        store.writer.keep_feedback(of_orders(taken_back(1)));
+        let is_told = store.writer.save(&forget(FORGOTTEN)).is_ok();
+        // As `kill -9` leaves it now.
+        let left = FaultyDisk::with_bytes(disk.bytes());
+        if is_told {
+            assert_eq!(heard(&left), (vec![2], vec![2]), "told after {at} writes");
+        }
+        told.push(is_told);
+        disk.state().fails_after = Some(0);
+        drop(store);
+    }
+    assert!(!told[0], "a dead disk takes nothing");
+    assert!(told[59], "and one that works does");
+}
+
+#[test]
+fn what_a_forgotten_caller_said_is_gone_from_a_full_disk_as_well() {
+    let disk = FaultyDisk::new();
+    disk.state().room_blocks = Some(300);
+    let mut store = with_feedback(&disk);
+    let long = "x".repeat(20_000);
+    let mut step = 0;
+    while store.reader.health().problem.is_none() {
+        step += 1;
+        let mut transition = transition("orders", "1", step);
+        transition.lines.push(line("orders", step, &long));
+        store.writer.save(&transition).unwrap();
+        assert!(step < 1_000, "the disk never fills");
+    }
+    store.writer.keep_feedback(of_orders(said(3)));
+    store.writer.keep_feedback(of_orders(taken_back(1)));
+    store.writer.save(&transition("orders", "1", 0)).unwrap();
+    assert_eq!(
+        heard(&disk),
+        (vec![1, 2], vec![1, 2]),
+        "else the room is for rollbacks"
+    );
+    store.writer.save(&forget(FORGOTTEN)).unwrap();
+    assert_eq!(heard(&disk), (vec![2], vec![2]), "with no room for more");
+}
+
+#[test]
+fn many_who_are_forgotten_together_cost_one_file_written_anew() {
+    let disk = FaultyDisk::new();
+    let mut store = open_renewed_after(&disk, Duration::from_secs(3_600));
+    for key in ["ann", "bob", "cleo", "dan"] {
+        store.writer.save(&put("beta", key)).unwrap();
+        store.writer.save(&forget(key)).unwrap();
+    }
+    assert_eq!(disk.state().renewals, 0, "it waits for more");
+    drop(store);
+    assert_eq!(disk.state().renewals, 1, "but not beyond the end");
+    let mut store = open_renewed_after(&disk, Duration::ZERO);
+    assert!(store.saved.assignments.is_empty());
+    for times in 2..4 {
+        store.writer.save(&forget("eve")).unwrap();
+        // Nobody asks for anything meanwhile.
+        wait_until("it is written anew", || disk.state().renewals == times);
+    }
+    drop(store);
+    assert_eq!(disk.state().renewals, 3, "nobody was erased since");
+}
+
+#[test]
+fn a_file_is_not_written_anew_while_something_is_still_to_go_from_it() {
+    let disk = FaultyDisk::new();
+    let mut medium = FaultyMedium(disk.clone());
+    let (database, _) = medium::open(&mut medium).unwrap();
+    let shared = Shared::new("disk".to_owned());
+    shared.swap(Some(database));
+    let mut renewal = Renewal::default();
+    assert!(!renewal.carry_out(&shared, &mut medium, true), "for what?");
+    renewal.note(Duration::ZERO);
+    shared.leave_feedback(of_orders(taken_back(1)));
+    for is_end in [false, true] {
+        assert!(!renewal.carry_out(&shared, &mut medium, is_end));
+    }
+    shared.take_feedback();
+    shared.leave_feedback(of_orders(said(2)));
+    assert!(renewal.carry_out(&shared, &mut medium, false));
+    assert_eq!((renewal.due(), disk.state().renewals), (None, 1));
 }
 
 /// Puts callers into groups.

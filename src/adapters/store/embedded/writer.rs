@@ -19,10 +19,11 @@ use crate::runtime::clock;
 use super::commit::{self, Batch, Points};
 use super::fault::Fault;
 use super::medium::{self, Medium};
+use super::order::Order;
 use super::pace::Pace;
 use super::reader::add_delivery;
 use super::renewal::Renewal;
-use super::shared::Shared;
+use super::shared::{Queue, Shared};
 
 /// How often a batch is tried: as it is, in a database opened anew, and once more with the room
 /// that was held in reserve.
@@ -77,8 +78,7 @@ impl StateWriter for EmbeddedWriter {
         let (number, dropped) = queue.push(transition, millis(clock::wall()));
         self.shared.note_dropped(dropped);
         self.shared.ring();
-        let is_waiting =
-            |queue: &mut super::shared::Queue| queue.ended.0 < number && !queue.has_stopped;
+        let is_waiting = |queue: &mut Queue| queue.ended.0 < number && !queue.has_stopped;
         queue = self
             .shared
             .wait_while(queue, self.pace.wait_max, is_waiting);
@@ -125,6 +125,10 @@ impl Drop for EmbeddedWriter {
             drop(queue);
             // It is on its last line.
             let _ = self.thread.take().map(JoinHandle::join);
+        } else if queue.is_complete {
+            tracing::warn!(
+                "the next start writes the state file anew after a caller was forgotten"
+            );
         } else {
             tracing::error!("the disk has not answered; what was not written down is lost");
         }
@@ -148,12 +152,12 @@ impl Scribe {
     fn run(mut self) {
         while let Some(order) = self.next_order() {
             self.carry_out(order);
-            if self.renewal.carry_out(&self.shared, &mut *self.medium) {
-                self.reopen();
-            }
+            self.renew(false);
             self.look_for_reserve();
         }
         self.follow_up(false);
+        self.shared.queue().is_complete = true;
+        self.renew(true);
         if let Some(database) = self.shared.swap(None)
             && let Err(error) = database.close()
         {
@@ -178,8 +182,14 @@ impl Scribe {
         if has_failed {
             limit = limit.min(RETRY_EVERY);
         }
+        if let Some(due) = self.renewal.due()
+            && !has_failed
+            && !self.shared.has_shortage()
+        {
+            limit = limit.min(due - now);
+        }
         let takes_feedback = !has_failed && !self.shared.has_shortage();
-        let has_work = |queue: &super::shared::Queue| {
+        let has_work = |queue: &Queue| {
             queue.has_transition()
                 || (queue.has_delivery() && !has_failed)
                 || (!queue.feedback.is_empty() && takes_feedback)
@@ -189,19 +199,14 @@ impl Scribe {
             .shared
             .wait_while(queue, limit, |queue| !has_work(queue) && !queue.is_stopping);
         let is_last = !has_work(&queue) && queue.is_stopping;
-        let batch = std::mem::take(&mut queue.batch);
-        queue.delivering.clone_from(&batch.deliveries);
-        let order = Order {
-            number: queue.asked,
-            is_new: queue.has_transition(),
-            batch,
-        };
+        let order = Order::take(&mut queue);
         (!is_last).then_some(order)
     }
 
     fn carry_out(&mut self, mut order: Order) {
         let moves_rollouts = !order.batch.records.is_empty() || order.batch.freeze.is_some();
-        if moves_rollouts && !self.shared.has_shortage() {
+        let has_forgotten = !order.batch.forgotten.is_empty();
+        if (moves_rollouts || has_forgotten) && !self.shared.has_shortage() {
             order.batch.evidence = self.shared.take_evidence();
         }
         if order.has_work() {
@@ -221,9 +226,11 @@ impl Scribe {
             if self.has_failed {
                 let evidence = std::mem::take(&mut order.batch.evidence);
                 self.shared.put_back_evidence(evidence);
+                let feedback = std::mem::take(&mut order.batch.feedback);
+                self.shared.put_back_feedback(feedback);
+            } else if has_forgotten {
+                self.renewal.note(self.pace.renewal_wait);
             }
-            self.renewal
-                .note(!self.has_failed && !order.batch.forgotten.is_empty());
             self.tell(order, error);
         }
         self.follow_up(moves_rollouts && !self.has_failed);
@@ -365,6 +372,14 @@ impl Scribe {
         }
     }
 
+    /// Writes the file anew where that is due, or at the end where something was erased.
+    fn renew(&mut self, is_end: bool) {
+        let (shared, medium) = (&self.shared, &mut *self.medium);
+        if self.renewal.carry_out(shared, medium, is_end) {
+            self.reopen();
+        }
+    }
+
     fn look_for_reserve(&mut self) {
         let now = clock::monotonic();
         if self.shared.has_shortage() && now >= self.reserve_due {
@@ -372,20 +387,5 @@ impl Scribe {
             let has_reserve = self.medium.take_reserve();
             self.shared.note_shortage(!has_reserve);
         }
-    }
-}
-
-/// What is to be written in one go.
-struct Order {
-    /// The number of the last transition in it.
-    number: u64,
-    /// Whether there is one at all.
-    is_new: bool,
-    batch: Batch,
-}
-
-impl Order {
-    fn has_work(&self) -> bool {
-        self.is_new || !self.batch.deliveries.is_empty()
     }
 }
