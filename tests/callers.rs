@@ -286,23 +286,42 @@ fn a_caller_that_is_forgotten_leaves_nothing() {
 const OPERATOR: &str = "0123456789abcdef0123456789abcdef";
 const VIEWER: &str = "fedcba9876543210fedcba9876543210";
 
+/// A Serin that an operator and a viewer may ask, and that has seen `ann`.
+struct Watched {
+    proxy: TestProxy,
+    _backend: TestBackend,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let backend = TestBackend::start("shop");
+        let config = backends(&[("v1", &backend)])
+            + "identity: [{ header: x-user-id }]\ntrusted_proxies: [127.0.0.1]\n\
+               caller_features: {}\nroutes: [{ backend: v1 }]\n\
+               groups: { beta: { callers: [] } }\n";
+        let tokens = format!(
+            "tokens: [{{ name: ci, role: operator, token: {OPERATOR} }}, {{ name: eye, role: viewer, token: {VIEWER} }}]"
+        );
+        let proxy = TestProxy::with_admin(&tokens, &config, &[]);
+        proxy.ask(&Request::get("/").field("x-user-id", "ann"));
+        Self {
+            proxy,
+            _backend: backend,
+        }
+    }
+
+    fn ask(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
+        let request = Request::new(method, path).host(&self.proxy.admin().to_string());
+        let request = request.field("authorization", &format!("Bearer {token}"));
+        request.body(body).send_to(self.proxy.admin())
+    }
+}
+
 #[test]
 fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
-    let backend = TestBackend::start("shop");
-    let config = backends(&[("v1", &backend)])
-        + "identity: [{ header: x-user-id }]\ntrusted_proxies: [127.0.0.1]\n\
-           caller_features: {}\nroutes: [{ backend: v1 }]\n\
-           groups: { beta: { callers: [] } }\n";
-    let tokens = format!(
-        "tokens: [{{ name: ci, role: operator, token: {OPERATOR} }}, {{ name: eye, role: viewer, token: {VIEWER} }}]"
-    );
-    let proxy = TestProxy::with_admin(&tokens, &config, &[]);
-    proxy.ask(&Request::get("/").field("x-user-id", "ann"));
-    let ask = |token: &str, method: &str, path: &str, body: &str| -> Answer {
-        let request = Request::new(method, path).host(&proxy.admin().to_string());
-        let request = request.field("authorization", &format!("Bearer {token}"));
-        request.body(body).send_to(proxy.admin())
-    };
+    let watched = Watched::start();
+    let ask =
+        |token: &str, method: &str, path: &str, body: &str| watched.ask(token, method, path, body);
     let lines = || {
         let journal = ask(VIEWER, "GET", "/api/v1/journal", "").json();
         journal["lines"].as_array().unwrap().clone()
@@ -321,7 +340,7 @@ fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
     // Whoever may try keys finds out whose a pseudonym is.
     ask(VIEWER, "POST", "/api/v1/callers/find", said).problem(403);
     ask(VIEWER, "POST", "/api/v1/callers/forget", said).problem(403);
-    proxy.command("GET", EXPORT, "").problem(401);
+    watched.proxy.command("GET", EXPORT, "").problem(401);
     assert!(lines().is_empty(), "what was refused was not done");
 
     let plain = ask(OPERATOR, "POST", EXPORT, r#"{ "reason": "audit" }"#);
@@ -340,20 +359,24 @@ fn keys_are_shown_to_operators_alone_and_the_journal_knows() {
     for body in ["{}", r#"{ "key": "" }"#, r#"{ "kee": "ann" }"#] {
         ask(OPERATOR, "POST", "/api/v1/callers/forget", body).problem(400);
     }
+}
 
-    // Who was put into a group is listed by key, too.
+#[test]
+fn who_was_put_into_a_group_is_listed_to_operators_alone() {
+    let watched = Watched::start();
+    let ask = |token: &str, method: &str, path: &str| watched.ask(token, method, path, "");
     let group = "/api/v1/groups/beta";
     let callers = format!("{group}/callers");
-    let put = ask(OPERATOR, "PUT", &format!("{callers}/ann"), "");
+    let put = ask(OPERATOR, "PUT", &format!("{callers}/ann"));
     assert_eq!(put.status, 200, "{}", put.text());
-    let listed = ask(OPERATOR, "GET", &callers, "").json();
+    let listed = ask(OPERATOR, "GET", &callers).json();
     assert_eq!(listed["callers"][0]["key"], "ann");
-    ask(VIEWER, "GET", &callers, "").problem(403);
-    let shown = ask(VIEWER, "GET", group, "");
+    ask(VIEWER, "GET", &callers).problem(403);
+    let shown = ask(VIEWER, "GET", group);
     assert_eq!(shown.json()["assigned"], 1);
     let told = |token: &str| {
         let mut serin = std::process::Command::new(support::proxy::SERIN);
-        let url = format!("http://{}", proxy.admin());
+        let url = format!("http://{}", watched.proxy.admin());
         let show = serin.args(["group", "show", "beta", "--admin", &url]);
         let output = show.env("SERIN_TOKEN", token).output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -1503,7 +1503,7 @@ fn said(voter: u64) -> [FeedbackPart; 2] {
         caller: format!("caller-{voter}").into(),
         source: None,
         comment: Some(voter),
-        is_told: false,
+        told: None,
     };
     let comment = Comment {
         number: voter,

@@ -205,7 +205,7 @@ mod tests {
             caller: "ann".into(),
             source: None,
             comment: Some(comment),
-            is_told: false,
+            told: None,
         };
         FeedbackPart::Vote(voter, Some(vote))
     }
