@@ -77,7 +77,9 @@ pub enum AppError {
     #[error("there are {APPS_MAX} apps already, which is the most there may be")]
     TooManyApps,
     /// There is no room for one more key.
-    #[error("app `{0}` has {KEYS_MAX} keys already; have old ones end with `expire_old`")]
+    #[error(
+        "app `{0}` has {KEYS_MAX} keys already; have the old ones end at once by `expire_old: 0s`"
+    )]
     TooManyKeys(AppId),
     /// No key can be made.
     #[error(transparent)]

@@ -255,13 +255,17 @@ impl AppRecord {
     }
 
     /// What still holds beside what a file declares now: a status gives way where the file's own has changed, and
-    /// neither `revoked` nor the end of a key ever does, for whoever has a key that leaked has it still.
+    /// neither `revoked` nor the end of a key ever does, for whoever has a key that leaked has it still. Whoever was
+    /// suspended stays so where a file declares it from now on.
     pub fn beside(&self, declared: Option<&Declared>) -> Self {
         let Some(declared) = declared else {
             return self.clone();
         };
         let holds = |given: &GivenStatus| {
-            given.status == AppStatus::Revoked || given.over == Some(declared.status)
+            let is_new_in_file = given.over.is_none();
+            given.status == AppStatus::Revoked
+                || given.over == Some(declared.status)
+                || is_new_in_file && given.status.is_barred()
         };
         Self {
             given: self.given.filter(holds),
@@ -283,7 +287,6 @@ impl AppRecord {
         expire_old_at_unix_ms: Option<u64>,
         now_unix_ms: u64,
     ) {
-        self.keys.retain(|key| !key.has_ended(now_unix_ms));
         if let Some(end) = expire_old_at_unix_ms {
             self.keys.iter_mut().for_each(|key| key.end_by(end));
             for known in declared.iter().flat_map(|declared| &declared.keys) {
@@ -291,6 +294,7 @@ impl AppRecord {
                 *at = end.min(*at);
             }
         }
+        self.keys.retain(|key| !key.has_ended(now_unix_ms));
         self.keys.push(key);
     }
 }
@@ -507,6 +511,26 @@ mod tests {
         assert_eq!(ends(&record), [Some(100), Some(50), None]);
         record.rotate(Some(&file), key(4, None), Some(200), 60);
         assert_eq!(ends(&record), [Some(100), Some(200), None], "one is gone");
+        record.rotate(Some(&file), key(5, None), Some(70), 70);
+        assert_eq!(
+            record.keys,
+            [key(5, None)],
+            "those that end at once make room"
+        );
+    }
+
+    #[test]
+    fn whoever_was_suspended_stays_so_where_a_file_declares_it_from_now_on() {
+        for (run_time, expected) in [
+            (AppStatus::Suspended, AppStatus::Suspended),
+            (AppStatus::Revoked, AppStatus::Revoked),
+            (AppStatus::Approved, AppStatus::Pending),
+        ] {
+            let file = declared(AppStatus::Pending);
+            let left = given(run_time, None).beside(Some(&file));
+            let app = App::of(&name("app"), Some(&file), Some(&left)).unwrap();
+            assert_eq!(app.status, expected);
+        }
     }
 
     #[test]
