@@ -265,7 +265,7 @@ impl AppRecord {
             let is_new_in_file = given.over.is_none();
             given.status == AppStatus::Revoked
                 || given.over == Some(declared.status)
-                || is_new_in_file && given.status.is_barred()
+                || is_new_in_file && given.status == AppStatus::Suspended
         };
         Self {
             given: self.given.filter(holds),
