@@ -289,6 +289,10 @@ fn a_condition_that_is_wrong_is_told_with_its_column_and_a_hint() {
             "expected a condition such as `latency_mean_ms < 1000`, found the number `5`",
         ),
         (
+            "feedback_mean > 5",
+            "nothing can ever meet `feedback_mean > 5`; `error_rate` is from 0 to 1, `feedback_mean` from 1 to 5",
+        ),
+        (
             "foo > 1",
             "no value is called `foo`, at column 1; expected one of `latency_mean_ms`, ",
         ),

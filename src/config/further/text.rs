@@ -152,7 +152,7 @@ impl FromText for Condition {
         Shape::NOT_BLANK.such_as(&["latency_mean_ms < 1000 and error_rate < 0.01"]);
 
     fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: ConditionError| {
+        let read = text.parse().map_err(|error: ConditionError| {
             let hint = match &error {
                 ConditionError::UnknownName { name, .. } => suggest::hint(name, ValueName::all()),
                 ConditionError::Unexpected { hint, .. } => hint.clone(),
@@ -161,6 +161,13 @@ impl FromText for Condition {
                 ConditionError::TooDeep { .. } => Some("use fewer parentheses".to_owned()),
             };
             hint.map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
-        })
+        });
+        let condition: Self = read?;
+        if !condition.can_be_met() {
+            let ranges =
+                "`error_rate` is from 0 to 1, `feedback_mean` from 1 to 5, and nothing is below 0";
+            return Err(format!("nothing can ever meet `{text}`; {ranges}"));
+        }
+        Ok(condition)
     }
 }

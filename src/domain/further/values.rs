@@ -98,6 +98,15 @@ impl ValueName {
         matches!(self.value, ArmValue::FeedbackMean)
     }
 
+    /// The least and the most that it can be.
+    pub const fn range(self) -> (f64, f64) {
+        match self.value {
+            ArmValue::ErrorRate => (0.0, 1.0),
+            ArmValue::FeedbackMean => (1.0, 5.0),
+            _ => (0.0, f64::INFINITY),
+        }
+    }
+
     /// All words that name a value, those of canary first.
     pub fn all() -> impl Iterator<Item = &'static str> + Clone {
         let names = ArmValue::NAMES.iter();

@@ -53,7 +53,7 @@ impl Comparison {
         }
     }
 
-    const fn holds(self, order: Ordering) -> bool {
+    pub(super) const fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Less => order.is_lt(),
             Self::AtMost => order.is_le(),
@@ -82,7 +82,7 @@ impl Arithmetic {
         }
     }
 
-    fn compute(self, left: f64, right: f64) -> f64 {
+    pub(super) fn compute(self, left: f64, right: f64) -> f64 {
         match self {
             Self::Add => left + right,
             Self::Subtract => left - right,

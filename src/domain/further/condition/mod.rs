@@ -17,6 +17,7 @@
 
 mod evaluate;
 mod parse;
+mod range;
 mod token;
 
 use std::str::FromStr;
@@ -48,6 +49,11 @@ impl Condition {
     /// Whether it is met; `None` where that depends on a value that is not known.
     pub fn is_met(&self, values: &StageValues) -> Option<bool> {
         self.truth.evaluate(values)
+    }
+
+    /// Whether there could be values that meet it.
+    pub fn can_be_met(&self) -> bool {
+        self.truth.can_be(true)
     }
 
     /// The values that it names, each once.

@@ -32,6 +32,35 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
+fn what_nothing_can_meet_is_known() {
+    for text in [
+        "feedback_mean > 5",
+        "feedback_mean < 1 or error_rate > 1",
+        "error_rate < 0",
+        "not (error_rate <= 1)",
+        "latency_mean_ms < 1000 and feedback_mean > 7",
+        "feedback_mean - stable_feedback_mean > 4",
+        "error_rate * 2 > 2",
+        "-requests > 0",
+        "error_rate / feedback_mean > 1",
+        "1 > 2",
+    ] {
+        assert!(!text.parse::<Condition>().unwrap().can_be_met(), "{text}");
+    }
+    for text in [
+        "feedback_mean >= 5",
+        "error_rate <= 0",
+        "feedback_mean > 7 or latency_mean_ms < 1000",
+        "error_rate / stable_error_rate > 100",
+        "latency_mean_ms * error_rate > 1000",
+        "latency_mean_ms - stable_latency_mean_ms < -5",
+        "not (feedback_mean > 4)",
+    ] {
+        assert!(text.parse::<Condition>().unwrap().can_be_met(), "{text}");
+    }
+}
+
+#[test]
 fn conditions_are_computed_as_people_read_them() {
     for (text, expected) in [
         ("latency_mean_ms < 1000", false),
