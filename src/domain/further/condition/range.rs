@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use crate::domain::further::condition::evaluate::{Arithmetic, Comparison, Number, Truth};
+use crate::domain::further::condition::evaluate::{Arithmetic, Number, Truth};
 
 /// The least and the most that a number can be.
 type Range = (f64, f64);
