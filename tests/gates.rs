@@ -340,21 +340,21 @@ fn in_shanghai(hours: u64) -> String {
 
 #[test]
 fn a_window_holds_a_stage_until_it_opens() {
-    let window = |from: u64, to: u64| {
-        let (from, to) = (in_shanghai(from), in_shanghai(to));
+    // Once: the minute may change meanwhile.
+    let [in_six, in_twelve, in_eighteen] = [6, 12, 18].map(in_shanghai);
+    let window = |from: &str, to: &str| {
         format!(
             "{SHORT}, gates: [{{ before: 50%, window: {{ from: \"{from}\", to: \"{to}\", \
              zone: Asia/Shanghai }} }}]"
         )
     };
-    // Twelve hours of other windows lie around now, whatever the time.
-    let release = Release::by(&window(6, 12));
+    let release = Release::by(&window(&in_six, &in_twelve));
     let load = Load::start(release.proxy.address());
     let status = release.wait_for_phase("waiting_for_gate");
     let reason = status["reason"].as_str().unwrap();
     assert!(reason.starts_with("gate `window` opens "), "{reason}");
     assert!(
-        reason.ends_with(&format!("{} Asia/Shanghai", in_shanghai(6))),
+        reason.ends_with(&format!("{in_six} Asia/Shanghai")),
         "{reason}"
     );
     let opens = status["gates"][0]["opens_at_unix_ms"].as_u64().unwrap();
@@ -366,7 +366,7 @@ fn a_window_holds_a_stage_until_it_opens() {
     assert_eq!(status["gates"][0]["kind"], "window");
 
     // From eighteen hours after now, which is six before, to six after.
-    release.reload(&window(18, 6));
+    release.reload(&window(&in_eighteen, &in_six));
     let status = release.wait_for_phase("succeeded");
     let journal = status["journal"].as_array().unwrap().iter();
     let opened = journal.filter(|line| line["what"] == "stage 2 of 3 begins");
