@@ -248,24 +248,13 @@ impl Shared {
         std::mem::replace(&mut place, database)
     }
 
-    /// Closes the database and opens another, for which whoever wants to read waits: that is a matter of milliseconds.
-    pub(super) fn exchange(&self, open: impl FnOnce() -> Option<Database>) {
-        let mut place = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        drop(place.take());
-        *place = open();
-    }
-
     /// Does something with the database; `None` where there is none.
     pub(super) fn with_database<T>(&self, act: impl FnOnce(&Database) -> T) -> Option<T> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         database.as_ref().map(act)
     }
 
-    /// Begins to read. The writer is waited for while it takes another file into use and at no other time, nor does it
-    /// wait for whoever reads.
+    /// Begins to read. The writer is never waited for, nor does it wait for whoever reads.
     pub(super) fn begin_read(&self) -> Result<ReadTransaction, StateError> {
         let begun = self.with_database(ReadableDatabase::begin_read);
         match begun {

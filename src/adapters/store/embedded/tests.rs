@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -1622,34 +1621,6 @@ fn many_who_are_forgotten_together_cost_one_file_written_anew() {
     }
     drop(store);
     assert_eq!(disk.state().renewals, 3, "nobody was erased since");
-}
-
-#[test]
-fn whoever_reads_does_not_notice_that_the_file_is_written_anew() {
-    let disk = FaultyDisk::new();
-    let Opened {
-        mut writer, reader, ..
-    } = open_renewed_after(&disk, Duration::ZERO);
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let read = || {
-            let mut times = 0_u64;
-            while !is_over.load(Ordering::SeqCst) {
-                all_lines(&*reader);
-                times += 1;
-            }
-            times
-        };
-        let readers = [scope.spawn(read), scope.spawn(read)];
-        for times in 1..30 {
-            writer.save(&forget("eve")).unwrap();
-            wait_until("it is written anew", || disk.state().renewals == times);
-        }
-        is_over.store(true, Ordering::SeqCst);
-        for reader in readers {
-            assert!(reader.join().unwrap() > 0);
-        }
-    });
 }
 
 #[test]

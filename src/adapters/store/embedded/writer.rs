@@ -376,11 +376,7 @@ impl Scribe {
     fn renew(&mut self, is_end: bool) {
         let (shared, medium) = (&self.shared, &mut *self.medium);
         if self.renewal.carry_out(shared, medium, is_end) {
-            // If it cannot be opened, the next write tries again and tells.
-            let _ = medium::guarded(|| {
-                shared.exchange(|| Some(medium::open(medium).ok()?.0));
-                Ok(())
-            });
+            self.reopen();
         }
     }
 
