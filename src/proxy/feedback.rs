@@ -116,7 +116,7 @@ pub(super) async fn answer(
         Ok(rater) => rater,
         Err(problem) => {
             let mut answer = refused(&problem);
-            respond::close_unread(&request, &mut answer);
+            respond::discard_or_close(&mut request, &mut answer).await;
             return answer;
         }
     };

@@ -1,13 +1,23 @@
 //! Answers that Serin gives itself, as problem details (RFC 9457).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
-use hyper::body::Body;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::identity::jwt::TokenRefusal;
 use crate::runtime::apps::Denial;
+
+/// The largest body that is taken and thrown away, so that the connection can go on.
+const DISCARDED_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long it may take to come: what is sent with its head is there.
+const DISCARDED_WITHIN: Duration = Duration::from_millis(50);
 
 /// The answer to a request that no backend answered.
 pub(crate) fn problem(
@@ -51,10 +61,22 @@ pub(crate) fn problem(
     response
 }
 
-/// Says that the connection ends where something of the request is still to come: it is not waited for, and a
+/// Takes a body that nobody wants, if it is small and there, or says that the connection ends: it could not go on, and a
 /// client that is not told would lose its next request.
-pub(crate) fn close_unread<B: Body>(request: &Request<B>, answer: &mut Response<ResponseBody>) {
-    if request.version() < Version::HTTP_2 && !request.body().is_end_stream() {
+pub(crate) async fn discard_or_close(
+    request: &mut Request<Incoming>,
+    answer: &mut Response<ResponseBody>,
+) {
+    if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+        return;
+    }
+    // Whoever waits to be asked for its body is not asked.
+    let is_kept = request.headers().contains_key(header::EXPECT);
+    let most = request.body().size_hint().upper();
+    let is_small = most.is_some_and(|bytes| bytes <= DISCARDED_BYTES_MAX);
+    let body = request.body_mut();
+    let discard = async { while let Some(Ok(_)) = body.frame().await {} };
+    if is_kept || !is_small || timeout(DISCARDED_WITHIN, discard).await.is_err() {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(header::CONNECTION, close);
     }

@@ -53,7 +53,7 @@ pub(crate) async fn handle(
     let entered = (&mut request, &mut observation);
     let located = match enter((&worker, routing), &client, &presented, entered) {
         Ok(located) => located,
-        Err(error) => return refuse_unread(observation, &error, &request),
+        Err(error) => return refuse_unread(observation, &error, &mut request).await,
     };
     let peer = presented.peer(client.peer());
     let met = (&request, &mut observation);
@@ -113,11 +113,11 @@ async fn rate(
     (worker, view): (&Rc<Worker>, &View),
     client: &Client,
     presented: &Presented,
-    (request, observation): (Request<Incoming>, Observation),
+    (mut request, observation): (Request<Incoming>, Observation),
 ) -> Response<ResponseBody> {
     let admitted = presented.admit(view.routing(), false, &worker.apps, || worker.now());
     if let Err(error) = admitted.and_then(|()| within_limits(client, &request)) {
-        return refuse_unread(observation, &error, &request);
+        return refuse_unread(observation, &error, &mut request).await;
     }
     let answer = feedback::answer((worker, view), client, presented, request).await;
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
@@ -193,13 +193,13 @@ fn within_limits(client: &Client, request: &Request<Incoming>) -> Result<(), Pro
 }
 
 /// The same for one of which nothing but the head was looked at.
-fn refuse_unread(
+async fn refuse_unread(
     observation: Observation,
     error: &ProxyError,
-    request: &Request<Incoming>,
+    request: &mut Request<Incoming>,
 ) -> Response<ResponseBody> {
     let mut answer = refuse(observation, error, None);
-    respond::close_unread(request, &mut answer);
+    respond::discard_or_close(request, &mut answer).await;
     answer
 }
 

@@ -49,9 +49,7 @@ pub enum Unknown {
     #[error("header `{0}` is not a finite number")]
     NotANumber(HeaderName),
     /// The table calls callers by pseudonyms, and there are none yet.
-    #[error(
-        "the feature table has pseudonyms, of which this Serin has given none; with `--live` the one that runs tells"
-    )]
+    #[error("the feature table has pseudonyms, and this Serin has not given any")]
     NoPseudonym,
     /// The features are finite, and their distance is not.
     #[error("the caller's numbers are too far from every segment for a distance")]
