@@ -376,14 +376,12 @@ fn a_body_that_is_not_waited_for_ends_the_connection_and_the_client_is_told() {
     answer.problem(415);
     assert!(connection.is_closed());
     let mut connection = Connection::open(release.proxy.address());
-    connection.send(b"POST /.serin/feedback HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
-    let answer = connection.answer();
-    assert_eq!(
-        answer.field("connection"),
-        None,
-        "there is none to wait for"
-    );
-    answer.problem(415);
+    for body in ["", "rating: 1"] {
+        let request = Request::new("POST", PATH).body(body);
+        let answer = connection.ask(&request.field("content-type", "text/plain"));
+        assert_eq!(answer.field("connection"), None, "all of it is there");
+        answer.problem(415);
+    }
 }
 
 const API: &str = "/api/v1/feedback";
