@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod metrics;
 mod ofrep;
+mod ofrep_asker;
 mod ofrep_events;
 mod openapi;
 mod routes;
