@@ -1,6 +1,6 @@
 //! What is known of callers: given away under pseudonyms, or plainly to whoever may know, and erased.
 //!
-//! Whatever remembers callers is listed in [`Controller::stores`], so that [`Controller::forget_caller`] misses
+//! Whatever remembers callers is listed in `Controller::stores`, so that `Controller::forget_caller` misses
 //! nothing. What they have in the state file is erased there by the store (`Transition::forgotten`), together with
 //! what they said, which some seconds later writes the file anew, for a database leaves what was removed in pages
 //! that it does not use.

@@ -7,7 +7,7 @@
 //! as much, for two hardly ever want the same one of many shards (`benches/callers.rs`).
 //!
 //! The list of callers has its room when the book is made, so that no request waits while it is copied to a larger
-//! place; what is not in use yet takes no memory. In a full shard a new caller takes the place of another: of [`CANDIDATES`] drawn at random the one with
+//! place; what is not in use yet takes no memory. In a full shard a new caller takes the place of another: of `CANDIDATES` drawn at random the one with
 //! the fewest requests, as they have aged, and of equal ones the one that was seen longest ago. So a flood of keys
 //! that come once pushes out itself, and none of those who come again and again.
 
