@@ -1,14 +1,11 @@
 //! Reads a stream of events (the HTML standard, section 9.2, as far as Serin writes it).
 
 use http::{Method, header};
-use http_body_util::{BodyExt, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use http_body_util::BodyExt;
 
 use super::{AdminClient, ClientError, target};
 
-/// The longest refusal, and the longest event that is read, in bytes.
+/// The longest event that is read, in bytes.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// One event of a stream.
@@ -84,30 +81,13 @@ impl AdminClient {
         query: &[(&str, &str)],
         mut wants: impl FnMut(&StreamEvent) -> bool,
     ) -> Result<(), ClientError> {
-        let broken = |source| ClientError::Broken {
-            url: self.url(),
-            source,
-        };
-        let stream = self.connect().await?;
         let mut request = self.request(Method::GET, &target(path, query), None)?;
         let accepted = header::HeaderValue::from_static("text/event-stream");
         request.headers_mut().insert(header::ACCEPT, accepted);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let driver = tokio::spawn(connection);
-        let answered = timeout(self.limit, sender.send_request(request)).await;
-        let answer = answered.map_err(|_| self.too_late())?.map_err(broken)?;
-        let status = answer.status();
-        let mut body = answer.into_body();
-        if !status.is_success() {
-            let body = Limited::new(body, EVENT_BYTES_MAX).collect().await;
-            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            return Err(self.refusal(status, &body));
-        }
+        let mut answer = self.open(request).await?;
         let mut gatherer = Gatherer::default();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(broken)?;
+        while let Some(frame) = answer.body.frame().await {
+            let frame = frame.map_err(|source| self.broken(source))?;
             let Some(bytes) = frame.data_ref() else {
                 continue;
             };
@@ -118,7 +98,6 @@ impl AdminClient {
                 return Err(self.odd("an event has no end".to_owned()));
             }
         }
-        driver.abort();
         Ok(())
     }
 }
