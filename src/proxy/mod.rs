@@ -51,7 +51,7 @@ mod tls;
 mod trace;
 mod upgrade;
 mod upload;
-mod upstream;
+pub mod upstream;
 mod view;
 mod waiting;
 mod worker;

@@ -1,5 +1,6 @@
 //! Connections to the backends: making them, keeping them, lending them.
 
+pub mod codec;
 mod connect;
 pub(crate) mod establish;
 mod hearing;
