@@ -1,3 +1,4 @@
 //! The parts of Serin that are fuzzed, built without the rest of it.
 
+pub mod config;
 pub mod proxy;

@@ -2,3 +2,6 @@
 
 #[path = "../../src/proxy/framing/mod.rs"]
 pub mod framing;
+
+#[path = "upstream.rs"]
+pub mod upstream;
