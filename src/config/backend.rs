@@ -4,14 +4,16 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::domain::backend::{
-    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Limits, Protocol, Timeouts,
+    Backend, BackendTls, BalancePolicy, Balancing, Endpoint, Http1Client, Limits, Protocol,
+    Timeouts,
 };
 use crate::domain::ids::BackendName;
 use crate::domain::retries::Retries;
 
 use crate::config::defaults::{self, BACKEND_LIMIT_MAX};
 use crate::config::document::{
-    BackendDocument, BackendLimitsDocument, BalanceDocument, ProtocolDocument, TimeoutsDocument,
+    BackendDocument, BackendLimitsDocument, BalanceDocument, Http1ClientDocument, ProtocolDocument,
+    TimeoutsDocument,
 };
 use crate::config::group::ReadFile;
 use crate::config::health::health;
@@ -56,6 +58,7 @@ impl BackendReader<'_> {
                     health: None,
                     outlier: None,
                     protocol: defaults::BACKEND_PROTOCOL,
+                    http1_client: defaults::BACKEND_HTTP1_CLIENT,
                     tls: tls.map(Arc::new),
                     retries: Retries::default(),
                 }
@@ -71,6 +74,7 @@ impl BackendReader<'_> {
                     health: (document.health.as_ref()).map(|it| health(&it.value, self.report)),
                     outlier: (document.outlier.as_ref()).map(|it| outlier(&it.value, self.report)),
                     protocol: protocol(document.protocol),
+                    http1_client: http1_client(document.http1_client),
                     tls: self.tls(document, &urls).map(Arc::new),
                     retries: retries(document.retries.as_ref(), self.report),
                 }
@@ -188,6 +192,14 @@ const fn policy(document: Option<BalanceDocument>) -> BalancePolicy {
         Some(BalanceDocument::PowerOfTwo) => BalancePolicy::PowerOfTwo,
         Some(BalanceDocument::LeastRequest) => BalancePolicy::LeastRequest,
         Some(BalanceDocument::RingHash) => BalancePolicy::RingHash,
+    }
+}
+
+const fn http1_client(document: Option<Http1ClientDocument>) -> Http1Client {
+    match document {
+        None => defaults::BACKEND_HTTP1_CLIENT,
+        Some(Http1ClientDocument::Own) => Http1Client::Own,
+        Some(Http1ClientDocument::Hyper) => Http1Client::Hyper,
     }
 }
 

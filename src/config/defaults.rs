@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use crate::domain::backend::{BalancePolicy, Limits, Protocol, Timeouts};
+use crate::domain::backend::{BalancePolicy, Http1Client, Limits, Protocol, Timeouts};
 use crate::domain::jwt::Algorithm;
 use crate::domain::outlier::OutlierRule;
 use crate::domain::retries::RetryCause;
@@ -199,6 +199,9 @@ pub const ENDPOINT_WEIGHT_MAX: u64 = 256;
 /// Which HTTP is spoken to a backend: the newer one where both sides say so, and over plain TCP, where
 /// nobody is asked, the one that every server speaks.
 pub const BACKEND_PROTOCOL: Protocol = Protocol::Auto;
+
+/// Who speaks HTTP/1.1 to a backend: what costs less and takes the same.
+pub const BACKEND_HTTP1_CLIENT: Http1Client = Http1Client::Own;
 
 /// How long a stage lasts at least: most faults of a release show within minutes of traffic.
 pub const HOLD: Duration = Duration::from_secs(5 * 60);

@@ -80,6 +80,8 @@ pub struct Backend {
     pub outlier: Option<OutlierRule>,
     /// Which HTTP is spoken to them.
     pub protocol: Protocol,
+    /// Who speaks HTTP/1.1 to them.
+    pub http1_client: Http1Client,
     /// How TLS is spoken to them; none for bare TCP.
     pub tls: Option<Arc<BackendTls>>,
     /// Which requests are sent to them once more.
@@ -135,6 +137,16 @@ pub enum Protocol {
     Http1,
     /// HTTP/2; over bare TCP without asking first.
     Http2,
+}
+
+/// Who speaks HTTP/1.1 to a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http1Client {
+    /// Our own codec, which costs less for each request.
+    #[default]
+    Own,
+    /// The client of hyper.
+    Hyper,
 }
 
 /// A certificate as X.509 DER.

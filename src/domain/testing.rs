@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::domain::backend::{Backend, Balancing, Limits, Protocol, Timeouts};
+use crate::domain::backend::{Backend, Balancing, Http1Client, Limits, Protocol, Timeouts};
 use crate::domain::caller::{Caller, RequestFacts};
 use crate::domain::flag::{Flag, FlagWeights, Stickiness};
 use crate::domain::hashing::HashScheme;
@@ -45,6 +45,7 @@ pub(crate) fn backend(title: &str) -> Backend {
             pending: 1,
         },
         protocol: Protocol::Auto,
+        http1_client: Http1Client::default(),
         tls: None,
         retries: Retries::default(),
     }

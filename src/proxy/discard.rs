@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::proxy::forward::Answer;
+use crate::proxy::upstream::answer::AnswerBody;
 
 /// The longest body that is read to its end, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -41,7 +41,7 @@ pub(crate) fn discard(answer: Answer) {
 }
 
 /// Reads a body; tells whether it has come to its end within the bounds.
-async fn ends_well(body: &mut Incoming) -> bool {
+async fn ends_well(body: &mut AnswerBody) -> bool {
     let mut bytes = 0;
     loop {
         match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::connection::stream::Stream;
 use crate::proxy::observe::Observation;
 use crate::proxy::upload::UploadProgress;
+use crate::proxy::upstream::answer::AnswerBody;
+use crate::proxy::upstream::broken::BrokenError;
 use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
 
@@ -25,7 +26,7 @@ struct Open {
 
 /// A backend's answer on its way to the client.
 pub(crate) struct Download {
-    body: Incoming,
+    body: AnswerBody,
     upload: Option<Rc<UploadProgress>>,
     idle_limit: Duration,
     /// The stream it is sent on, where clients take what they are sent stream by stream.
@@ -43,7 +44,7 @@ pub(crate) struct Download {
 pub(crate) enum DownloadError {
     /// The backend broke off.
     #[error("the backend broke off its answer")]
-    Cut(#[source] hyper::Error),
+    Cut(#[source] BrokenError),
     /// The backend said that all was well before the answer had ended.
     #[error("the backend ended its answer before the end")]
     Ended,
@@ -191,7 +192,7 @@ pub(crate) enum ResponseBody {
 impl ResponseBody {
     /// A backend's answer, observed to its end.
     pub(crate) fn download(
-        body: Incoming,
+        body: AnswerBody,
         upload: Option<Rc<UploadProgress>>,
         idle_limit: Duration,
         observation: Observation,

@@ -8,6 +8,7 @@ use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::domain::jwt::TokenFault;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::jwt::TokenRefusal;
+use crate::proxy::upstream::broken::BrokenError;
 use crate::runtime::apps::Denial;
 
 /// Why Serin answers a request itself.
@@ -51,7 +52,7 @@ pub(crate) enum ProxyError {
     NoHttp2(#[source] Option<hyper::Error>),
     /// HTTP/1.1 was spoken, and HTTP/2 came back.
     #[error("the backend speaks HTTP/2")]
-    SpeaksHttp2(#[source] hyper::Error),
+    SpeaksHttp2(#[source] BrokenError),
     /// No connection was made in time.
     #[error("the backend did not accept a connection in time")]
     ConnectTimeout,
@@ -75,7 +76,7 @@ pub(crate) enum ProxyError {
     Switched,
     /// The connection broke, or what came was no HTTP.
     #[error("the backend broke off the exchange")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] BrokenError),
 }
 
 impl ProxyError {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::backend::Timeouts;
@@ -22,13 +21,14 @@ use crate::proxy::endpoints::{Endpoints, Tried};
 use crate::proxy::error::ProxyError;
 use crate::proxy::observe::patience;
 use crate::proxy::upload::{Upload, UploadProgress};
+use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::lease::{Failed, Lease, Left};
 use crate::proxy::upstream::pool::{InFlight, Pool};
 use crate::runtime::clock;
 
 /// A backend's answer, and the connection it is read from.
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<AnswerBody>,
     pub(crate) lease: Lease,
     /// Counts the exchange as under way at its endpoint.
     pub(crate) in_flight: InFlight,

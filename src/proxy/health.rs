@@ -17,13 +17,13 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, interval_at, timeout};
 
-use crate::domain::backend::{Backend, Endpoint, HealthCheck};
+use crate::domain::backend::{Endpoint, HealthCheck};
 use crate::domain::ids::{BackendIndex, BackendName};
 use crate::proxy::error::ProxyError;
 use crate::proxy::outliers::Outliers;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::probe::probe;
-use crate::proxy::upstream::tls::{TlsClient, TlsClients};
+use crate::proxy::upstream::tls::TlsClients;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::endpoint_health::EndpointHealth;
 use crate::runtime::published::{Published, Subscriber};
@@ -131,7 +131,7 @@ impl Checks {
                 let kept = known.remove(&key);
                 let kept =
                     kept.filter(|it| it.check == *check && it.terms.fits(backend, tls.as_ref()));
-                let terms = || terms(backend, endpoint, tls.as_ref());
+                let terms = || Terms::of(backend, endpoint, tls.as_ref());
                 let check = kept.unwrap_or_else(|| {
                     *begun = begun.wrapping_add(1);
                     let first = first_after(check.interval, *begun - 1);
@@ -141,15 +141,6 @@ impl Checks {
                 self.by_endpoint.insert(key, check);
             }
         }
-    }
-}
-
-fn terms(backend: &Backend, endpoint: &Endpoint, tls: Option<&Rc<TlsClient>>) -> Terms {
-    Terms {
-        endpoint: endpoint.clone(),
-        timeouts: backend.timeouts,
-        protocol: backend.protocol,
-        tls: tls.cloned(),
     }
 }
 

@@ -359,7 +359,7 @@ fn switch(
         ..
     } = received.answer;
     observation.answered_at(in_flight);
-    let upstream = hyper::upgrade::on(&mut response);
+    let upstream = lease.upgrade(&mut response);
     let (mut parts, _) = response.into_parts();
     let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
     let fields = &mut parts.headers;

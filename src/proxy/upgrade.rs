@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Version, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::client::{Client, Order};
 use crate::proxy::observe::Observation;
+use crate::proxy::upstream::broken::BrokenError;
+use crate::proxy::upstream::http1::Upgrade;
 use crate::proxy::upstream::lease::Lease;
 use crate::runtime::clock;
 
@@ -106,14 +107,14 @@ fn put(fields: &mut HeaderMap, protocol: HeaderValue) {
 
 /// What lies behind a client's connection after a switch.
 pub(crate) struct Tunnel {
-    upstream: OnUpgrade,
+    upstream: Upgrade,
     observation: Observation,
     _lease: Lease,
 }
 
 impl Tunnel {
     /// For a backend that has said 101; what is observed goes on to the end of the tunnel.
-    pub(crate) const fn new(upstream: OnUpgrade, observation: Observation, lease: Lease) -> Self {
+    pub(crate) const fn new(upstream: Upgrade, observation: Observation, lease: Lease) -> Self {
         Self {
             upstream,
             observation,
@@ -127,29 +128,41 @@ impl Tunnel {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let upstream = match self.upstream.await {
-            Ok(upstream) => TokioIo::new(upstream),
-            Err(error) => {
-                tracing::debug!(client = %whose.ip(), %error, "no tunnel");
-                let failure = OutcomeClass::BackendFailure(Failure::Reset);
-                self.observation.cut(failure);
-                return;
-            }
+        let observation = self.observation;
+        let error = match self.upstream {
+            Upgrade::Own(Ok(upstream)) => return pass(client, upstream, observation, whose).await,
+            Upgrade::Own(Err(error)) => error,
+            Upgrade::Hyper(upstream) => match upstream.await {
+                Ok(upstream) => {
+                    return pass(client, TokioIo::new(upstream), observation, whose).await;
+                }
+                Err(error) => BrokenError::Hyper(error),
+            },
         };
-        let mut passing = Passing {
-            observation: Some(self.observation),
-            traffic: Traffic::default(),
-        };
-        let ended = tokio::select! {
-            ended = pass_on(client, upstream, &passing.traffic) => ended,
-            () = whose.told(Order::Cut) => Ok(()),
-        };
-        if let Err(Broken::Upstream(error)) = ended {
-            tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
-            let failure = OutcomeClass::BackendFailure(Failure::CutBody);
-            if let Some(observation) = passing.end() {
-                observation.cut(failure);
-            }
+        tracing::debug!(client = %whose.ip(), %error, "no tunnel");
+        observation.cut(OutcomeClass::BackendFailure(Failure::Reset));
+    }
+}
+
+/// Passes bytes on until the tunnel ends, and tells how it went.
+async fn pass<S, U>(client: S, upstream: U, observation: Observation, whose: &Client)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut passing = Passing {
+        observation: Some(observation),
+        traffic: Traffic::default(),
+    };
+    let ended = tokio::select! {
+        ended = pass_on(client, upstream, &passing.traffic) => ended,
+        () = whose.told(Order::Cut) => Ok(()),
+    };
+    if let Err(Broken::Upstream(error)) = ended {
+        tracing::debug!(client = %whose.ip(), %error, "a backend broke a tunnel");
+        let failure = OutcomeClass::BackendFailure(Failure::CutBody);
+        if let Some(observation) = passing.end() {
+            observation.cut(failure);
         }
     }
 }
@@ -191,13 +204,10 @@ enum Broken {
 }
 
 /// Passes bytes on in both directions. A side that has said its last word may still listen.
-async fn pass_on<S>(
-    mut client: S,
-    mut upstream: TokioIo<Upgraded>,
-    traffic: &Traffic,
-) -> Result<(), Broken>
+async fn pass_on<S, U>(mut client: S, mut upstream: U, traffic: &Traffic) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
 {
     let moved = Rc::new(Cell::new(clock::monotonic()));
     let mut up = Direction::new(Rc::clone(&moved), Rc::clone(&traffic.up));

@@ -83,12 +83,7 @@ impl View {
                     let known = pools.by_endpoint.get(&key);
                     let known = known.filter(|pool| pool.terms().fits(backend, tls.as_ref()));
                     let pool = known.cloned().unwrap_or_else(|| {
-                        let terms = Terms {
-                            endpoint: endpoint.clone(),
-                            timeouts: backend.timeouts,
-                            protocol: backend.protocol,
-                            tls: tls.clone(),
-                        };
+                        let terms = Terms::of(backend, endpoint, tls.as_ref());
                         Rc::new(Pool::new(terms, limits, (counters, health)))
                     });
                     pool.resize(limits);

@@ -88,6 +88,7 @@ impl TestProxy {
 
     /// The same where the process may end before it is ready.
     pub(crate) fn try_in_folder(folder: &Path, mut program: Command) -> Result<Self, Ended> {
+        put_client(&folder.join("serin.yaml"));
         let mut child = program
             .args(["serve", "--config"])
             .arg(folder.join("serin.yaml"))
@@ -312,6 +313,36 @@ impl Drop for TestProxy {
     }
 }
 
+/// Which client of HTTP/1.1 all backends of a configuration are to have; none as it is written there. All tests
+/// can so be run with one that is not the default: `SERIN_TEST_HTTP1_CLIENT=hyper cargo test`.
+const CLIENT_VARIABLE: &str = "SERIN_TEST_HTTP1_CLIENT";
+
+/// Writes that client into a configuration, if it is one.
+fn put_client(path: &Path) {
+    let Ok(client) = std::env::var(CLIENT_VARIABLE) else {
+        return;
+    };
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let Ok(mut document) = serde_yaml::from_str::<serde_yaml::Value>(&text) else {
+        return;
+    };
+    let backends = document
+        .get_mut("backends")
+        .and_then(|it| it.as_mapping_mut());
+    for (_, backend) in backends.into_iter().flatten() {
+        if backend.is_string() {
+            let url = std::mem::take(backend);
+            *backend = serde_yaml::from_str("endpoints: []").unwrap();
+            backend["endpoints"] = serde_yaml::Value::Sequence(vec![url]);
+        }
+        if let Some(keys) = backend.as_mapping_mut() {
+            keys.entry("http1_client".into())
+                .or_insert_with(|| client.as_str().into());
+        }
+    }
+    std::fs::write(path, serde_yaml::to_string(&document).unwrap()).unwrap();
+}
+
 /// Sends a signal to a process; `false` when there is none.
 pub(crate) fn signal(process: u32, name: &str) -> bool {
     let kill = format!("kill -{name} {process}");
@@ -324,6 +355,7 @@ pub(crate) fn signal(process: u32, name: &str) -> bool {
 pub(crate) fn replace_file(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
+    put_client(&beside);
     std::fs::rename(beside, path).unwrap();
 }
 

@@ -27,6 +27,8 @@ pub(in crate::config) struct BackendDocument {
     pub(in crate::config) balance: Option<BalanceDocument>,
     /// Which HTTP is spoken to them. Without it, over TLS what the two agree on, else HTTP/1.1.
     pub(in crate::config) protocol: Option<ProtocolDocument>,
+    /// Who speaks HTTP/1.1 to them. Without it, Serin's own codec.
+    pub(in crate::config) http1_client: Option<Http1ClientDocument>,
     /// How TLS is spoken to them. Beside `https://` only.
     pub(in crate::config) tls: Option<Placed<BackendTlsDocument>>,
     /// How long to wait.
@@ -78,6 +80,16 @@ pub(in crate::config) enum ProtocolDocument {
     H1,
     /// HTTP/2; over TLS a server must agree to it, over plain TCP it is taken for granted.
     H2,
+}
+
+/// Who speaks HTTP/1.1 to a backend.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Http1ClientDocument {
+    /// Serin's own codec, which costs less for each request.
+    Own,
+    /// The client of the hyper library.
+    Hyper,
 }
 
 /// How TLS is spoken to a backend.

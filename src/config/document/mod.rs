@@ -36,7 +36,7 @@ pub(in crate::config) use apps::{
 };
 pub(in crate::config) use backend::{
     BackendDocument, BackendLimitsDocument, BackendTlsDocument, BalanceDocument, HealthDocument,
-    OutlierDocument, ProtocolDocument, RetriesDocument, TimeoutsDocument,
+    Http1ClientDocument, OutlierDocument, ProtocolDocument, RetriesDocument, TimeoutsDocument,
 };
 pub(in crate::config) use further::{
     CompareDocument, CustomCheckDocument, HttpJsonDocument, MetricsDocument,

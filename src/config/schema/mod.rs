@@ -282,13 +282,14 @@ fn default_values() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// The same for backends.
-fn default_values_of_backends() -> [(&'static str, &'static str, Value); 6] {
+fn default_values_of_backends() -> [(&'static str, &'static str, Value); 7] {
     let duration = |time| json!(as_written(time));
     let timeouts = defaults::TIMEOUTS;
     let budget = defaults::RETRY_BUDGET.to_string();
     let attempts = json!(defaults::RETRY_ATTEMPTS);
     [
         ("BackendDocument", "protocol", json!("auto")),
+        ("BackendDocument", "http1_client", json!("own")),
         ("TimeoutsDocument", "connect", duration(timeouts.connect)),
         ("TimeoutsDocument", "response", duration(timeouts.response)),
         ("TimeoutsDocument", "idle", duration(timeouts.idle)),

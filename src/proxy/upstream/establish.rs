@@ -7,9 +7,10 @@ use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::backend::{Backend, Endpoint, Protocol, Timeouts};
+use crate::domain::backend::{Backend, Endpoint, Http1Client, Protocol, Timeouts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::http1::own::wire::Wire;
 use crate::proxy::upstream::room::Room;
 use crate::proxy::upstream::tls::{self, TlsClient};
 use crate::proxy::upstream::{http1, http2};
@@ -19,6 +20,8 @@ pub(crate) struct Terms {
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: Timeouts,
     pub(crate) protocol: Protocol,
+    /// Who speaks HTTP/1.1.
+    pub(crate) http1_client: Http1Client,
     /// None for bare TCP.
     pub(crate) tls: Option<Rc<TlsClient>>,
 }
@@ -30,6 +33,17 @@ pub(super) enum Established {
 }
 
 impl Terms {
+    /// How an endpoint of a backend is spoken to.
+    pub(crate) fn of(backend: &Backend, endpoint: &Endpoint, tls: Option<&Rc<TlsClient>>) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            timeouts: backend.timeouts,
+            protocol: backend.protocol,
+            http1_client: backend.http1_client,
+            tls: tls.cloned(),
+        }
+    }
+
     /// Whether connections that were made on these terms are those that a backend wants now.
     pub(crate) fn fits(&self, backend: &Backend, tls: Option<&Rc<TlsClient>>) -> bool {
         let is_same_tls = match (&self.tls, tls) {
@@ -37,7 +51,10 @@ impl Terms {
             (None, None) => true,
             _ => false,
         };
-        is_same_tls && self.timeouts == backend.timeouts && self.protocol == backend.protocol
+        is_same_tls
+            && self.timeouts == backend.timeouts
+            && self.protocol == backend.protocol
+            && self.http1_client == backend.http1_client
     }
 
     /// Makes a connection until its time is over, which covers the lookup, all addresses of the
@@ -65,7 +82,7 @@ impl Terms {
         let stream = connect(&self.endpoint).await?;
         let Some(tls) = &self.tls else {
             return match protocol {
-                Protocol::Auto | Protocol::Http1 => http1(stream, open).await,
+                Protocol::Auto | Protocol::Http1 => self.http1(Wire::Tcp(stream), open).await,
                 Protocol::Http2 => {
                     let opened = http2(stream, Scheme::HTTP, open).await;
                     opened.map_err(ProxyError::NoHttp2)
@@ -84,19 +101,32 @@ impl Terms {
                     ProxyError::Handshake(error.map_or_else(closed, io::Error::other))
                 })
             }
-            (false, Protocol::Auto | Protocol::Http1) => http1(stream, open).await,
+            (false, Protocol::Auto | Protocol::Http1) => {
+                self.http1(Wire::Tls(Box::new(stream)), open).await
+            }
             (false, Protocol::Http2) => Err(ProxyError::NoHttp2(None)),
         }
     }
+
+    async fn http1(&self, wire: Wire, open: OpenConnection) -> Result<Established, ProxyError> {
+        let connection = match (self.http1_client, wire) {
+            (Http1Client::Own, wire) => {
+                http1::Connection::Own(http1::own::Connection::open(wire, open))
+            }
+            (Http1Client::Hyper, Wire::Tcp(stream)) => hyper(stream, open).await?,
+            (Http1Client::Hyper, Wire::Tls(stream)) => hyper(stream, open).await?,
+        };
+        Ok(Established::Http1(Box::new(connection)))
+    }
 }
 
-async fn http1<S>(stream: S, open: OpenConnection) -> Result<Established, ProxyError>
+async fn hyper<S>(stream: S, open: OpenConnection) -> Result<http1::Connection, ProxyError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let opened = http1::Connection::open(stream, open).await;
-    let opened = opened.map(Box::new).map(Established::Http1);
-    opened.map_err(ProxyError::Broken)
+    let opened = http1::hyper::Connection::open(stream, open).await;
+    let opened = opened.map_err(|error| ProxyError::Broken(error.into()));
+    opened.map(http1::Connection::Hyper)
 }
 
 async fn http2<S>(

@@ -25,7 +25,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How much may come before an answer's head has, in bytes. Without an end to it, a backend that sends answers
 /// before the answer as fast as it can would have a worker read nothing else. A body is not counted: at most
 /// a piece of it comes with its head.
-const BEFORE_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BEFORE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Who is to hear what a backend says. Between tasks of one thread; hyper wants it to be more.
 #[derive(Debug, Default)]
@@ -132,11 +132,16 @@ impl<S> Hearing<S> {
 
 /// Whether a connection begins with what servers of HTTP/2 say first: a frame of settings (RFC 9113, section
 /// 3.4), or that they go, for they were not spoken to like that.
-fn is_frame(bytes: &[u8]) -> bool {
+pub(super) fn is_frame(bytes: &[u8]) -> bool {
     const SETTINGS: u8 = 4;
     const GOAWAY: u8 = 7;
     // No such frame has 64 KiB, and both are of no stream.
     matches!(bytes, [0, _, _, SETTINGS | GOAWAY, 0, 0, 0, 0, 0, ..])
+}
+
+/// Whether a head is heard that was read as a whole: by the same rules.
+pub(super) fn is_heard(head: &[u8]) -> bool {
+    begins(head) && head.len() <= HEAD_BYTES_MAX && !has_bare_end(head)
 }
 
 /// Whether a line ends with LF alone.

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
 
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::Upload;
+use crate::proxy::upstream::answer::AnswerBody;
+use crate::proxy::upstream::broken::BrokenError;
+use crate::proxy::upstream::http1::{Next, Upgrade};
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::{http1, http2};
 
@@ -82,32 +83,14 @@ impl Lease {
         &mut self,
         mut request: Request<Upload>,
         may_repeat: bool,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Response<AnswerBody>, Failed> {
         let answered = match &mut self.held {
-            Held::Whole(connection) => {
-                let ear = &connection.ear;
-                ear.begin(request.body().interim());
-                if may_repeat {
-                    ear.said.begin();
-                }
-                let answered = connection.sender.try_send_request(request).await;
-                let interim = ear.end();
-                answered.map_err(|mut failed| Failed {
-                    left: match (failed.take_message(), ear.said.take()) {
-                        (Some(request), _) => Left::Unsent(Box::new(request)),
-                        (None, Some(head)) => {
-                            let again = head.map(|()| Upload::none(interim));
-                            Left::Unheard(Box::new(again))
-                        }
-                        (None, None) => Left::Nothing,
-                    },
-                    error: connection.error(failed.into_error()),
-                })
-            }
+            Held::Whole(connection) => connection.send(request, may_repeat).await,
             // On the heap, so that the other kind does not carry its weight.
             Held::Share(share) => {
                 request.body_mut().hurry();
-                Box::pin(share.send(request, may_repeat)).await
+                let answered = Box::pin(share.send(request, may_repeat)).await;
+                answered.map(|response| response.map(AnswerBody::Hyper))
             }
         };
         let counters = self.pool.counters();
@@ -130,16 +113,26 @@ impl Lease {
         let Held::Whole(mut connection) = held else {
             return;
         };
-        if connection.sender.is_ready() {
-            pool.keep(connection);
-        } else {
+        match connection.next() {
+            Next::Now => pool.keep(connection),
             // It has a last word to say; it is kept once it has said it.
-            spawn_local(async move {
-                let ready = timeout(pool.timeouts().idle, connection.sender.ready()).await;
-                if ready.is_ok_and(|ready| ready.is_ok()) {
-                    pool.keep(connection);
-                }
-            });
+            Next::Later => {
+                spawn_local(async move {
+                    if connection.is_ready_within(pool.timeouts().idle).await {
+                        pool.keep(connection);
+                    }
+                });
+            }
+            Next::Never => {}
+        }
+    }
+
+    /// Goes on as a tunnel after an answer of 101.
+    pub(crate) fn upgrade(&self, response: &mut Response<AnswerBody>) -> Upgrade {
+        match &self.held {
+            Held::Whole(connection) => connection.upgrade(response),
+            // A stream is none, and nobody asks for one.
+            Held::Share(_) => Upgrade::Own(Err(BrokenError::Closed)),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Connections to the backends: making them, keeping them, lending them.
 
+pub(crate) mod answer;
+pub(crate) mod broken;
 pub mod codec;
 mod connect;
 pub(crate) mod establish;
 mod hearing;
-mod http1;
+pub(crate) mod http1;
 mod http2;
 pub(crate) mod lease;
 mod making;

@@ -169,8 +169,7 @@ impl Pool {
                 idle.clear();
                 break;
             }
-            // One that the endpoint has closed meanwhile is not ready.
-            if connection.sender.is_ready() {
+            if connection.is_ready() {
                 return Some(Lease::whole(Rc::clone(self), connection));
             }
         }
@@ -317,7 +316,7 @@ impl Pool {
         let limit = self.timeouts().idle;
         let is_fresh = |idle: &Idle| now - idle.since <= limit;
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| is_fresh(idle) && idle.connection.sender.is_ready());
+        idle.retain(|idle| is_fresh(idle) && idle.connection.is_ready());
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| connection.is_usable(now, limit));
     }

@@ -19,7 +19,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
-use crate::proxy::upstream::http1::{BUFFER_BYTES_MAX, broken};
+use crate::proxy::upstream::http1::hyper::{BUFFER_BYTES_MAX, broken};
 use crate::proxy::upstream::tls::H2;
 
 /// Who we say we are.
@@ -67,7 +67,7 @@ where
         .max_buf_size(BUFFER_BYTES_MAX)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await;
-    let (mut sender, connection) = opened.map_err(ProxyError::Broken)?;
+    let (mut sender, connection) = opened.map_err(broken_off)?;
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let mut request = request(target.clone().into());
@@ -101,9 +101,11 @@ where
     let uri = uri.path_and_query(target.clone()).build();
     let uri = uri.map_err(|_| ProxyError::BadHost)?;
     let answered = sender.send_request(request(uri)).await;
-    answered
-        .map(|answer| answer.status())
-        .map_err(ProxyError::Broken)
+    answered.map(|answer| answer.status()).map_err(broken_off)
+}
+
+fn broken_off(error: hyper::Error) -> ProxyError {
+    ProxyError::Broken(error.into())
 }
 
 fn request(uri: Uri) -> Request<Empty<Bytes>> {

@@ -76,7 +76,7 @@ impl Share {
         };
         let request = upload.map(|upload| Box::new(Request::from_parts(head, upload)));
         Err(Failed {
-            error: ProxyError::Broken(error),
+            error: ProxyError::Broken(error.into()),
             left: match request {
                 Some(request) if is_untouched => Left::Unsent(request),
                 Some(request) => Left::Unheard(request),

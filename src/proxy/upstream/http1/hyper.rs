@@ -1,8 +1,9 @@
-//! An HTTP/1.1 connection, lent to one exchange at a time.
+//! HTTP/1.1 spoken by hyper, whose client has a task for each connection.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::{Request, Response};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,20 +11,23 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::proxy::error::ProxyError;
 use crate::proxy::upload::Upload;
+use crate::proxy::upstream::answer::AnswerBody;
+use crate::proxy::upstream::broken::BrokenError;
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
+use crate::proxy::upstream::lease::{Failed, Left};
 
 /// How many bytes hyper may hold for the backend of one exchange, may read of it at once, or of the head of its
 /// answer. A client that reads none of its answer holds a few times as much; twice as much is faster where
 /// answers are large.
-pub(super) const BUFFER_BYTES_MAX: usize = 32 * 1024;
+pub(in crate::proxy::upstream) const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
-pub(super) struct Connection {
+pub(in crate::proxy::upstream) struct Connection {
     pub(super) sender: SendRequest<Upload>,
     driver: AbortHandle,
     /// Who hears what comes before the answer.
-    pub(super) ear: Arc<Ear>,
+    ear: Arc<Ear>,
     /// Counts on where the connection goes on as a tunnel, which nobody drives.
     _open: Rc<OpenConnection>,
 }
@@ -36,7 +40,10 @@ impl Drop for Connection {
 
 impl Connection {
     /// Begins to speak HTTP/1.1 on a stream.
-    pub(super) async fn open<S>(stream: S, open: OpenConnection) -> hyper::Result<Self>
+    pub(in crate::proxy::upstream) async fn open<S>(
+        stream: S,
+        open: OpenConnection,
+    ) -> hyper::Result<Self>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -65,14 +72,38 @@ impl Connection {
         })
     }
 
-    /// Why an exchange on it has failed.
-    pub(super) fn error(&self, error: hyper::Error) -> ProxyError {
-        broken(error, &self.ear)
+    /// Sends a request, and waits for the head of its answer. One without a body is kept to be
+    /// sent again if it `may_repeat`.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Upload>,
+        may_repeat: bool,
+    ) -> Result<Response<AnswerBody>, Failed> {
+        let ear = &self.ear;
+        ear.begin(request.body().interim());
+        if may_repeat {
+            ear.said.begin();
+        }
+        let answered = self.sender.try_send_request(request).await;
+        let interim = ear.end();
+        let answered = answered.map_err(|mut failed| Failed {
+            left: match (failed.take_message(), ear.said.take()) {
+                (Some(request), _) => Left::Unsent(Box::new(request)),
+                (None, Some(head)) => {
+                    let again = head.map(|()| Upload::none(interim));
+                    Left::Unheard(Box::new(again))
+                }
+                (None, None) => Left::Nothing,
+            },
+            error: broken(failed.into_error(), ear),
+        });
+        answered.map(|response| response.map(AnswerBody::Hyper))
     }
 }
 
 /// Why an exchange has failed on a connection that is listened to.
-pub(super) fn broken(error: hyper::Error, ear: &Ear) -> ProxyError {
+pub(in crate::proxy::upstream) fn broken(error: hyper::Error, ear: &Ear) -> ProxyError {
+    let error = BrokenError::Hyper(error);
     if ear.has_heard_frame() {
         ProxyError::SpeaksHttp2(error)
     } else {
