@@ -29,7 +29,7 @@ use crate::runtime::inbox::Message;
 
 /// A request on its way, with what is known of it.
 pub(crate) struct Parcel {
-    pub(crate) request: Request<Upload>,
+    pub(crate) request: Box<Request<Upload>>,
     pub(crate) errand: Errand,
 }
 
@@ -117,7 +117,7 @@ async fn rescue(
     }
     let way = observation.entry.way();
     match (
-        ask(view, stable, *request, errand, observation).await,
+        ask(view, stable, request, errand, observation).await,
         failed,
     ) {
         (Ok(answer), failed) => {
@@ -139,7 +139,7 @@ async fn rescue(
 async fn ask(
     view: &View,
     backend: BackendIndex,
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
     errand: &mut Errand,
     observation: &mut Observation,
 ) -> Result<Answer, Unanswered> {
@@ -160,7 +160,7 @@ async fn ask(
         // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
         errand.give_up_switch(&mut unsent);
         let entry = observation.entry.heads_for(backend);
-        answered = forward(endpoints, *unsent, errand, &mut Tried::default(), entry).await;
+        answered = forward(endpoints, unsent, errand, &mut Tried::default(), entry).await;
     }
     answered
 }

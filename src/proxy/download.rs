@@ -20,7 +20,7 @@ use crate::runtime::clock;
 
 /// What an answer's body needs until it has ended.
 struct Open {
-    observation: Observation,
+    observation: Box<Observation>,
     lease: Lease,
 }
 
@@ -178,13 +178,9 @@ impl Download {
 }
 
 /// The body of an answer: a backend's, or one of our own.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all of them are the large one"
-)]
 pub(crate) enum ResponseBody {
     /// Comes from a backend.
-    Download(Download),
+    Download(Box<Download>),
     /// Is here already.
     Full(Option<Bytes>),
 }
@@ -195,11 +191,12 @@ impl ResponseBody {
         body: AnswerBody,
         upload: Option<Rc<UploadProgress>>,
         idle_limit: Duration,
-        observation: Observation,
+        observation: Box<Observation>,
         lease: Lease,
     ) -> Self {
         let open = Some(Open { observation, lease });
-        let mut download = Download {
+        // On the heap: an answer goes from hand to hand.
+        let mut download = Box::new(Download {
             body,
             upload,
             idle_limit,
@@ -207,7 +204,7 @@ impl ResponseBody {
             idle: None,
             open,
             cut: None,
-        };
+        });
         if download.body.is_end_stream() {
             download.complete();
         } else {

@@ -76,7 +76,7 @@ pub(crate) struct Unanswered {
 /// has tried before only where there are no others.
 pub(crate) async fn forward(
     endpoints: &Endpoints,
-    mut request: Request<Upload>,
+    mut request: Box<Request<Upload>>,
     errand: &Errand,
     tried: &mut Tried,
     entry: &mut Entry,
@@ -99,7 +99,7 @@ pub(crate) async fn forward(
                 // Whoever has waited for a connection in vain has waited long enough.
             }) if !matches!(error, ProxyError::NoneFree) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "endpoint passed over");
-                request = *unsent;
+                request = unsent;
                 last = Some(keep_gravest(last, error));
                 by = passed_over;
             }
@@ -107,7 +107,7 @@ pub(crate) async fn forward(
         }
     }
     let error = last.unwrap_or(ProxyError::NoneHealthy);
-    let request = Some(Box::new(request));
+    let request = Some(request);
     Err(Unanswered { error, request, by })
 }
 
@@ -151,7 +151,7 @@ const CROSSING_MAX: Duration = Duration::from_secs(1);
 /// those kept were closed under our hands.
 async fn send(
     pool: &Rc<Pool>,
-    mut request: Request<Upload>,
+    mut request: Box<Request<Upload>>,
     errand: &Errand,
     entry: &mut Entry,
 ) -> Result<Answer, Unanswered> {
@@ -166,7 +166,7 @@ async fn send(
                 Err(error) => {
                     // What may have been read is done by nobody else, unless there is nothing to do.
                     let may_pass_on = repeats == 0 || is_safe(request.method());
-                    let request = may_pass_on.then(|| Box::new(request));
+                    let request = may_pass_on.then_some(request);
                     let by = Some(Rc::clone(pool));
                     return Err(Unanswered { error, request, by });
                 }
@@ -182,17 +182,17 @@ async fn send(
         in_flight = InFlight::at(pool);
         request = match left {
             // A kept one is used up by the attempt, so there is an end to them.
-            Left::Unsent(unsent) if !is_shared && !is_new => *unsent,
+            Left::Unsent(unsent) if !is_shared && !is_new => unsent,
             Left::Unsent(unsent) if is_shared && refusals < REFUSALS_MAX => {
                 refusals += 1;
-                *unsent
+                unsent
             }
             Left::Unheard(again) => {
                 tracing::debug!(endpoint = %pool.endpoint(), %error, "sent once more");
                 repeats += 1;
                 pool.count_repeat();
                 entry.retried();
-                *again
+                again
             }
             left => {
                 let request = left.unsent();
@@ -206,7 +206,7 @@ async fn send(
 async fn exchange(
     pool: &Rc<Pool>,
     (mut lease, in_flight): (Lease, InFlight),
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
     (errand, may_repeat): (&Errand, bool),
 ) -> Result<Answer, Failed> {
     let progress = errand.progress.as_deref();

@@ -35,6 +35,7 @@ mod interim;
 mod listener;
 mod observe;
 mod outliers;
+mod pass_back;
 mod proxy_protocol;
 mod resolve;
 mod respond;

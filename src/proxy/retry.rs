@@ -29,7 +29,7 @@ type Attempt = Result<Answer, Unanswered>;
 pub(crate) async fn insist(
     view: &View,
     backend: BackendIndex,
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
     errand: &Errand,
     observation: &mut Observation,
 ) -> Attempt {
@@ -40,7 +40,7 @@ pub(crate) async fn insist(
     let budget = endpoints.retry_budget();
     budget.count_request(observation.coarse_now());
     let may_repeat = is_idempotent(request.method()) && retries.follow_what_was_sent();
-    let keep = |request: &_| may_repeat.then(|| copy(request, errand)).flatten();
+    let keep = |request: &Request<Upload>| may_repeat.then(|| copy(request, errand)).flatten();
     let mut spare = keep(&request);
     let mut tried = Tried::default();
     let entry = observation.entry.heads_for(backend);
@@ -70,7 +70,7 @@ pub(crate) async fn insist(
         let way = observation.entry.way();
         let entry = observation.entry.heads_for(backend);
         entry.retried();
-        let next = forward(endpoints, *request, errand, &mut tried, entry);
+        let next = forward(endpoints, request, errand, &mut tried, entry);
         let next = Box::pin(next).await;
         asked = match (asked, next) {
             (Ok(before), Ok(next)) => {

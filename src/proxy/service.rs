@@ -1,6 +1,7 @@
 //! What happens to a request, phase by phase.
 
 use std::cell::LazyCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,50 +18,56 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::admission::{Presented, present};
 use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
-use crate::proxy::dispatch::{Parcel, Received, dispatch};
+use crate::proxy::dispatch::{Parcel, dispatch};
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::proxy::forward::{Answer, Errand};
+use crate::proxy::forward::Errand;
 use crate::proxy::framing::Refusal;
 use crate::proxy::identity::Peer;
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
+use crate::proxy::pass_back::{pass_back, refuse, switch};
 use crate::proxy::resolve::{self, Destination, Found, Located, decide, identity, locate};
-use crate::proxy::upgrade::{Tunnel, Wish};
-use crate::proxy::upload::{Sender, Upload, UploadProgress};
+use crate::proxy::upgrade::Wish;
+use crate::proxy::upload::{Sender, Upload};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::proxy::{feedback, forwarded, headers, respond, trace};
 
-/// Answers one request.
-pub(crate) async fn handle(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
+/// A request on its way to its answer. On the heap, so that a connection without a request keeps no room for one, and
+/// each kind has the size that it needs.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
+
+/// Answers one request. What needs no waiting is done at once, so that little has to be kept while it waits.
+pub(crate) fn handle(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
     mut request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Answering {
     let view = worker.view();
     let mut observation =
-        Observation::begin(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&view));
-    let wish = Wish::of(&request, &client);
+        Observation::begin(Rc::clone(worker), Rc::clone(client), Rc::clone(&view));
+    let wish = Wish::of(&request, client);
     let routing = view.routing();
     // Before the request is logged, for a key may be in its query.
-    let presented = presented(&worker, routing, &mut request);
+    let presented = presented(worker, routing, &mut request);
     observation.log(&request);
-    if feedback::is_meant(&client, &request) {
+    if feedback::is_meant(client, &request) {
+        let (worker, client) = (Rc::clone(worker), Rc::clone(client));
         let rated = (request, observation);
-        return rate((&worker, &view), &client, &presented, rated).await;
+        return Box::pin(async move { rate((&worker, &view), &client, &presented, rated).await });
     }
-    let entered = (&mut request, &mut observation);
-    let located = match enter((&worker, routing), &client, &presented, entered) {
+    let entered = (&mut request, &mut *observation);
+    let located = match enter((worker, routing), client, &presented, entered) {
         Ok(located) => located,
-        Err(error) => return refuse_unread(observation, &error, &mut request).await,
+        Err(error) => return Box::pin(refuse_unread(observation, error, request)),
     };
     let peer = presented.peer(client.peer());
-    let met = (&request, &mut observation);
-    let (destination, chance) = choose((&worker, &view), peer, &located, met);
+    let met = (&request, &mut *observation);
+    let (destination, chance) = choose((worker, &view), peer, &located, met);
     let flag = note_decision(&mut observation, destination.flag);
-    let expectation = expectation(&client, &mut request);
-    let request_id = prepare(&worker, routing, &client, &mut request, &located.host, flag);
+    let expectation = expectation(client, &mut request);
+    let request_id = prepare(worker, routing, client, &mut request, &located.host, flag);
     observation.entry.marked(&request_id, request.headers());
     name_app(&presented, routing, request.headers_mut());
     let backend = routing.backend(destination.backend);
@@ -69,31 +76,58 @@ pub(crate) async fn handle(
         wish.put(request.headers_mut());
     }
     let (parts, body) = request.into_parts();
-    let sender = || Sender::new(&client, &view);
+    let sender = || Sender::new(client, &view);
     let (upload, progress) =
         Upload::new(body, sender, expectation.interim, expectation.of_continue);
     observation.sent(&parts.method, progress.clone(), &backend.timeouts);
     let parcel = Parcel {
-        request: Request::from_parts(parts, upload),
+        request: Box::new(Request::from_parts(parts, upload)),
         errand: Errand {
             progress,
             is_switch: wish.is_some(),
             chance,
         },
     };
-    let sent = dispatch(&worker, &view, &destination, parcel, &mut observation).await;
+    let departure = Departure {
+        worker: Rc::clone(worker),
+        client: Rc::clone(client),
+        view,
+        destination,
+        wish,
+        request_id,
+        observation,
+    };
+    Box::pin(pass_on(departure, parcel))
+}
+
+/// What is known of a request that goes on its way.
+struct Departure {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    view: Rc<View>,
+    destination: Destination,
+    wish: Option<Wish>,
+    request_id: HeaderValue,
+    observation: Box<Observation>,
+}
+
+/// Has a request answered, and passes the answer back.
+async fn pass_on(mut it: Departure, parcel: Parcel) -> Response<ResponseBody> {
+    let observation = &mut it.observation;
+    let sent = dispatch(&it.worker, &it.view, &it.destination, parcel, observation).await;
+    let client = &it.client;
     client.stop_interim();
     match sent {
         Ok(received) => {
             if received.answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return switch(received, observation, &client, wish, &request_id);
+                return switch(received, it.observation, client, it.wish, &it.request_id);
             }
-            let is_last = worker.is_stopping();
-            pass_back(received, observation, destination.set_cookie, is_last)
+            let is_last = it.worker.is_stopping();
+            pass_back(received, it.observation, it.destination.set_cookie, is_last)
         }
         Err(error) => {
             tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
-            refuse(observation, &error, Some(&request_id))
+            refuse(it.observation, &error, Some(&it.request_id))
         }
     }
 }
@@ -113,11 +147,11 @@ async fn rate(
     (worker, view): (&Rc<Worker>, &View),
     client: &Client,
     presented: &Presented,
-    (mut request, observation): (Request<Incoming>, Observation),
+    (request, observation): (Request<Incoming>, Box<Observation>),
 ) -> Response<ResponseBody> {
     let admitted = presented.admit(view.routing(), false, &worker.apps, || worker.now());
     if let Err(error) = admitted.and_then(|()| within_limits(client, &request)) {
-        return refuse_unread(observation, &error, &mut request).await;
+        return refuse_unread(observation, error, request).await;
     }
     let answer = feedback::answer((worker, view), client, presented, request).await;
     observation.answered(&answer, OutcomeClass::of_status(answer.status()));
@@ -194,23 +228,12 @@ fn within_limits(client: &Client, request: &Request<Incoming>) -> Result<(), Pro
 
 /// The same for one of which nothing but the head was looked at.
 async fn refuse_unread(
-    observation: Observation,
-    error: &ProxyError,
-    request: &mut Request<Incoming>,
+    observation: Box<Observation>,
+    error: ProxyError,
+    mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let mut answer = refuse(observation, error, None);
-    respond::discard_or_close(request, &mut answer).await;
-    answer
-}
-
-/// Answers a request ourselves.
-fn refuse(
-    observation: Observation,
-    error: &ProxyError,
-    request_id: Option<&HeaderValue>,
-) -> Response<ResponseBody> {
-    let answer = respond::problem(error, request_id);
-    observation.answered(&answer, error.class());
+    let mut answer = refuse(observation, &error, None);
+    respond::discard_or_close(&mut request, &mut answer).await;
     answer
 }
 
@@ -294,85 +317,4 @@ fn prepare(
         trace::set_traceparent(fields, random);
         trace::set_request_id(fields, is_trusted, random)
     })
-}
-
-/// Makes the head of an answer the one that the client is to see, and lets the body flow.
-fn pass_back(
-    received: Received,
-    mut observation: Observation,
-    set_cookie: Option<HeaderValue>,
-    is_last: bool,
-) -> Response<ResponseBody> {
-    let Received { answer, progress } = received;
-    let Answer {
-        response,
-        lease,
-        in_flight,
-        idle_limit,
-    } = answer;
-    observation.answered_at(in_flight);
-    observation.head(response.status(), response.headers());
-    if is_stream_of_events(response.headers()) {
-        observation.opened();
-    }
-    let (mut parts, body) = response.into_parts();
-    // The server side knows what the client speaks.
-    let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
-    let fields = &mut parts.headers;
-    headers::remove_hop_by_hop(fields);
-    headers::add_via(fields, came_in);
-    if let Some(cookie) = set_cookie {
-        fields.append(header::SET_COOKIE, cookie);
-    }
-    if is_last {
-        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    let body = ResponseBody::download(body, progress, idle_limit, observation, lease);
-    Response::from_parts(parts, body)
-}
-
-/// Whether an answer goes on for as long as there is news.
-fn is_stream_of_events(fields: &HeaderMap) -> bool {
-    let media_type = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    media_type.is_some_and(|text| {
-        let kind = text.split(|byte| *byte == b';').next().unwrap_or(text);
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    })
-}
-
-/// Tells a client that the protocol is switched, and has its bytes go to the backend once it is told.
-fn switch(
-    received: Received,
-    mut observation: Observation,
-    client: &Client,
-    wish: Option<Wish>,
-    request_id: &HeaderValue,
-) -> Response<ResponseBody> {
-    if !UploadProgress::is_whole(received.progress.as_deref()) {
-        // There is more of the request to come, and nobody could tell it from what follows it.
-        return refuse(observation, &ProxyError::UploadBroken, Some(request_id));
-    }
-    let Answer {
-        mut response,
-        lease,
-        in_flight,
-        ..
-    } = received.answer;
-    observation.answered_at(in_flight);
-    let upstream = lease.upgrade(&mut response);
-    let (mut parts, _) = response.into_parts();
-    let came_in = std::mem::replace(&mut parts.version, Version::HTTP_11);
-    let fields = &mut parts.headers;
-    let named = fields.get(header::UPGRADE).cloned();
-    headers::remove_hop_by_hop(fields);
-    fields.remove(header::CONTENT_LENGTH);
-    headers::add_via(fields, came_in);
-    if !wish.is_some_and(|wish| wish.grant(fields, named.as_ref())) {
-        return refuse(observation, &ProxyError::Switched, Some(request_id));
-    }
-    observation.head(parts.status, fields);
-    observation.opened();
-    let tunnel = Tunnel::new(upstream, observation, lease);
-    client.tunnel.replace(Some(tunnel));
-    Response::from_parts(parts, ResponseBody::empty())
 }

@@ -108,13 +108,17 @@ fn put(fields: &mut HeaderMap, protocol: HeaderValue) {
 /// What lies behind a client's connection after a switch.
 pub(crate) struct Tunnel {
     upstream: Upgrade,
-    observation: Observation,
+    observation: Box<Observation>,
     _lease: Lease,
 }
 
 impl Tunnel {
     /// For a backend that has said 101; what is observed goes on to the end of the tunnel.
-    pub(crate) const fn new(upstream: Upgrade, observation: Observation, lease: Lease) -> Self {
+    pub(crate) const fn new(
+        upstream: Upgrade,
+        observation: Box<Observation>,
+        lease: Lease,
+    ) -> Self {
         Self {
             upstream,
             observation,
@@ -145,7 +149,7 @@ impl Tunnel {
 }
 
 /// Passes bytes on until the tunnel ends, and tells how it went.
-async fn pass<S, U>(client: S, upstream: U, observation: Observation, whose: &Client)
+async fn pass<S, U>(client: S, upstream: U, observation: Box<Observation>, whose: &Client)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -171,12 +175,12 @@ where
 /// went through.
 struct Passing {
     /// Until the end.
-    observation: Option<Observation>,
+    observation: Option<Box<Observation>>,
     traffic: Traffic,
 }
 
 impl Passing {
-    fn end(&mut self) -> Option<Observation> {
+    fn end(&mut self) -> Option<Box<Observation>> {
         let mut observation = self.observation.take()?;
         let Traffic { up, down } = &self.traffic;
         observation.passed_through(up.get(), down.get());

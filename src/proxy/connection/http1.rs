@@ -92,9 +92,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let handle = service_fn(|request| {
-        let (client, worker) = (Rc::clone(client), Rc::clone(worker));
-        // Boxed, so that a connection without a request keeps no room for one.
-        let handled = Box::pin(service::handle(worker, client, request));
+        let handled = service::handle(worker, client, request);
         async move { Ok::<_, Infallible>(handled.await) }
     });
     let stream = TokioIo::new(stream);

@@ -69,9 +69,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let handle = service_fn(|request| {
-        let (client, worker) = (Rc::clone(&client), Rc::clone(&worker));
-        // Boxed, so that what only a request needs is let go while its answer is sent.
-        let handled = Box::pin(service::handle(worker, client, request));
+        let handled = service::handle(&worker, &client, request);
         async move { Ok::<_, Infallible>(handled.await) }
     });
     // As HTTP/2 counts them: 32 more for each field than it has (RFC 9113, section 6.5.2).

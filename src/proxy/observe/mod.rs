@@ -78,9 +78,10 @@ pub(crate) struct Observation {
 
 impl Observation {
     /// Begins with a request that has arrived.
-    pub(crate) fn begin(worker: Rc<Worker>, client: Rc<Client>, view: Rc<View>) -> Self {
+    pub(crate) fn begin(worker: Rc<Worker>, client: Rc<Client>, view: Rc<View>) -> Box<Self> {
         client.begin_request();
-        Self {
+        // On the heap: it goes from hand to hand.
+        Box::new(Self {
             worker,
             client,
             view,
@@ -100,7 +101,7 @@ impl Observation {
             is_counted: false,
             caller: None,
             entry: Entry::default(),
-        }
+        })
     }
 
     /// Begins what the access log is to tell of the request, as it has come.
@@ -201,7 +202,11 @@ impl Observation {
     }
 
     /// Counts a request that Serin answered itself.
-    pub(crate) fn answered<B: Body>(mut self, answer: &Response<B>, class: OutcomeClass) {
+    pub(crate) fn answered<B: Body>(
+        mut self: Box<Self>,
+        answer: &Response<B>,
+        class: OutcomeClass,
+    ) {
         self.tell_endpoint(class);
         if class.is_failure() {
             self.note_exposure();
@@ -214,7 +219,7 @@ impl Observation {
     }
 
     /// Counts a request whose answer came to its end.
-    pub(crate) fn completed(mut self) {
+    pub(crate) fn completed(mut self: Box<Self>) {
         if self.is_counted {
             let class = self.class_by_status();
             self.tell_endpoint(class);
@@ -232,7 +237,7 @@ impl Observation {
     }
 
     /// Counts a request whose answer was cut off.
-    pub(crate) fn cut(mut self, class: OutcomeClass) {
+    pub(crate) fn cut(mut self: Box<Self>, class: OutcomeClass) {
         if !self.is_counted {
             self.tell_endpoint(class);
             return self.count(class);

@@ -81,7 +81,7 @@ impl Lease {
     /// sent again if it `may_repeat`.
     pub(crate) async fn send(
         &mut self,
-        mut request: Request<Upload>,
+        mut request: Box<Request<Upload>>,
         may_repeat: bool,
     ) -> Result<Response<AnswerBody>, Failed> {
         let answered = match &mut self.held {

@@ -1,8 +1,7 @@
 //! A request as it is written: its head, and what frames its body.
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 use smallvec::SmallVec;
 
 use super::head::length;
@@ -24,14 +23,18 @@ pub enum Framing {
 
 /// Writes a head; returns how the body is framed that is to follow. `body` is how many bytes it has, as far as that
 /// is known; none where there is no body.
-pub fn write_head(into: &mut Vec<u8>, head: &Parts, body: Option<Option<u64>>) -> Framing {
-    let framing = body.map(|size| framing(head, size));
+pub fn write_head<B>(
+    into: &mut Vec<u8>,
+    request: &Request<B>,
+    body: Option<Option<u64>>,
+) -> Framing {
+    let framing = body.map(|size| framing(request, size));
     let is_chunked = matches!(framing, Some(Framing::Chunked { .. }));
-    let fields = &head.headers;
+    let fields = request.headers();
     into.reserve(128 + fields.len() * FIELD_BYTES);
-    into.extend_from_slice(head.method.as_str().as_bytes());
+    into.extend_from_slice(request.method().as_str().as_bytes());
     into.push(b' ');
-    write_target(into, head);
+    write_target(into, request.uri());
     into.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in fields {
         // What frames the body is written behind the others, unless its length stands there already.
@@ -56,8 +59,7 @@ pub fn write_head(into: &mut Vec<u8>, head: &Parts, body: Option<Option<u64>>) -
     framing.unwrap_or(Framing::Length(0))
 }
 
-fn write_target(into: &mut Vec<u8>, head: &Parts) {
-    let target = &head.uri;
+fn write_target(into: &mut Vec<u8>, target: &Uri) {
     match target.path_and_query() {
         Some(text) if target.scheme().is_none() && target.authority().is_none() => {
             into.extend_from_slice(text.as_str().as_bytes());
@@ -66,15 +68,15 @@ fn write_target(into: &mut Vec<u8>, head: &Parts) {
     }
 }
 
-fn framing(head: &Parts, size: Option<u64>) -> Framing {
-    let fields = &head.headers;
+fn framing<B>(request: &Request<B>, size: Option<u64>) -> Framing {
+    let fields = request.headers();
     let is_encoded = fields.contains_key(header::TRANSFER_ENCODING);
     let written = length(fields).ok().flatten().filter(|_| !is_encoded);
     match (written, size) {
         (Some(size), _) => Framing::Length(size),
         (None, Some(size)) if !is_encoded => Framing::Length(size),
         // Nobody expects a body of these, unless it is announced.
-        (None, None) if !is_encoded && has_no_body(&head.method) => Framing::Length(0),
+        (None, None) if !is_encoded && has_no_body(request.method()) => Framing::Length(0),
         (None, _) => Framing::Chunked {
             announced: announced(fields),
         },
@@ -170,9 +172,8 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let (head, ()) = request.body(()).unwrap().into_parts();
         let mut text = Vec::new();
-        let framing = write_head(&mut text, &head, body);
+        let framing = write_head(&mut text, &request.body(()).unwrap(), body);
         (String::from_utf8(text).unwrap(), framing)
     }
 

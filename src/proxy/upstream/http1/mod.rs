@@ -35,11 +35,12 @@ impl Connection {
     /// sent again if it `may_repeat`.
     pub(super) async fn send(
         &mut self,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         may_repeat: bool,
     ) -> Result<Response<AnswerBody>, Failed> {
         match self {
-            Self::Hyper(connection) => connection.send(request, may_repeat).await,
+            // On the heap, so that the other kind does not carry its weight.
+            Self::Hyper(connection) => Box::pin(connection.send(*request, may_repeat)).await,
             Self::Own(connection) => connection.send(request, may_repeat).await,
         }
     }

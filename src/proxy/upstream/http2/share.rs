@@ -44,7 +44,7 @@ impl Share {
     /// and all of its body is still here.
     pub(in crate::proxy::upstream) async fn send(
         &mut self,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         may_repeat: bool,
     ) -> Result<Response<Incoming>, Failed> {
         let (head, upload) = request.into_parts();

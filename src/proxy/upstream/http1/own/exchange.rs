@@ -109,12 +109,12 @@ pub(super) struct Listener<'a> {
 }
 
 impl Exchange {
-    /// Begins with a request; what it leaves has no body any more.
-    pub(super) fn begin(&mut self, request: Request<Upload>) -> Request<Upload> {
+    /// Begins with a request, which has no body any more afterwards.
+    pub(super) fn begin(&mut self, request: &mut Request<Upload>) {
         self.head.begin();
         self.before_left = BEFORE_BYTES_MAX;
         self.content = Content::NONE;
-        self.sending.begin(request)
+        self.sending.begin(request);
     }
 
     /// Whether nothing came of an exchange but the request's head, of which this tells whether any was written.

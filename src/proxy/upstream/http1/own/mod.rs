@@ -53,11 +53,11 @@ impl Connection {
     /// read it; and, if it `may_repeat`, where nothing was heard.
     pub(in crate::proxy::upstream) async fn send(
         &self,
-        request: Request<Upload>,
+        mut request: Box<Request<Upload>>,
         may_repeat: bool,
     ) -> Result<Response<AnswerBody>, Failed> {
         let has_body = !request.body().is_end_stream();
-        let mut request = self.0.exchange().begin(request);
+        self.0.exchange().begin(&mut request);
         let interim = request.body().interim().cloned();
         let mut listener = Listener {
             method: request.method(),
@@ -75,9 +75,9 @@ impl Connection {
         let left = if has_body || !exchange.is_unheard() {
             Left::Nothing
         } else if exchange.is_untouched() {
-            Left::Unsent(Box::new(request))
+            Left::Unsent(request)
         } else if may_repeat {
-            Left::Unheard(Box::new(request))
+            Left::Unheard(request)
         } else {
             Left::Nothing
         };

@@ -65,21 +65,21 @@ impl Sending {
         }
     }
 
-    /// Takes in the next request; what it leaves has no body any more.
-    pub(super) fn begin(&mut self, request: Request<Upload>) -> Request<Upload> {
-        let (head, mut upload) = request.into_parts();
+    /// Takes in the next request, which has no body any more afterwards.
+    pub(super) fn begin(&mut self, request: &mut Request<Upload>) {
+        let upload = request.body();
         let has_body = !upload.is_end_stream();
         self.head.clear();
         self.head_taken = 0;
         self.is_untouched = true;
         let size = has_body.then(|| upload.size_hint().exact());
-        self.framing = write_head(&mut self.head, &head, size);
+        self.framing = write_head(&mut self.head, request, size);
         if has_body {
             self.awaits_body = true;
-            let interim = upload.interim().cloned();
-            self.upload = Some(std::mem::replace(&mut upload, Upload::none(interim)));
+            let interim = request.body().interim().cloned();
+            let upload = std::mem::replace(request.body_mut(), Upload::none(interim));
+            self.upload = Some(upload);
         }
-        Request::from_parts(head, upload)
     }
 
     /// Whether nothing is left to be written.
