@@ -13,10 +13,6 @@ use crate::proxy::trace;
 /// The way of a request in the words of RFC 7239.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// What `Upgrade: h2c` comes with.
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Tells the backend what was decided.
 pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags");
@@ -46,6 +42,10 @@ pub(crate) fn remove_forged(
         text if text.contains('_') => is_forged(&text.replace('_', "-")),
         text => is_forged(text),
     };
+    // Hardly any request has one, and to collect none costs as well.
+    if !headers.keys().any(|name| is_removed(&name)) {
+        return;
+    }
     let forged: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_removed).cloned().collect();
     forged.iter().for_each(|name| drop(headers.remove(name)));
 }
@@ -68,24 +68,11 @@ pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
 ///
 /// Framing goes with them: hyper frames each message by the body it carries.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let is_fixed = |name: &&HeaderName| {
-        [
-            header::CONNECTION,
-            header::TRANSFER_ENCODING,
-            header::UPGRADE,
-            header::TE,
-            KEEP_ALIVE,
-            PROXY_CONNECTION,
-            HTTP2_SETTINGS,
-            header::PROXY_AUTHORIZATION,
-            header::PROXY_AUTHENTICATE,
-        ]
-        .contains(name)
-    };
-    let mut removed: SmallVec<[HeaderName; 4]> = headers.keys().filter(is_fixed).cloned().collect();
-    if removed.is_empty() {
+    if !headers.keys().any(is_hop_by_hop) {
         return;
     }
+    let fixed = headers.keys().filter(|name| is_hop_by_hop(name));
+    let mut removed: SmallVec<[HeaderName; 4]> = fixed.cloned().collect();
     if removed.contains(&header::CONNECTION) {
         for field in headers.get_all(header::CONNECTION) {
             let named = field.as_bytes().split(|byte| *byte == b',');
@@ -113,6 +100,24 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if keeps_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Whether a field concerns one connection only, named or not. Texts are compared: names of all kinds take their length
+/// first so, where [`HeaderName`]s are compared one by one.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+            // What `Upgrade: h2c` comes with.
+            | "http2-settings"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+    )
 }
 
 /// Whether a word of `Connection` is about the connection itself; no field has to go for it that does not go anyhow.
