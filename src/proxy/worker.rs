@@ -78,6 +78,7 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
+    scratch: RefCell<Vec<u8>>,
     /// Who was put into a group at run time.
     pub(crate) assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
@@ -135,6 +136,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         view: RefCell::new(Rc::new(view)),
         pools: RefCell::new(pools),
         random: RefCell::new(rand::make_rng()),
+        scratch: RefCell::default(),
         assignments: context.assignments,
         apps: context.apps,
         feedback: context.feedback,
@@ -239,6 +241,13 @@ impl Worker {
     /// Lends the source of random numbers.
     pub(crate) fn with_random<T>(&self, with: impl FnOnce(&mut SmallRng) -> T) -> T {
         with(&mut self.random.borrow_mut())
+    }
+
+    /// Lends room for a moment; it is empty.
+    pub(crate) fn with_scratch<T>(&self, with: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.clear();
+        with(&mut scratch)
     }
 
     /// Where connections are counted.

@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 use crate::proxy::client::{Client, Order};
 use crate::proxy::connection::stream::Work;
 use crate::proxy::service;
+use crate::proxy::stream::gathered::Gathered;
 use crate::proxy::stream::guarded::Guarded;
 use crate::proxy::worker::Worker;
 use crate::runtime::connections::Cut;
@@ -72,6 +73,7 @@ where
         let handled = service::handle(&worker, &client, request);
         async move { Ok::<_, Infallible>(handled.await) }
     });
+    let stream = Gathered::new(stream);
     // As HTTP/2 counts them: 32 more for each field than it has (RFC 9113, section 6.5.2).
     let header_bytes = u32::try_from(client.limits.header_bytes).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(LocalExecutor(Rc::clone(&client)))
@@ -81,7 +83,7 @@ where
         .max_send_buf_size(SEND_BUFFER)
         .max_local_error_reset_streams(BROKEN_STREAMS_MAX)
         .max_header_list_size(header_bytes)
-        .serve_connection(TokioIo::new(stream), handle);
+        .serve_connection(TokioIo::new(stream.clone()), handle);
     let mut connection = pin!(connection);
     let mut is_closing = false;
     let served = poll_fn(|cx| {
@@ -93,7 +95,12 @@ where
             connection.as_mut().graceful_shutdown();
         }
         let polled = connection.as_mut().poll(cx);
+        let has_left = stream.poll_leave(cx);
         if polled.is_pending() {
+            if let Poll::Ready(Err(error)) = has_left {
+                tracing::debug!(client = %client.ip(), %error, "connection of a client ended");
+                return Poll::Ready(Ok(()));
+            }
             client.wake_when_told(cx);
         }
         polled

@@ -3,6 +3,7 @@
 //! Only the socket knows: an answer is through with us long before its last bytes have left, and
 //! a client that reads slowly looks, from further up, just like one that does not read at all.
 
+pub(crate) mod gathered;
 pub(crate) mod guarded;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,10 @@ use tokio::net::TcpStream;
 
 use crate::proxy::client::Client;
 use crate::proxy::worker::Worker;
+
+/// The most bytes that are put together before they are written: one piece costs the system some 250 ns less than two,
+/// which is more than copying so many does.
+const SMALL_BYTES_MAX: usize = 4 * 1024;
 
 /// A socket, and whose it is.
 pub(crate) struct ClientStream {
@@ -92,8 +97,19 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
-        self.note(&written);
+        let this = &mut *self;
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let written = if pieces.len() > 1 && bytes <= SMALL_BYTES_MAX {
+            this.worker.with_scratch(|whole| {
+                for piece in pieces {
+                    whole.extend_from_slice(piece);
+                }
+                Pin::new(&mut this.socket).poll_write(cx, whole)
+            })
+        } else {
+            Pin::new(&mut this.socket).poll_write_vectored(cx, pieces)
+        };
+        this.note(&written);
         written
     }
 

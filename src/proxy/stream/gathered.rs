@@ -1,0 +1,233 @@
+//! A stream whose small writes leave together.
+//!
+//! Answers of many requests share a connection of HTTP/2, and its frames are written one by one: a system call,
+//! and over TLS a record, for each. Here they wait until whoever drives the connection has done with what is to be done
+//! at once, and leave as one.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The most bytes that wait.
+const WAITING_BYTES_MAX: usize = 16 * 1024;
+
+/// The most bytes of one write that wait; copying more costs as much as it saves.
+const SMALL_BYTES_MAX: usize = 4 * 1024;
+
+/// The most slices that are written at once; the others come next.
+const SLICES_MAX: usize = 16;
+
+/// A stream, shared by who writes to it and who has what was written leave.
+pub(crate) struct Gathered<S>(Rc<RefCell<Gathering<S>>>);
+
+struct Gathering<S> {
+    stream: S,
+    /// What was written and has not left.
+    waiting: Vec<u8>,
+    /// So many bytes of it have.
+    left: usize,
+}
+
+impl<S> Clone for Gathered<S> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<S> Gathered<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self(Rc::new(RefCell::new(Gathering {
+            stream,
+            waiting: Vec::new(),
+            left: 0,
+        })))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Gathered<S> {
+    /// Has what was written leave.
+    pub(crate) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gathering = self.0.borrow_mut();
+        ready!(gathering.poll_send(cx))?;
+        Pin::new(&mut gathering.stream).poll_flush(cx)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Gathering<S> {
+    /// Sends all that waits.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.left < self.waiting.len() {
+            let bytes = &self.waiting[self.left..];
+            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.left += sent;
+        }
+        // Given back, for a connection may be quiet for long.
+        self.waiting = Vec::new();
+        self.left = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps what may wait.
+    fn keep(&mut self, slices: &[IoSlice<'_>]) -> Option<usize> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        let may_wait = bytes <= SMALL_BYTES_MAX && self.waiting.len() + bytes <= WAITING_BYTES_MAX;
+        may_wait.then(|| {
+            if self.waiting.capacity() == 0 {
+                self.waiting.reserve(WAITING_BYTES_MAX);
+            }
+            for part in slices {
+                self.waiting.extend_from_slice(part);
+            }
+            bytes
+        })
+    }
+
+    /// Writes what cannot wait, behind what has.
+    fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        while self.left < self.waiting.len() {
+            let before = &self.waiting[self.left..];
+            let mut all = [IoSlice::new(&[]); SLICES_MAX];
+            all[0] = IoSlice::new(before);
+            let others = slices.len().min(SLICES_MAX - 1);
+            all[1..=others].copy_from_slice(&slices[..others]);
+            let stream = Pin::new(&mut self.stream);
+            let sent = ready!(stream.poll_write_vectored(cx, &all[..=others]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_waiting = sent.min(before.len());
+            self.left += of_waiting;
+            if sent > of_waiting {
+                self.waiting.clear();
+                self.left = 0;
+                return Poll::Ready(Ok(sent - of_waiting));
+            }
+        }
+        self.waiting.clear();
+        self.left = 0;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut gathering = self.0.borrow_mut();
+        match gathering.keep(slices) {
+            Some(kept) => Poll::Ready(Ok(kept)),
+            None => gathering.poll_pass(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Done by who has it leave, which is soon.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gathering = self.0.borrow_mut();
+        ready!(gathering.poll_send(cx))?;
+        Pin::new(&mut gathering.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is written in whichever pieces comes out in its order, through however narrow a pipe.
+        #[test]
+        fn nothing_is_lost_or_moved(
+            sizes in prop::collection::vec(prop_oneof![0..64_usize, 0..6_000_usize, 0..40_000_usize], 1..24),
+            width in 1..20_000_usize,
+            leaves in any::<u64>(),
+        ) {
+            let runtime = Builder::new_current_thread().build().unwrap();
+            let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|at| (at % 251) as u8).collect();
+            let received = runtime.block_on(async {
+                let (near, mut far) = duplex(width);
+                let mut stream = Gathered::new(near);
+                let writing = async {
+                    let mut rest = &sent[..];
+                    for (turn, size) in sizes.iter().enumerate() {
+                        let (piece, after) = rest.split_at(*size);
+                        stream.write_all(piece).await.unwrap();
+                        rest = after;
+                        if (leaves >> turn) & 1 == 1 {
+                            poll_fn(|cx| stream.poll_leave(cx)).await.unwrap();
+                        }
+                    }
+                    stream.shutdown().await.unwrap();
+                };
+                let mut received = Vec::new();
+                let reading = far.read_to_end(&mut received);
+                let (_, read) = tokio::join!(writing, reading);
+                read.unwrap();
+                received
+            });
+            prop_assert_eq!(received, sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn small_writes_wait_until_they_are_to_leave() {
+        let (near, mut far) = duplex(64);
+        let mut stream = Gathered::new(near);
+        stream.write_all(b"one ").await.unwrap();
+        stream.flush().await.unwrap();
+        stream.write_all(b"two").await.unwrap();
+        let mut byte = [0];
+        let early = poll_fn(|cx| {
+            let mut into = ReadBuf::new(&mut byte);
+            Poll::Ready(Pin::new(&mut far).poll_read(cx, &mut into).is_pending())
+        });
+        assert!(early.await, "nothing has left");
+        poll_fn(|cx| stream.poll_leave(cx)).await.unwrap();
+        let mut all = [0; 7];
+        far.read_exact(&mut all).await.unwrap();
+        assert_eq!(&all, b"one two");
+    }
+}
