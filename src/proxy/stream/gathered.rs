@@ -186,7 +186,7 @@ mod tests {
             leaves in any::<u64>(),
         ) {
             let runtime = Builder::new_current_thread().build().unwrap();
-            let sent: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|at| (at % 251) as u8).collect();
+            let sent: Vec<u8> = (0..=250_u8).cycle().take(sizes.iter().sum()).collect();
             let received = runtime.block_on(async {
                 let (near, mut far) = duplex(width);
                 let mut stream = Gathered::new(near);

@@ -98,16 +98,17 @@ impl AsyncWrite for ClientStream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        let socket = Pin::new(&mut this.socket);
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let written = if pieces.len() > 1 && bytes <= SMALL_BYTES_MAX {
-            this.worker.with_scratch(|whole| {
+        let written = match pieces {
+            [whole] => socket.poll_write(cx, whole),
+            _ if bytes <= SMALL_BYTES_MAX => this.worker.with_scratch(|whole| {
                 for piece in pieces {
                     whole.extend_from_slice(piece);
                 }
-                Pin::new(&mut this.socket).poll_write(cx, whole)
-            })
-        } else {
-            Pin::new(&mut this.socket).poll_write_vectored(cx, pieces)
+                socket.poll_write(cx, whole)
+            }),
+            _ => socket.poll_write_vectored(cx, pieces),
         };
         this.note(&written);
         written
