@@ -4,6 +4,9 @@
 //! before none, the longer host first; an exact path before a prefix, the longer prefix first; a
 //! route that names methods before one that does not; more header conditions before fewer; and
 //! between equals the first in the file.
+//!
+//! So that a thousand routes cost a request hardly more than ten, those of one host are looked up by it, and where there
+//! are many for a host, by each beginning of the path that ends with a segment.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -69,6 +72,13 @@ impl PathPattern {
         }
     }
 
+    /// The path as it is kept, with which every path that fits begins: all of it, or up to a slash.
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+        }
+    }
+
     fn rank(&self) -> (u8, usize) {
         match self {
             Self::Prefix(prefix) => (0, prefix.len()),
@@ -126,10 +136,75 @@ impl Route {
 pub struct RouteTable {
     /// In the file's order.
     routes: Vec<Route>,
-    /// For each host that some route names: all routes that may fit it, best first.
-    by_host: HashMap<Box<str>, Vec<RouteIndex>>,
-    /// For any other host: the routes with a wildcard or no host, best first.
-    otherwise: Vec<RouteIndex>,
+    /// For each host that some route names: the routes that do.
+    by_host: HashMap<Box<str>, Candidates>,
+    /// The routes with a wildcard or no host, which come after those.
+    otherwise: Candidates,
+}
+
+/// The most routes that are tried one after the other: to look up each beginning of a path costs about as much.
+const TRIED_MAX: usize = 24;
+
+/// Routes that a request may go by.
+#[derive(Clone, Debug)]
+enum Candidates {
+    /// Best first.
+    Few(Vec<RouteIndex>),
+    /// By what they name.
+    Many(ByPath),
+}
+
+/// Many routes by the path that each names.
+#[derive(Clone, Debug, Default)]
+struct ByPath {
+    /// Each with its place among all of them, best first.
+    routes: HashMap<Box<str>, Vec<(usize, RouteIndex)>>,
+    /// Bytes of the longest path, so that a request cannot have more looked up.
+    longest: usize,
+}
+
+impl Default for Candidates {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl Candidates {
+    /// Takes routes, best first.
+    fn new(best_first: Vec<RouteIndex>, routes: &[Route]) -> Self {
+        if best_first.len() <= TRIED_MAX {
+            return Self::Few(best_first);
+        }
+        let mut by_path = ByPath::default();
+        for ranked in best_first.into_iter().enumerate() {
+            let path = routes[ranked.1.0].path.as_str();
+            by_path.longest = by_path.longest.max(path.len());
+            by_path.routes.entry(path.into()).or_default().push(ranked);
+        }
+        Self::Many(by_path)
+    }
+
+    /// The best one that fits, as `fits` says of each; none does whose path the request's does not begin with.
+    fn best(&self, path: &str, fits: impl Fn(RouteIndex) -> bool) -> Option<RouteIndex> {
+        match self {
+            Self::Few(routes) => routes.iter().copied().find(|place| fits(*place)),
+            Self::Many(ByPath { routes, longest }) => {
+                let named = beginnings(path, *longest).filter_map(|path| routes.get(path));
+                let best = named.filter_map(|all| all.iter().find(|(_, place)| fits(*place)));
+                best.min_by_key(|(rank, _)| rank).map(|(_, place)| *place)
+            }
+        }
+    }
+}
+
+/// A path, and what of it is before each of its slashes, as far as it has no more than so many bytes.
+fn beginnings(path: &str, longest: usize) -> impl Iterator<Item = &str> {
+    let whole = (path.len() <= longest).then_some(path);
+    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    let before = slashes
+        .map(|(slash, _)| slash)
+        .take_while(move |slash| *slash <= longest);
+    whole.into_iter().chain(before.map(|slash| &path[..slash]))
 }
 
 impl RouteTable {
@@ -146,23 +221,20 @@ impl RouteTable {
                 route.headers.len(),
             ))
         });
-        let fitting = |host: &str| {
-            let fits = |place: &RouteIndex| routes[place.0].host.fits(host);
-            best_first.iter().copied().filter(fits).collect::<Vec<_>>()
-        };
-        let by_host = routes
-            .iter()
-            .filter_map(|route| match &route.host {
-                HostPattern::Exact(name) => Some((name.clone(), fitting(name))),
-                HostPattern::Any | HostPattern::Wildcard(_) => None,
-            })
-            .collect();
-        let is_open = |place: &RouteIndex| !matches!(routes[place.0].host, HostPattern::Exact(_));
-        let otherwise = best_first.iter().copied().filter(is_open).collect();
+        let mut of_hosts: HashMap<Box<str>, Vec<RouteIndex>> = HashMap::new();
+        let mut otherwise = Vec::new();
+        for place in best_first {
+            match &routes[place.0].host {
+                HostPattern::Exact(name) => of_hosts.entry(name.clone()).or_default().push(place),
+                HostPattern::Any | HostPattern::Wildcard(_) => otherwise.push(place),
+            }
+        }
+        let of_hosts = of_hosts.into_iter();
+        let by_host = of_hosts.map(|(host, own)| (host, Candidates::new(own, &routes)));
         Self {
+            by_host: by_host.collect(),
+            otherwise: Candidates::new(otherwise, &routes),
             routes,
-            by_host,
-            otherwise,
         }
     }
 
@@ -177,15 +249,13 @@ impl RouteTable {
         if host.bytes().any(|b| b.is_ascii_uppercase()) {
             return self.find(&host.to_ascii_lowercase(), method, path, headers);
         }
-        let named = self.by_host.get(host);
-        named
-            .unwrap_or(&self.otherwise)
-            .iter()
-            .copied()
-            .find(|place| {
-                let route = &self.routes[place.0];
-                (named.is_some() || route.host.fits(host)) && route.fits(method, path, headers)
-            })
+        let fits = |place: RouteIndex| self.get(place).fits(method, path, headers);
+        let own = self.by_host.get(host);
+        let best_own = own.and_then(|own| own.best(path, fits));
+        best_own.or_else(|| {
+            let fits = |place: RouteIndex| self.get(place).host.fits(host) && fits(place);
+            self.otherwise.best(path, fits)
+        })
     }
 
     /// One route.
@@ -211,6 +281,8 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
     use crate::domain::matcher::text::TextPattern;
@@ -335,5 +407,71 @@ mod tests {
             .find("h", &Method::GET, "/a", &HeaderMap::new())
             .unwrap();
         assert_eq!(&*table.get(bare).label, "first");
+    }
+
+    /// The best route by the rule, without any look-up.
+    fn best_of(routes: &[Route], host: &str, method: &Method, path: &str) -> Option<RouteIndex> {
+        let fits =
+            |route: &Route| route.host.fits(host) && route.fits(method, path, &HeaderMap::new());
+        let fitting = routes.iter().enumerate().filter(|(_, route)| fits(route));
+        let best = fitting.min_by_key(|(place, route)| {
+            let has_methods = !route.methods.is_empty();
+            (
+                Reverse((route.host.rank(), route.path.rank(), has_methods)),
+                *place,
+            )
+        });
+        best.map(|(place, _)| RouteIndex(place))
+    }
+
+    fn any_path() -> impl Strategy<Value = String> {
+        let segments = proptest::collection::vec(select(&["a", "b", "ab", ""][..]), 0..4);
+        segments.prop_map(|segments| format!("/{}", segments.join("/")))
+    }
+
+    fn any_route() -> impl Strategy<Value = Route> {
+        let host = select(&["", "*.test", "*.a.test", "a.test", "b.a.test"][..]);
+        let methods = select(vec![vec![], vec![Method::GET], vec![Method::POST]]);
+        (host, any_path(), any::<bool>(), methods).prop_map(|(host, path, is_exact, methods)| {
+            let path = match is_exact {
+                true => PathPattern::Exact(path.into()),
+                false => PathPattern::prefix(&path),
+            };
+            let named = match host {
+                "" => on_path("", path.clone()),
+                host => on_host("", host),
+            };
+            Route {
+                path,
+                methods,
+                ..named
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn few_or_many_the_best_that_fits_is_found(
+            routes in proptest::collection::vec(any_route(), 0..4 * TRIED_MAX),
+            host in select(&["a.test", "b.a.test", "c.a.test", "c.test", "other"][..]),
+            path in any_path(),
+            method in select(vec![Method::GET, Method::PUT]),
+        ) {
+            let table = RouteTable::new(routes.clone());
+            let found = table.find(host, &method, &path, &HeaderMap::new());
+            prop_assert_eq!(found, best_of(&routes, host, &method, &path));
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_path_is_looked_up_than_routes_name() {
+        let of = |path, longest| beginnings(path, longest).collect::<Vec<_>>();
+        assert_eq!(of("/a/bc/", 9), ["/a/bc/", "", "/a", "/a/bc"]);
+        assert_eq!(of("/a/bc", 5), ["/a/bc", "", "/a"]);
+        assert_eq!(of("/a/bc", 4), ["", "/a"]);
+        assert_eq!(of("/a/bc", 1), [""]);
+        assert_eq!(of("//////", 2), ["", "/", "//"]);
     }
 }
