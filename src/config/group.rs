@@ -129,7 +129,7 @@ impl GroupReader<'_> {
                 let networks = networks.value.iter().map(|network| network.value).collect();
                 Matcher::Address(AddressMatcher { networks })
             }
-            MembershipDocument::Callers(keys) => Matcher::Callers(self.callers(keys)),
+            MembershipDocument::Callers(keys) => Matcher::Callers(self.callers(keys)?),
             MembershipDocument::CallersFile(path) => Matcher::Callers(self.callers_file(path)?),
             MembershipDocument::Segment(segment) => {
                 Matcher::Segment(self.segments.matcher(segment)?)
@@ -238,7 +238,7 @@ impl GroupReader<'_> {
         }
     }
 
-    fn callers(&self, keys: &[Written<NonEmpty>]) -> CallersMatcher {
+    fn callers(&self, keys: &[Written<NonEmpty>]) -> Option<CallersMatcher> {
         for key in keys
             .iter()
             .filter(|key| key.value.0.len() > CALLER_KEY_BYTES_MAX)
@@ -249,7 +249,12 @@ impl GroupReader<'_> {
                 Problem::new(problem).hint("no caller can have it"),
             );
         }
-        keys.iter().map(|key| &*key.value.0).collect()
+        let callers = CallersMatcher::new(keys.iter().map(|key| &*key.value.0));
+        if let (Err(error), Some(first)) = (&callers, keys.first()) {
+            self.report
+                .add(first.place, Problem::new(error.to_string()));
+        }
+        callers.ok()
     }
 
     fn callers_file(&self, path: &Written<NonEmpty>) -> Option<CallersMatcher> {
@@ -269,7 +274,10 @@ impl GroupReader<'_> {
                 return None;
             }
         };
-        let callers = CallersMatcher::from_lines(&text);
+        let Ok(callers) = CallersMatcher::from_lines(&text) else {
+            let problem = format!("`{name}` has more than 4 GiB of keys");
+            return refuse(problem, "name fewer callers");
+        };
         if callers
             .keys
             .iter()

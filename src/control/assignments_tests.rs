@@ -16,7 +16,7 @@ use crate::domain::testing::name;
 /// A controller with a group `beta`.
 fn world_of(saved: SavedState) -> World {
     let mut configuration = configuration(planned("2", &[10]));
-    let nobody = Matcher::Callers(CallersMatcher::from_iter([""; 0]));
+    let nobody = Matcher::Callers(CallersMatcher::new([].into_iter()).unwrap());
     let beta = Group {
         name: name("beta"),
         membership: Membership::Matcher(nobody),

@@ -342,7 +342,7 @@ mod tests {
         let group = |title: &str, keys: &[&str]| Group {
             name: name(title),
             membership: Membership::Matcher(Matcher::Callers(
-                keys.iter().copied().collect::<CallersMatcher>(),
+                CallersMatcher::new(keys.iter().copied()).unwrap(),
             )),
         };
         GroupTable::new(vec![

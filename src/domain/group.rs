@@ -192,7 +192,7 @@ mod tests {
 
     fn listed(keys: &[&str]) -> Membership {
         Membership::Matcher(Matcher::Callers(
-            keys.iter().copied().collect::<CallersMatcher>(),
+            CallersMatcher::new(keys.iter().copied()).unwrap(),
         ))
     }
 

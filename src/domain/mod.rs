@@ -31,6 +31,7 @@ pub mod ids;
 pub mod judge;
 pub mod jwt;
 pub mod key_digest;
+pub mod key_index;
 pub mod matcher;
 pub mod notify;
 pub mod outlier;

@@ -1,11 +1,7 @@
 //! The features of many callers, looked up by key or pseudonym.
 
-use std::hash::{BuildHasher, RandomState};
-
+use crate::domain::key_index::{KeyIndex, TooManyKeys};
 use crate::domain::segment::{FeatureTable, SegmentIndex, SegmentModel};
-
-/// Marks a slot without a row.
-const EMPTY: u32 = u32::MAX;
 
 /// Marks a row that is in no segment; a model has at most [`super::SEGMENTS_MAX`].
 const NOWHERE: SegmentIndex = SegmentIndex(u16::MAX);
@@ -28,20 +24,13 @@ pub const CALLERS_MAX: usize = 10_000_000;
 /// The features of many callers, and which segment each is in.
 ///
 /// What a caller is in is found out when the table is made, so that a request costs one look-up;
-/// the features are kept to say why. All of it lies in a few large pieces and not in one for each
-/// caller: a worker that happens to let go of the last table before a new one is not held up by
-/// giving back a million pieces.
+/// the features are kept to say why. Like the keys they lie in one piece and not in one for each
+/// caller, so that a table is given back at once.
 #[derive(Clone, Debug)]
 pub struct CallerTable {
     named: Named,
-    /// All keys or pseudonyms, one behind the other.
-    keys: Box<str>,
-    /// Where each row's key ends.
-    ends: Box<[u32]>,
-    /// Rows at the place that the hash of their key says, or at the next one that is free. At most
-    /// half of the places are taken; their number is a power of two.
-    slots: Box<[u32]>,
-    hasher: RandomState,
+    /// All keys or pseudonyms; the place of each is its row.
+    keys: KeyIndex,
     segments: Box<[SegmentIndex]>,
     features: usize,
     values: Box<[f64]>,
@@ -74,32 +63,19 @@ impl CallerTable {
             _ => Named::Key,
         };
         let rows = keys.values.len();
-        let length = keys.values.iter().map(|key| key.len()).sum::<usize>();
-        if rows > CALLERS_MAX || u32::try_from(length).is_err() {
+        if rows > CALLERS_MAX {
             return Err(UnfitTable::TooLarge);
         }
-        let mut text = String::with_capacity(length);
-        let mut ends = Vec::with_capacity(rows);
-        for key in &keys.values {
-            text.push_str(key);
-            ends.push(u32::try_from(text.len()).unwrap_or(EMPTY));
-        }
+        let keys = KeyIndex::new(keys.values.iter().map(|key| &**key));
+        let keys = keys.map_err(|TooManyKeys| UnfitTable::TooLarge)?;
         let segments = (0..rows).map(|row| model.segment(table.row(row)).unwrap_or(NOWHERE));
-        let mut made = Self {
+        Ok(Self {
             named,
-            keys: text.into(),
-            ends: ends.into(),
-            slots: vec![EMPTY; (rows * 2).next_power_of_two()].into(),
-            hasher: RandomState::new(),
+            keys,
             segments: segments.collect(),
             features: table.features.len(),
             values: table.values.into(),
-        };
-        for row in 0..rows {
-            let slot = made.slot(made.key(row));
-            made.slots[slot] = u32::try_from(row).unwrap_or(EMPTY);
-        }
-        Ok(made)
+        })
     }
 
     /// What it calls callers by.
@@ -119,41 +95,14 @@ impl CallerTable {
 
     /// The segment of a caller, where it has one.
     pub fn segment(&self, key: &str) -> Option<SegmentIndex> {
-        let segment = self.segments[self.row(key)?];
+        let segment = self.segments[self.keys.place(key)?];
         (segment != NOWHERE).then_some(segment)
     }
 
     /// The features of a caller.
     pub fn features(&self, key: &str) -> Option<&[f64]> {
-        let row = self.row(key)?;
+        let row = self.keys.place(key)?;
         Some(&self.values[row * self.features..][..self.features])
-    }
-
-    fn row(&self, key: &str) -> Option<usize> {
-        let row = self.slots[self.slot(key)];
-        (row != EMPTY).then_some(row as usize)
-    }
-
-    /// The place of a key, or the one that it would have.
-    fn slot(&self, key: &str) -> usize {
-        let mask = self.slots.len() - 1;
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "some bits of a hash are as good as others"
-        )]
-        let mut slot = self.hasher.hash_one(key) as usize & mask;
-        loop {
-            match self.slots[slot] {
-                EMPTY => return slot,
-                row if self.key(row as usize) == key => return slot,
-                _ => slot = (slot + 1) & mask,
-            }
-        }
-    }
-
-    fn key(&self, row: usize) -> &str {
-        let begin = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.keys[begin as usize..self.ends[row] as usize]
     }
 }
 
