@@ -28,6 +28,7 @@ mod feedback;
 mod forward;
 mod forwarded;
 pub mod framing;
+mod head_rules;
 mod headers;
 mod health;
 mod identity;
@@ -59,6 +60,7 @@ mod worker;
 
 pub use access::{AccessLogReader, AccessLogTerms};
 pub use context::{Socket, WorkerContext};
+pub use head_rules::HeadRules;
 pub use health::{HealthContext, run_health_checks};
 pub(crate) use identity::jwt::present_once;
 pub use identity::jwt::{PresentedToken, TokenDesk};
