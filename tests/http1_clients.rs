@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::spawn;
 
+use support::frames::{DATA, End, Http2, frame, post};
 use support::raw::Raw;
-use support::{Request, SOON, TestBackend, TestProxy, wait_until};
+use support::{Behaviour, Request, SOON, TestBackend, TestProxy, wait_until};
 
 const CLIENTS: [&str; 2] = ["own", "hyper"];
 
@@ -97,6 +98,26 @@ fn no_request_is_lost_on_a_connection_that_was_closed_while_nobody_used_it() {
         }
         // It is found out without a request as well.
         wait_until("it is known", SOON, all_closed);
+    }
+}
+
+#[test]
+fn a_body_that_is_there_as_a_whole_is_not_waited_for() {
+    for client in CLIENTS {
+        let backend = TestBackend::with("v1", Behaviour::Verify);
+        let proxy = proxy(&backend.url(), client);
+        let mut requests = Http2::open(proxy.address());
+        // None of these streams ever ends.
+        for (turn, body) in [&b"abc"[..], b"", b"abcde"].into_iter().enumerate() {
+            let stream = 2 * u32::try_from(turn).unwrap() + 1;
+            let length = body.len().to_string();
+            let head = post(stream, &[("content-length", &length)]);
+            requests.send(&[head, frame(DATA, 0, stream, body)].concat());
+            assert_eq!(requests.answer(stream), End::Answered(200), "{client}");
+            requests.body(stream);
+        }
+        assert_eq!(backend.requests(), 3);
+        assert_eq!(backend.connections(), 1, "{client}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is taken out of a head and what is put in, on its way through.
 //!
 //! Heads are changed in place. Fields that belong to one connection only are removed (RFC 9110,
-//! section 7.6.1), framing is left to hyper, and what we say about a request ourselves cannot be
+//! section 7.6.1), framing is left to who writes them, and what we say about a request ourselves cannot be
 //! said by anyone we do not trust.
 
 use http::header::{self, Entry, HeaderName};
@@ -66,7 +66,7 @@ pub(crate) fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
 
 /// Removes the fields that concern one connection only, and those that `Connection` names.
 ///
-/// Framing goes with them: hyper frames each message by the body it carries.
+/// Framing goes with them: who writes a message frames it by the body it carries.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;

@@ -1,8 +1,8 @@
 //! Answers that come before the answer: `103 Early Hints`, `100 Continue` (RFC 9110, section 15.2).
 //!
 //! hyper's server has no way to send them, and its client none that costs nothing where there are
-//! none. So they are heard on the stream of the backend, before hyper ignores them, and wait here
-//! until the client's stream has nothing else to write. Whoever cannot be told, as in HTTP/2, does
+//! none. So they are heard by our own codec, or on the stream of the backend before hyper's client ignores them, and wait
+//! here until the client's stream has nothing else to write. Whoever cannot be told, as in HTTP/2, does
 //! without; nothing depends on them.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -78,6 +78,7 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
+    /// Room for a moment.
     scratch: RefCell<Vec<u8>>,
     /// Who was put into a group at run time.
     pub(crate) assignments: Arc<CallerAssignments>,
@@ -290,20 +291,21 @@ impl Worker {
             None => false,
         };
         let stream = ClientStream::new(socket, Rc::clone(&client), Rc::clone(self));
-        // Several kinds of tasks, so that a plain connection takes no room for what others need.
+        // Several kinds of tasks, so that a plain connection takes no room for what others need; on the heap, since a
+        // task is copied several times from its spawning to its end.
         match tls {
-            tls if may_pass_on => spawn_local(async move {
+            tls if may_pass_on => spawn_local(Box::pin(async move {
                 connection::serve_passed_on(stream, tls, client, worker).await;
                 drop(welcomed);
-            }),
-            None => spawn_local(async move {
+            })),
+            None => spawn_local(Box::pin(async move {
                 connection::serve(stream, client, worker).await;
                 drop(welcomed);
-            }),
-            Some(terms) => spawn_local(async move {
+            })),
+            Some(terms) => spawn_local(Box::pin(async move {
                 connection::serve_tls(stream, terms, client, worker).await;
                 drop(welcomed);
-            }),
+            })),
         };
     }
 

@@ -329,7 +329,10 @@ fn put_client(path: &Path) {
     let backends = document
         .get_mut("backends")
         .and_then(|it| it.as_mapping_mut());
-    for (_, backend) in backends.into_iter().flatten() {
+    let Some(backends) = backends else {
+        return;
+    };
+    for (_, backend) in backends {
         if backend.is_string() {
             let url = std::mem::take(backend);
             *backend = serde_yaml::from_str("endpoints: []").unwrap();

@@ -29,7 +29,7 @@ struct Gathering<S> {
     /// What was written and has not left.
     waiting: Vec<u8>,
     /// So many bytes of it have.
-    left: usize,
+    sent: usize,
 }
 
 impl<S> Clone for Gathered<S> {
@@ -43,7 +43,7 @@ impl<S> Gathered<S> {
         Self(Rc::new(RefCell::new(Gathering {
             stream,
             waiting: Vec::new(),
-            left: 0,
+            sent: 0,
         })))
     }
 }
@@ -60,17 +60,17 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 impl<S: AsyncWrite + Unpin> Gathering<S> {
     /// Sends all that waits.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.left < self.waiting.len() {
-            let bytes = &self.waiting[self.left..];
-            let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-            if sent == 0 {
+        while self.sent < self.waiting.len() {
+            let bytes = &self.waiting[self.sent..];
+            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+            if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.left += sent;
+            self.sent += taken;
         }
         // Given back, for a connection may be quiet for long.
         self.waiting = Vec::new();
-        self.left = 0;
+        self.sent = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -95,27 +95,27 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        while self.left < self.waiting.len() {
-            let before = &self.waiting[self.left..];
+        while self.sent < self.waiting.len() {
+            let before = &self.waiting[self.sent..];
             let mut all = [IoSlice::new(&[]); SLICES_MAX];
             all[0] = IoSlice::new(before);
             let others = slices.len().min(SLICES_MAX - 1);
             all[1..=others].copy_from_slice(&slices[..others]);
             let stream = Pin::new(&mut self.stream);
-            let sent = ready!(stream.poll_write_vectored(cx, &all[..=others]))?;
-            if sent == 0 {
+            let taken = ready!(stream.poll_write_vectored(cx, &all[..=others]))?;
+            if taken == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let of_waiting = sent.min(before.len());
-            self.left += of_waiting;
-            if sent > of_waiting {
+            let of_waiting = taken.min(before.len());
+            self.sent += of_waiting;
+            if taken > of_waiting {
                 self.waiting.clear();
-                self.left = 0;
-                return Poll::Ready(Ok(sent - of_waiting));
+                self.sent = 0;
+                return Poll::Ready(Ok(taken - of_waiting));
             }
         }
         self.waiting.clear();
-        self.left = 0;
+        self.sent = 0;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }

@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 
 use crate::domain::backend::Protocol;
 use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::codec::BUFFER_BYTES_MAX;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
-use crate::proxy::upstream::http1::hyper::{BUFFER_BYTES_MAX, broken};
+use crate::proxy::upstream::http1::hyper::broken;
 use crate::proxy::upstream::tls::H2;
 
 /// Who we say we are.

@@ -13,14 +13,10 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::broken::BrokenError;
+use crate::proxy::upstream::codec::BUFFER_BYTES_MAX;
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{Ear, Hearing};
 use crate::proxy::upstream::lease::{Failed, Left};
-
-/// How many bytes hyper may hold for the backend of one exchange, may read of it at once, or of the head of its
-/// answer. A client that reads none of its answer holds a few times as much; twice as much is faster where
-/// answers are large.
-pub(in crate::proxy::upstream) const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection that nobody else uses; closed when dropped, whatever is under way on it.
 pub(in crate::proxy::upstream) struct Connection {

@@ -50,6 +50,7 @@ impl Line {
             content: Content::NONE,
             keeps_alive: true,
             sending: Sending::new(),
+            unsent: None,
             failed: None,
             reader: None,
             sender: None,
@@ -94,6 +95,8 @@ pub(super) struct Exchange {
     /// Whether another exchange may follow.
     keeps_alive: bool,
     sending: Sending,
+    /// The body of a request of which nothing was sent, since the endpoint had hung up.
+    unsent: Option<Upload>,
     /// Why nothing more of the request can be sent, until the reader has been told.
     failed: Option<BrokenError>,
     /// Who waits for more of the answer, while somebody else sends.
@@ -114,12 +117,18 @@ impl Exchange {
         self.head.begin();
         self.before_left = BEFORE_BYTES_MAX;
         self.content = Content::NONE;
+        self.unsent = None;
         self.sending.begin(request);
     }
 
     /// Whether nothing came of an exchange but the request's head, of which this tells whether any was written.
     pub(super) fn is_untouched(&self) -> bool {
         self.sending.is_untouched()
+    }
+
+    /// Takes back the body of a request for which the connection was closed too soon.
+    pub(super) const fn take_unsent(&mut self) -> Option<Upload> {
+        self.unsent.take()
     }
 
     /// Whether nothing has come since the request was begun.
@@ -140,6 +149,10 @@ impl Exchange {
     ) -> Poll<Result<Head, BrokenError>> {
         loop {
             self.poll_send(cx)?;
+            if self.sending.is_untouched() && !self.sending.is_done() {
+                // What came now would be no answer to it. What has not been written yet soon will be, or cannot be.
+                return Poll::Pending;
+            }
             match self
                 .head
                 .read(&mut self.incoming, listener.method, &mut self.spare)?
@@ -263,6 +276,11 @@ impl Exchange {
         match self.sending.poll(cx, wire) {
             Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(SendError::Upload(error))) => Err(error),
+            Poll::Ready(Err(SendError::Stale)) => {
+                self.keeps_alive = false;
+                self.unsent = self.sending.take_back();
+                Err(CodecError::NoAnswer.into())
+            }
             Poll::Ready(Err(SendError::Refused(error))) => {
                 self.keeps_alive = false;
                 self.sending.give_up();
@@ -321,14 +339,14 @@ impl Exchange {
         self.may_go_on() && self.wire.as_mut().is_some_and(Wire::is_quiet)
     }
 
-    /// Releases what an exchange needed.
+    /// Releases what an exchange needed, its buffers included: what was used last by any is in the processor's caches
+    /// when it is needed next, and what a connection keeps for itself is not.
     pub(super) fn rest(&mut self) {
         self.sending.rest();
         self.reader = None;
+        self.sender = None;
         self.failed = None;
-        if self.incoming.capacity() > READ_BYTES_MIN {
-            self.incoming = BytesMut::new();
-        }
+        self.incoming = BytesMut::new();
         self.read_bytes = READ_BYTES_MIN;
     }
 

@@ -49,8 +49,8 @@ impl Connection {
         self.0.exchange().is_quiet()
     }
 
-    /// Sends a request, and waits for the head of its answer. One without a body comes back where nobody can have
-    /// read it; and, if it `may_repeat`, where nothing was heard.
+    /// Sends a request, and waits for the head of its answer. It comes back where nothing of it was written; and one
+    /// without a body, if it `may_repeat`, where nothing was heard.
     pub(in crate::proxy::upstream) async fn send(
         &self,
         mut request: Box<Request<Upload>>,
@@ -71,11 +71,16 @@ impl Connection {
             }
             Err(error) => error,
         };
-        let exchange = self.0.exchange();
-        let left = if has_body || !exchange.is_unheard() {
-            Left::Nothing
-        } else if exchange.is_untouched() {
+        let mut exchange = self.0.exchange();
+        let body = exchange.take_unsent();
+        let is_here = !has_body || body.is_some();
+        if let Some(body) = body {
+            *request.body_mut() = body;
+        }
+        let left = if is_here && exchange.is_untouched() && exchange.is_unheard() {
             Left::Unsent(request)
+        } else if has_body || !exchange.is_unheard() {
+            Left::Nothing
         } else if may_repeat {
             Left::Unheard(request)
         } else {

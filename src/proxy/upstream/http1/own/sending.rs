@@ -22,9 +22,6 @@ const PIECES_MAX: usize = 16;
 /// The most pieces that are written at once: the head, what may wait, and what frames the last of it.
 const SLICES_MAX: usize = PIECES_MAX + 4;
 
-/// The largest buffer for heads that stays with a connection, in bytes: most heads are smaller.
-const KEPT_BYTES_MAX: usize = 4 * 1024;
-
 /// What is still to be written of a request.
 pub(super) struct Sending {
     head: Vec<u8>,
@@ -49,6 +46,8 @@ pub(super) enum SendError {
     Refused(io::Error),
     /// There is no more of the body.
     Upload(BrokenError),
+    /// The endpoint has hung up, or said something, before anything was written.
+    Stale,
 }
 
 impl Sending {
@@ -74,7 +73,8 @@ impl Sending {
         self.is_untouched = true;
         let size = has_body.then(|| upload.size_hint().exact());
         self.framing = write_head(&mut self.head, request, size);
-        if has_body {
+        // Nobody waits for the end of a body of which nothing is to come.
+        if has_body && self.framing != Framing::Length(0) {
             self.awaits_body = true;
             let interim = request.body().interim().cloned();
             let upload = std::mem::replace(request.body_mut(), Upload::none(interim));
@@ -92,6 +92,12 @@ impl Sending {
         self.is_untouched
     }
 
+    /// Takes back the body of a request of which nothing has been written, if all of it is still here.
+    pub(super) fn take_back(&mut self) -> Option<Upload> {
+        let is_whole = self.is_untouched && self.pieces.is_empty();
+        self.upload.take_if(|_| is_whole)
+    }
+
     /// Gives up what is left to be written.
     pub(super) fn give_up(&mut self) {
         self.upload = None;
@@ -102,9 +108,8 @@ impl Sending {
 
     /// Releases what was needed for the last request.
     pub(super) fn rest(&mut self) {
-        self.head.clear();
+        self.head = Vec::new();
         self.head_taken = 0;
-        self.head.shrink_to(KEPT_BYTES_MAX);
         self.pieces.shrink_to(0);
     }
 
@@ -118,6 +123,9 @@ impl Sending {
         cx: &mut Context<'_>,
         wire: &mut Wire,
     ) -> Poll<Result<(), SendError>> {
+        if self.is_untouched && self.upload.is_some() && !wire.is_quiet() {
+            return Poll::Ready(Err(SendError::Stale));
+        }
         loop {
             let supply = self.fill(cx).map_err(SendError::Upload)?;
             if std::mem::take(&mut self.awaits_body)
@@ -166,7 +174,9 @@ impl Sending {
             if let Some(data) = data.filter(|data| !data.is_empty()) {
                 self.pieces.extend(self.framing.frame(data));
             }
-            if is_last || trailers.is_some() {
+            // All that was said to come has; a stream of HTTP/2 may end much later, or never.
+            let has_all = self.framing == Framing::Length(0);
+            if is_last || has_all || trailers.is_some() {
                 let end = self.framing.end(trailers.as_ref());
                 let end = end.ok_or(BrokenError::ShortUpload)?;
                 self.pieces.extend(Some(end).filter(|end| !end.is_empty()));

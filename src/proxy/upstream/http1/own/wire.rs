@@ -1,11 +1,13 @@
 //! The stream of a connection: bare TCP, or TLS over it.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio_rustls::client::TlsStream;
 
 /// A stream to an endpoint.
@@ -28,7 +30,11 @@ impl Wire {
             Self::Tls(stream) => {
                 let mut cx = Context::from_waker(Waker::noop());
                 let mut into = ReadBuf::new(&mut byte);
-                Pin::new(stream).poll_read(&mut cx, &mut into).is_pending()
+                // A task that has done much already would be told that there is nothing.
+                let read = unconstrained(poll_fn(|cx| {
+                    Pin::new(&mut *stream).poll_read(cx, &mut into)
+                }));
+                pin!(read).poll(&mut cx).is_pending()
             }
         }
     }
