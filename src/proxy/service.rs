@@ -38,7 +38,8 @@ use crate::proxy::{feedback, forwarded, headers, respond, trace};
 /// each kind has the size that it needs.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Response<ResponseBody>>>>;
 
-/// Answers one request. What needs no waiting is done at once, so that little has to be kept while it waits.
+/// Answers one request. What needs no waiting is done at once, so that little has to be kept while it waits: in the
+/// connection's own task, which a panic would end.
 pub(crate) fn handle(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
