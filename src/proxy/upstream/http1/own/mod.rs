@@ -72,11 +72,11 @@ impl Connection {
             Err(error) => error,
         };
         let mut exchange = self.0.exchange();
-        let body = exchange.take_unsent();
-        let is_here = !has_body || body.is_some();
-        if let Some(body) = body {
+        if let Some(body) = exchange.take_unsent() {
             *request.body_mut() = body;
         }
+        // A body of which nothing was to come was left where it is.
+        let is_here = request.body().is_end_stream() != has_body;
         let left = if is_here && exchange.is_untouched() && exchange.is_unheard() {
             Left::Unsent(request)
         } else if has_body || !exchange.is_unheard() {
