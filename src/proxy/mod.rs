@@ -51,6 +51,7 @@ mod tail;
 mod target;
 mod tls;
 mod trace;
+mod turn;
 mod upgrade;
 mod upload;
 pub mod upstream;

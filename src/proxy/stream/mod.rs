@@ -11,12 +11,13 @@ mod tests;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::proxy::client::Client;
+use crate::proxy::turn::Turn;
 use crate::proxy::worker::Worker;
 
 /// The most bytes that are put together before they are written: one piece costs the system some 250 ns less than two,
@@ -30,6 +31,7 @@ pub(crate) struct ClientStream {
     read_before: Vec<u8>,
     client: Rc<Client>,
     worker: Rc<Worker>,
+    turn: Turn,
 }
 
 impl ClientStream {
@@ -39,6 +41,7 @@ impl ClientStream {
             read_before: Vec::new(),
             client,
             worker,
+            turn: Turn::new(),
         }
     }
 
@@ -55,6 +58,12 @@ impl ClientStream {
         if self.read_before.is_empty() {
             self.read_before = Vec::new();
         }
+    }
+
+    /// Whether all of each answer is here. Where one breaks off, whoever drives the connection lets go of it with what
+    /// has not been written.
+    fn is_whole(&self) -> bool {
+        self.client.is_answered() && !self.client.has_broken_off.get()
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -98,8 +107,11 @@ impl AsyncWrite for ClientStream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let socket = Pin::new(&mut this.socket);
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if bytes <= SMALL_BYTES_MAX && this.is_whole() {
+            ready!(this.turn.poll_wait(cx));
+        }
+        let socket = Pin::new(&mut this.socket);
         let written = match pieces {
             [whole] => socket.poll_write(cx, whole),
             _ if bytes <= SMALL_BYTES_MAX => this.worker.with_scratch(|whole| {
