@@ -4,19 +4,21 @@
 mod element;
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 use crate::domain::matcher::address::AddressMatcher;
-use crate::proxy::client::{Client, Scheme};
+use crate::proxy::client::Client;
 use crate::proxy::headers::{FORWARDED, add_to_list};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What an element of `Forwarded` takes about, in bytes.
+const ELEMENT_BYTES: usize = 96;
 
 /// The address of the client behind trusted proxies.
 ///
@@ -105,7 +107,7 @@ fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     {
         return element.clone();
     }
-    let element = make_forwarded_element(client.ip(), client.scheme, host);
+    let element = make_forwarded_element(client, host);
     // A copy, for a value of a request is a part of the buffer that its head was read into, and would keep that.
     if let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) {
         *client.forwarded.borrow_mut() = Some((host, element.clone()));
@@ -113,26 +115,33 @@ fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     element
 }
 
-fn make_forwarded_element(ip: IpAddr, scheme: Scheme, host: &HeaderValue) -> HeaderValue {
-    let mut text = match ip {
-        IpAddr::V4(ip) => format!("for={ip}"),
-        IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+fn make_forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
+    let ip = client.ip_value().as_bytes();
+    let host = host.to_str().unwrap_or_default().as_bytes();
+    // A quote cannot be in a host, so one is left out.
+    let host = || host.iter().filter(|byte| !matches!(byte, b'"' | b'\\'));
+    // Quoted unless it is a token, as a port's colon is not.
+    let is_token = host().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let quote: &[u8] = if is_token { b"" } else { b"\"" };
+    let (before, after): (&[u8], &[u8]) = match client.ip() {
+        IpAddr::V4(_) => (b"for=", b""),
+        IpAddr::V6(_) => (b"for=\"[", b"]\""),
     };
-    // Quoted unless it is a token, as a port's colon is not; a quote cannot be in a host.
-    let host = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
-    let is_token = host
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    let quote = if is_token { "" } else { "\"" };
-    // Writing to a string cannot fail.
-    let proto = scheme.as_str();
-    let _ = write!(text, ";host={quote}{host}{quote};proto={proto}");
+    let mut text = Vec::with_capacity(ELEMENT_BYTES);
+    for part in [before, ip, after, b";host=", quote] {
+        text.extend_from_slice(part);
+    }
+    text.extend(host());
+    for part in [quote, b";proto=", client.scheme.as_str().as_bytes()] {
+        text.extend_from_slice(part);
+    }
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::client::Scheme;
     use crate::proxy::headers::tests::map;
 
     #[test]
