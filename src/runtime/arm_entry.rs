@@ -34,6 +34,8 @@ pub(super) struct ArmEntry {
     pub(super) ratings_changed: [i64; 5],
     /// What the counters stood at when they were last drained.
     drained: ArmCounts,
+    /// The sum of them at the last look, and whether it was the same at the look before.
+    looked_at: (u64, bool),
     /// The same of the counts of callers, for each parity.
     drained_cells: [CellCounts; 2],
 }
@@ -43,6 +45,7 @@ impl ArmEntry {
         Self {
             counters,
             drained: ArmCounts::default(),
+            looked_at: (0, false),
             ratings: [0; 5],
             ratings_changed: [0; 5],
             drained_cells: Default::default(),
@@ -51,18 +54,36 @@ impl ArmEntry {
 
     /// What was added since the last time, with the callers' counts of some parities.
     pub(super) fn drain(&mut self, parities: &[Parity]) -> ArmCounts {
-        let mut now = ArmCounts::default();
-        self.counters
-            .iter()
-            .for_each(|counters| now.merge(&counters.counts()));
-        let mut added = now.since(&self.drained);
-        self.drained = now;
-        (added.callers, added.failed_callers) = self.take_callers();
+        let mut added = if self.is_at_rest() {
+            ArmCounts::default()
+        } else {
+            self.drain_counts()
+        };
         added.ratings = std::mem::take(&mut self.ratings);
         added.ratings_changed = std::mem::take(&mut self.ratings_changed);
         for parity in parities {
             added.cells.merge(&self.drain_cells(*parity));
         }
+        added
+    }
+
+    /// Whether nothing has been counted since the last look but one: most arms of most flags, which need not be read
+    /// in full then. A request may have been counted at the last look and its caller not yet.
+    fn is_at_rest(&mut self) -> bool {
+        let sums = self.counters.iter().map(|counters| counters.sum());
+        let sum = sums.fold(0_u64, u64::wrapping_add);
+        let (before, was_same) = self.looked_at;
+        self.looked_at = (sum, sum == before);
+        was_same && sum == before
+    }
+
+    fn drain_counts(&mut self) -> ArmCounts {
+        let mut all = self.counters.iter().map(|counters| counters.counts());
+        let mut now = all.next().unwrap_or_default();
+        all.for_each(|counts| now.merge(&counts));
+        let mut added = now.since(&self.drained);
+        self.drained = now;
+        (added.callers, added.failed_callers) = self.take_callers();
         added
     }
 

@@ -45,6 +45,11 @@ impl LatencyCounters {
         self.0.get().is_none()
     }
 
+    /// The sum of all that was recorded, in microseconds.
+    pub(super) fn sum_micros(&self) -> u64 {
+        self.0.get().map_or(0, |own| own.sum_micros.get())
+    }
+
     pub(super) fn read(&self) -> LatencyHistogram {
         let Some(own) = self.0.get() else {
             return LatencyHistogram::default();

@@ -194,14 +194,25 @@ impl ArmCounters {
 
     /// Whether nothing that is judged was counted since the counters were made.
     pub fn is_unused(&self) -> bool {
+        self.judged().all(|counter| counter.get() == 0) && self.waiting.is_unused()
+    }
+
+    /// A number that changes with all that is judged.
+    pub fn sum(&self) -> u64 {
+        let sum = self.waiting.sum_micros();
+        self.judged()
+            .fold(sum, |sum, counter| sum.wrapping_add(counter.get()))
+    }
+
+    /// What is judged, but for latencies and callers.
+    fn judged(&self) -> impl Iterator<Item = &Counter> {
         let classes = [
             &self.successes,
             &self.client_errors,
             &self.too_many_requests,
             &self.refused_connects,
         ];
-        let mut counters = classes.into_iter().chain(&self.failures);
-        counters.all(|counter| counter.get() == 0) && self.waiting.is_unused()
+        classes.into_iter().chain(&self.failures)
     }
 
     /// The evidence since the counters were made, without its callers.
@@ -216,8 +227,10 @@ impl ArmCounters {
             (self.client_errors.get(), self.too_many_requests.get());
         let others = [self.successes.get(), client_errors, too_many_requests];
         let requests = others.iter().chain(&failures).sum();
-        let mut latency = self.waiting.read();
-        latency.merge(good);
+        let mut latency = good.clone();
+        if !self.waiting.is_unused() {
+            latency.merge(&self.waiting.read());
+        }
         ArmCounts {
             requests,
             failures: FailureCounts::from_counts(failures),
