@@ -35,3 +35,48 @@ pub(crate) async fn wait_for_others() {
     let mut turn = Turn::new();
     poll_fn(|cx| turn.poll_wait(cx)).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::runtime::{Builder, LocalOptions};
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    #[test]
+    fn all_that_are_ready_have_begun_before_any_goes_on() {
+        let runtime = Builder::new_current_thread().build_local(LocalOptions::default());
+        let said = Rc::new(RefCell::new(Vec::new()));
+        runtime.unwrap().block_on(async {
+            let mut tasks = JoinSet::new();
+            for number in 0..3 {
+                let said = Rc::clone(&said);
+                tasks.spawn_local(async move {
+                    said.borrow_mut().push(("begins", number));
+                    wait_for_others().await;
+                    said.borrow_mut().push(("goes on", number));
+                });
+            }
+            yield_now().await;
+            tasks.join_all().await;
+        });
+        let said: Vec<_> = said.borrow().iter().map(|(what, _)| *what).collect();
+        assert_eq!(
+            said,
+            [
+                "begins", "begins", "begins", "goes on", "goes on", "goes on"
+            ]
+        );
+    }
+
+    #[test]
+    fn each_second_call_is_ready() {
+        let mut turn = Turn::new();
+        let cx = Context::from_waker(std::task::Waker::noop());
+        let calls = [(); 4].map(|()| turn.poll_wait(&cx).is_ready());
+        assert_eq!(calls, [false, true, false, true]);
+    }
+}

@@ -34,10 +34,10 @@ pub(super) struct ArmEntry {
     pub(super) ratings_changed: [i64; 5],
     /// What the counters stood at when they were last drained.
     drained: ArmCounts,
-    /// The sum of them at the last look, and whether it was the same at the look before.
-    looked_at: (u64, bool),
     /// The same of the counts of callers, for each parity.
     drained_cells: [CellCounts; 2],
+    /// The sum of the counters at the last look, and whether it was the same at the look before.
+    looked_at: (u64, bool),
 }
 
 impl ArmEntry {
@@ -45,10 +45,10 @@ impl ArmEntry {
         Self {
             counters,
             drained: ArmCounts::default(),
-            looked_at: (0, false),
             ratings: [0; 5],
             ratings_changed: [0; 5],
             drained_cells: Default::default(),
+            looked_at: (0, false),
         }
     }
 
@@ -87,7 +87,7 @@ impl ArmEntry {
         added
     }
 
-    /// The same of the callers' counts of a parity alone.
+    /// What was added to the callers' counts of a parity.
     pub(super) fn drain_cells(&mut self, parity: Parity) -> CellCounts {
         let mut now = CellCounts::default();
         self.counters
@@ -135,5 +135,47 @@ pub(super) const fn weight_of(stratum: Stratum) -> Weight {
         Stratum::Group(entry) => entry.weight,
         Stratum::Default(weight) => weight,
         Stratum::Forced => Weight::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::evidence::{Failure, Outcome, OutcomeClass};
+
+    #[test]
+    fn what_is_counted_after_a_rest_is_drained_as_what_was_before() {
+        let workers = [Arc::new(ArmCounters::default()), Arc::default()];
+        let mut entry = ArmEntry::new(workers.to_vec());
+        let failed = Outcome {
+            class: OutcomeClass::BackendFailure(Failure::Status),
+            ..Outcome::default()
+        };
+        for rest in 0..4 {
+            for _ in 0..rest {
+                assert!(entry.drain(&[]).is_empty());
+            }
+            workers[rest % 2].record(&failed, 7);
+            let added = entry.drain(&[]);
+            assert_eq!((added.requests, added.failures.total()), (1, 1));
+            assert_eq!(added.failed_callers.estimate(), 1);
+        }
+        workers[0].record_waiting(Duration::from_secs(1));
+        assert_eq!(entry.drain(&[]).latency.count(), 1);
+        workers[1].record_refused();
+        assert_eq!(entry.drain(&[]).refused_connects, 1);
+    }
+
+    #[test]
+    fn a_rating_is_drained_where_nothing_else_is() {
+        let mut entry = ArmEntry::new(vec![Arc::default()]);
+        for _ in 0..3 {
+            assert!(entry.drain(&[]).is_empty());
+        }
+        entry.ratings[4] = 1;
+        assert_eq!(entry.drain(&[]).ratings, [0, 0, 0, 0, 1]);
+        assert_eq!(entry.drain(&[]).ratings, [0; 5]);
     }
 }
