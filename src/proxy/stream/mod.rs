@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::proxy::client::Client;
+use crate::proxy::client::{Client, Scheme};
 use crate::proxy::turn::Turn;
 use crate::proxy::worker::Worker;
 
@@ -60,10 +60,11 @@ impl ClientStream {
         }
     }
 
-    /// Whether all of each answer is here. Where one breaks off, whoever drives the connection lets go of it with what
-    /// has not been written.
-    fn is_whole(&self) -> bool {
-        self.client.is_answered() && !self.client.has_broken_off.get()
+    /// Whether what is written may wait for a turn: all of each answer is here. Where one breaks off, whoever drives the
+    /// connection lets go of it with what has not been written. And over TLS whoever encrypts asks twice in a row.
+    fn may_wait(&self) -> bool {
+        let client = &self.client;
+        client.is_answered() && !client.has_broken_off.get() && client.scheme == Scheme::Http
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -108,7 +109,7 @@ impl AsyncWrite for ClientStream {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if bytes <= SMALL_BYTES_MAX && this.is_whole() {
+        if bytes <= SMALL_BYTES_MAX && this.may_wait() {
             ready!(this.turn.poll_wait(cx));
         }
         let socket = Pin::new(&mut this.socket);
