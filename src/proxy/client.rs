@@ -101,8 +101,6 @@ pub(crate) struct Client {
     pub(crate) interim: OnceCell<Arc<Interim>>,
     /// Whether all that was written to an HTTP/1 connection has left.
     pub(crate) is_flushed: Cell<bool>,
-    /// Whether an answer broke off, which is the last over HTTP/1.
-    pub(crate) has_broken_off: Cell<bool>,
     /// Whether nothing has come of a request over HTTP/1 that was not let on as a whole.
     pub(crate) is_between_requests: Cell<bool>,
     /// Whether it waits for a request with as little as possible, or is to.
@@ -144,7 +142,6 @@ impl Client {
             tunnel: RefCell::default(),
             interim: OnceCell::new(),
             is_flushed: Cell::new(true),
-            has_broken_off: Cell::default(),
             is_between_requests: Cell::new(true),
             rest: Rest::default(),
             streams: RefCell::default(),
@@ -223,16 +220,11 @@ impl Client {
         self.last_used.set(now);
     }
 
-    /// Whether all that was asked for has been answered, whole or not.
-    pub(crate) const fn is_answered(&self) -> bool {
-        self.in_flight.get() == 0
-    }
-
     /// Whether nothing is lost where a connection of HTTP/1 that waits has no room for bytes any more: no request is
     /// under way or begun, all is sent, and it has been so for a while.
     pub(crate) fn may_rest(&self) -> bool {
         self.rest.is_allowed()
-            && self.is_answered()
+            && self.in_flight.get() == 0
             && self.order.get() == Order::Serve
             && self.is_between_requests.get()
             && self.is_flushed.get()
@@ -246,7 +238,7 @@ impl Client {
 
     /// Has the connection rest if nothing was asked for between two looks.
     pub(crate) fn look_at_rest(&self) {
-        if self.rest.look(self.is_answered()) {
+        if self.rest.look(self.in_flight.get() == 0) {
             self.wake();
         }
     }

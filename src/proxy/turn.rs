@@ -1,39 +1,24 @@
 //! Turns of a worker: what its tasks do before it looks for what has come.
 //!
 //! What is sent wakes who gets it, unless it is awake already: sent one by one, each with the work of another request
-//! before it, every request and every answer has the system wake somebody up, which costs it more than the sending.
-//! So all that have come in a turn are read first, and leave one behind the other.
+//! before it, each has the system wake somebody up, which costs it more than the sending. So all requests that have come
+//! in a turn are read first, and leave one behind the other.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
-
-/// Whether the tasks that were ready as well have gone first.
-pub(crate) struct Turn {
-    has_waited: bool,
-}
-
-impl Turn {
-    pub(crate) const fn new() -> Self {
-        Self { has_waited: false }
-    }
-
-    /// Ready at the second call, which comes once all that were ready at the first have been at work; the next one is
-    /// a first again.
-    pub(crate) fn poll_wait(&mut self, cx: &Context<'_>) -> Poll<()> {
-        self.has_waited = !self.has_waited;
-        if self.has_waited {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    }
-}
+use std::task::Poll;
 
 /// Lets the tasks go first that are ready as well.
 pub(crate) async fn wait_for_others() {
-    let mut turn = Turn::new();
-    poll_fn(|cx| turn.poll_wait(cx)).await;
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if has_waited {
+            return Poll::Ready(());
+        }
+        has_waited = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]
@@ -70,13 +55,5 @@ mod tests {
                 "begins", "begins", "begins", "goes on", "goes on", "goes on"
             ]
         );
-    }
-
-    #[test]
-    fn each_second_call_is_ready() {
-        let mut turn = Turn::new();
-        let cx = Context::from_waker(std::task::Waker::noop());
-        let calls = [(); 4].map(|()| turn.poll_wait(&cx).is_ready());
-        assert_eq!(calls, [false, true, false, true]);
     }
 }

@@ -238,7 +238,6 @@ impl Observation {
 
     /// Counts a request whose answer was cut off.
     pub(crate) fn cut(mut self: Box<Self>, class: OutcomeClass) {
-        self.client.has_broken_off.set(true);
         if !self.is_counted {
             self.tell_endpoint(class);
             return self.count(class);

@@ -11,13 +11,12 @@ mod tests;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::proxy::client::{Client, Scheme};
-use crate::proxy::turn::Turn;
+use crate::proxy::client::Client;
 use crate::proxy::worker::Worker;
 
 /// The most bytes that are put together before they are written: one piece costs the system some 250 ns less than two,
@@ -31,7 +30,6 @@ pub(crate) struct ClientStream {
     read_before: Vec<u8>,
     client: Rc<Client>,
     worker: Rc<Worker>,
-    turn: Turn,
 }
 
 impl ClientStream {
@@ -41,7 +39,6 @@ impl ClientStream {
             read_before: Vec::new(),
             client,
             worker,
-            turn: Turn::new(),
         }
     }
 
@@ -58,13 +55,6 @@ impl ClientStream {
         if self.read_before.is_empty() {
             self.read_before = Vec::new();
         }
-    }
-
-    /// Whether what is written may wait for a turn: all of each answer is here. Where one breaks off, whoever drives the
-    /// connection lets go of it with what has not been written. And over TLS whoever encrypts asks twice in a row.
-    fn may_wait(&self) -> bool {
-        let client = &self.client;
-        client.is_answered() && !client.has_broken_off.get() && client.scheme == Scheme::Http
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>) {
@@ -108,11 +98,8 @@ impl AsyncWrite for ClientStream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if bytes <= SMALL_BYTES_MAX && this.may_wait() {
-            ready!(this.turn.poll_wait(cx));
-        }
         let socket = Pin::new(&mut this.socket);
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         let written = match pieces {
             [whole] => socket.poll_write(cx, whole),
             _ if bytes <= SMALL_BYTES_MAX => this.worker.with_scratch(|whole| {
