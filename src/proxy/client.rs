@@ -293,9 +293,9 @@ impl Client {
         } else if self.in_flight.get() > 0 {
             (Order::Serve, None)
         } else if let Some(since) = self.head_since.get()
-            && now - since.max(self.last_used.get()) > self.limits.header_timeout
+            && now - since.max(self.last_used.get() + HOUSEKEEPING) > self.limits.header_timeout
         {
-            // It waited for as long as the request before it was answered.
+            // It waited for as long as the request before it was answered, of which the end is told to the second.
             (Order::Cut, Some(Cut::SlowHead))
         } else if let Some(since) = self.closing_since.get()
             && is_over(since.max(self.last_used.get()), LINGER)

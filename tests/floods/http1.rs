@@ -146,9 +146,11 @@ fn what_never_comes_to_an_end() {
 
 #[test]
 fn requests_whose_answers_are_not_read() {
-    let field = Field::start(SHORT, Behaviour::Name, "timeouts: { idle: 1s }");
+    let field = Field::start(SHORT, Behaviour::Echo, "timeouts: { idle: 1s }");
     let watch = field.watch();
-    let requests = "GET /x HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+    // Answers of some length, so that it does not take long until no more of them finds room.
+    let padding = "y".repeat(2_000);
+    let requests = format!("GET /x HTTP/1.1\r\nhost: a\r\nx-y: {padding}\r\n\r\n").repeat(100);
     let client = |_| (narrow(field.proxy.address()), 0);
     let mut clients: Vec<_> = (0..50).map(client).collect();
     for (client, _) in &clients {
