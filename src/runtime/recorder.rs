@@ -197,7 +197,8 @@ impl ArmCounters {
         self.judged().all(|counter| counter.get() == 0) && self.waiting.is_unused()
     }
 
-    /// A number that changes with all that is judged.
+    /// A number that changes whenever something that is judged is counted, and says nothing else: requests and
+    /// microseconds in one.
     pub fn sum(&self) -> u64 {
         let sum = self.waiting.sum_micros();
         self.judged()
