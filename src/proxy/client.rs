@@ -390,3 +390,21 @@ impl Client {
         poll_fn(told).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_its_time_from_the_end_of_the_request_before_it_which_is_told_to_the_second() {
+        let now = clock::monotonic();
+        let client = Client::new("192.0.2.1:7".parse().unwrap(), Scheme::Http, now);
+        client.is_sending_head(true);
+        client.begin_request();
+        client.end_request(now + Duration::from_secs(5));
+        let end = now + Duration::from_secs(5) + client.limits.header_timeout;
+        assert!(client.due(end + HOUSEKEEPING / 2).1.is_none());
+        let (_, cut) = client.due(end + HOUSEKEEPING * 2);
+        assert!(matches!(cut, Some(Cut::SlowHead)));
+    }
+}
