@@ -12,24 +12,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes that wait.
-const WAITING_BYTES_MAX: usize = 16 * 1024;
-
-/// The most bytes of one write that wait; copying more costs as much as it saves.
-const SMALL_BYTES_MAX: usize = 4 * 1024;
-
-/// The most slices that are written at once; the others come next.
-const SLICES_MAX: usize = 16;
+use crate::proxy::stream::outbox::{Outbox, WAITING_BYTES_MAX};
 
 /// A stream, shared by who writes to it and who has what was written leave.
 pub(crate) struct Gathered<S>(Rc<RefCell<Gathering<S>>>);
 
 struct Gathering<S> {
     stream: S,
-    /// What was written and has not left.
-    waiting: Vec<u8>,
-    /// So many bytes of it have.
-    sent: usize,
+    outbox: Outbox,
 }
 
 impl<S> Clone for Gathered<S> {
@@ -42,8 +32,7 @@ impl<S> Gathered<S> {
     pub(crate) fn new(stream: S) -> Self {
         Self(Rc::new(RefCell::new(Gathering {
             stream,
-            waiting: Vec::new(),
-            sent: 0,
+            outbox: Outbox::with_room(WAITING_BYTES_MAX),
         })))
     }
 }
@@ -60,63 +49,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 impl<S: AsyncWrite + Unpin> Gathering<S> {
     /// Sends all that waits.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.waiting.len() {
-            let bytes = &self.waiting[self.sent..];
-            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sent += taken;
-        }
-        // Given back, for a connection may be quiet for long.
-        self.waiting = Vec::new();
-        self.sent = 0;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Keeps what may wait.
-    fn keep(&mut self, slices: &[IoSlice<'_>]) -> Option<usize> {
-        let bytes = slices.iter().map(|slice| slice.len()).sum();
-        let may_wait = bytes <= SMALL_BYTES_MAX && self.waiting.len() + bytes <= WAITING_BYTES_MAX;
-        may_wait.then(|| {
-            if self.waiting.capacity() == 0 {
-                self.waiting.reserve(WAITING_BYTES_MAX);
-            }
-            for part in slices {
-                self.waiting.extend_from_slice(part);
-            }
-            bytes
-        })
-    }
-
-    /// Writes what cannot wait, behind what has.
-    fn poll_pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        while self.sent < self.waiting.len() {
-            let before = &self.waiting[self.sent..];
-            let mut all = [IoSlice::new(&[]); SLICES_MAX];
-            all[0] = IoSlice::new(before);
-            let others = slices.len().min(SLICES_MAX - 1);
-            all[1..=others].copy_from_slice(&slices[..others]);
-            let stream = Pin::new(&mut self.stream);
-            let taken = ready!(stream.poll_write_vectored(cx, &all[..=others]))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let of_waiting = taken.min(before.len());
-            self.sent += of_waiting;
-            if taken > of_waiting {
-                self.waiting.clear();
-                self.sent = 0;
-                return Poll::Ready(Ok(taken - of_waiting));
-            }
-        }
-        self.waiting.clear();
-        self.sent = 0;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        self.outbox.poll_send(cx, &mut self.stream)
     }
 }
 
@@ -144,10 +77,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut gathering = self.0.borrow_mut();
-        match gathering.keep(slices) {
+        let Gathering { stream, outbox } = &mut *self.0.borrow_mut();
+        match outbox.keep(slices) {
             Some(kept) => Poll::Ready(Ok(kept)),
-            None => gathering.poll_pass(cx, slices),
+            None => outbox.poll_pass(cx, stream, slices),
         }
     }
 

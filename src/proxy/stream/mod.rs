@@ -5,6 +5,7 @@
 
 pub(crate) mod gathered;
 pub(crate) mod guarded;
+mod outbox;
 #[cfg(test)]
 mod tests;
 
