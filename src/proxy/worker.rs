@@ -25,6 +25,7 @@ use crate::proxy::connection;
 use crate::proxy::context::{Socket, WorkerContext};
 use crate::proxy::identity::jwt::TokenDesk;
 use crate::proxy::stream::ClientStream;
+use crate::proxy::stream::departures::Departures;
 use crate::proxy::tls::TlsAcceptor;
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
@@ -78,8 +79,8 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
-    /// Room for a moment.
-    scratch: RefCell<Vec<u8>>,
+    /// What leaves for clients at the end of the turn.
+    pub(crate) departures: Departures,
     /// Who was put into a group at run time.
     pub(crate) assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
@@ -137,7 +138,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         view: RefCell::new(Rc::new(view)),
         pools: RefCell::new(pools),
         random: RefCell::new(rand::make_rng()),
-        scratch: RefCell::default(),
+        departures: Departures::default(),
         assignments: context.assignments,
         apps: context.apps,
         feedback: context.feedback,
@@ -161,12 +162,17 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     let keeping =
         async move { tokio::join!(Rc::clone(&keeper).keep_house(), keeper.send_to_rest()) };
     let mut housekeeping = spawn_local(keeping);
+    let departing = Rc::clone(&worker);
+    let mut departing = spawn_local(async move { departing.departures.run().await });
     let mut accepting = welcome_all(&worker, sockets, &shutdown);
     tokio::select! {
         biased;
         () = shutdown.requested() => {}
         ended = &mut housekeeping => {
             return Err(io::Error::other(format!("housekeeping ended: {ended:?}")));
+        }
+        ended = &mut departing => {
+            return Err(io::Error::other(format!("departures ended: {ended:?}")));
         }
         Some(ended) = accepting.join_next() => {
             return Err(io::Error::other(format!("a listener ended: {ended:?}")));
@@ -177,6 +183,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     accepting.join_all().await;
     worker.drain(deadline).await;
     housekeeping.abort();
+    departing.abort();
     Ok(())
 }
 
@@ -242,13 +249,6 @@ impl Worker {
     /// Lends the source of random numbers.
     pub(crate) fn with_random<T>(&self, with: impl FnOnce(&mut SmallRng) -> T) -> T {
         with(&mut self.random.borrow_mut())
-    }
-
-    /// Lends room for a moment; it is empty.
-    pub(crate) fn with_scratch<T>(&self, with: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let mut scratch = self.scratch.borrow_mut();
-        scratch.clear();
-        with(&mut scratch)
     }
 
     /// Where connections are counted.

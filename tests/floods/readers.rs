@@ -1,6 +1,6 @@
 //! Clients that do not take what they have asked for, and backends that do not take what they are sent.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread::spawn;
 use std::time::Duration;
@@ -98,6 +98,49 @@ fn a_stream_that_is_not_taken_is_ended_and_the_others_go_on() {
     );
     client.send(&get(7));
     assert_eq!(client.answer(7), End::Answered(200));
+}
+
+/// So much is asked for that no socket holds all answers, and nothing of it is lost.
+#[test]
+fn whoever_asks_on_and_on_before_it_reads_gets_every_answer() {
+    const REQUESTS: usize = 5_000;
+    let backend = TestBackend::with("v1", Behaviour::Echo);
+    let proxy = TestProxy::start(&format!(
+        "workers: 1\nbackends: {{ v1: \"{}\" }}\nroutes: [{{ backend: v1 }}]\n",
+        backend.url()
+    ));
+    let padding = "y".repeat(3_000);
+    let request = |number| {
+        let last = ["", "connection: close\r\n"][usize::from(number + 1 == REQUESTS)];
+        format!("GET / HTTP/1.1\r\nhost: a\r\nx-n: {number}.\r\nx-y: {padding}\r\n{last}\r\n")
+    };
+    let requests = (0..REQUESTS).map(request).collect::<String>();
+    let mut client = narrow(proxy.address());
+    let answers = client.try_clone().unwrap();
+    client.set_write_timeout(Some(SOON / 20)).unwrap();
+    let (mut rest, mut reading) = (requests.as_bytes(), None);
+    while !rest.is_empty() {
+        match client.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            // Nothing is taken any more, for no answer is.
+            Err(_) => {
+                reading.get_or_insert_with(|| {
+                    let mut answers = answers.try_clone().unwrap();
+                    spawn(move || {
+                        let mut text = String::new();
+                        answers.read_to_string(&mut text).map(|_| text)
+                    })
+                });
+            }
+        }
+    }
+    let text = match reading {
+        Some(reading) => reading.join().unwrap().unwrap(),
+        None => panic!("all was taken though nothing was read"),
+    };
+    let numbers = text.split("x-n: ").skip(1);
+    let numbers = numbers.map(|rest| rest.split('.').next().unwrap().parse::<usize>().unwrap());
+    assert!(numbers.eq(0..REQUESTS), "each once, in their order");
 }
 
 #[test]
