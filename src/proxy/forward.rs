@@ -11,9 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, header};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use crate::domain::backend::Timeouts;
 use crate::domain::evidence::{Failure, OutcomeClass};
 use crate::proxy::access::Entry;
 use crate::proxy::balance::Chance;
@@ -221,7 +220,7 @@ async fn exchange(
     let answered = tokio::select! {
         biased;
         answered = lease.send(request, may_repeat) => answered,
-        error = expire(timeouts, begun, progress) => {
+        error = expire(pool, begun, progress) => {
             pending.is_over = true;
             lease.distrust();
             return Err(Failed { error, left: Left::Nothing });
@@ -295,13 +294,10 @@ impl Drop for Pending<'_> {
 ///
 /// The backend has its time from the end of the upload on. During the upload either side may
 /// pause for the idle time; a longer pause is the fault of the side that was waited for.
-async fn expire(
-    timeouts: &Timeouts,
-    begun: Instant,
-    progress: Option<&UploadProgress>,
-) -> ProxyError {
+async fn expire(pool: &Pool, begun: Instant, progress: Option<&UploadProgress>) -> ProxyError {
+    let (timeouts, alarms) = (pool.timeouts(), pool.alarms());
     let Some(progress) = progress else {
-        sleep_until(begun + timeouts.response).await;
+        alarms.sleep_until(begun + timeouts.response).await;
         return ProxyError::ResponseTimeout;
     };
     loop {
@@ -321,6 +317,6 @@ async fn expire(
         }
         // The upload may end while this sleeps; then the shorter limit must be seen in time.
         let latest = clock::monotonic() + timeouts.response.min(timeouts.idle);
-        sleep_until(deadline.min(latest)).await;
+        alarms.sleep_until(deadline.min(latest)).await;
     }
 }

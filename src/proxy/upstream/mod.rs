@@ -1,5 +1,6 @@
 //! Connections to the backends: making them, keeping them, lending them.
 
+pub(crate) mod alarms;
 pub(crate) mod answer;
 pub(crate) mod broken;
 pub mod codec;

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::backend::{Endpoint, Limits, Protocol, Timeouts};
 use crate::domain::evidence::OutcomeClass;
 use crate::proxy::error::ProxyError;
+use crate::proxy::upstream::alarms::Alarms;
 use crate::proxy::upstream::establish::{Established, OpenConnection, Terms};
 use crate::proxy::upstream::lease::Lease;
 use crate::proxy::upstream::making::Making;
@@ -98,6 +99,8 @@ pub(crate) struct Pool {
     room: Rc<Room>,
     /// Exchanges that are under way, or about to be.
     in_flight: Cell<usize>,
+    /// What says that an answer is overdue.
+    alarms: Alarms,
     /// When it was last logged that no connection could be made.
     warned: Cell<Option<Instant>>,
 }
@@ -126,6 +129,7 @@ impl Pool {
             making: Making::default(),
             room,
             in_flight: Cell::default(),
+            alarms: Alarms::default(),
             warned: Cell::default(),
         }
     }
@@ -367,6 +371,11 @@ impl Pool {
     /// The endpoint's limits of time.
     pub(crate) const fn timeouts(&self) -> &Timeouts {
         &self.terms.timeouts
+    }
+
+    /// What says that an answer is overdue.
+    pub(crate) const fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// The endpoint.
