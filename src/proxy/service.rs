@@ -32,7 +32,7 @@ use crate::proxy::upgrade::Wish;
 use crate::proxy::upload::{Sender, Upload};
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
-use crate::proxy::{feedback, forwarded, headers, respond, trace, turn};
+use crate::proxy::{feedback, forwarded, headers, respond, trace};
 
 /// A request on its way to its answer. On the heap, so that a connection without a request keeps no room for one, and
 /// each kind has the size that it needs.
@@ -114,7 +114,6 @@ struct Departure {
 
 /// Has a request answered, and passes the answer back.
 async fn pass_on(mut it: Departure, parcel: Parcel) -> Response<ResponseBody> {
-    turn::wait_for_others().await;
     let observation = &mut it.observation;
     let sent = dispatch(&it.worker, &it.view, &it.destination, parcel, observation).await;
     let client = &it.client;

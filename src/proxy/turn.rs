@@ -1,13 +1,59 @@
 //! Turns of a worker: what its tasks do before it looks for what has come.
 //!
 //! What is sent wakes who gets it, unless it is awake already: sent one by one, each with the work of another request
-//! before it, each has the system wake somebody up, which costs it more than the sending. So all requests that have come
-//! in a turn are read first, and leave one behind the other.
+//! before it, each has the system wake somebody up, which costs it more than the sending. So what has come in a turn is
+//! all read first, and what is to be sent leaves at its end, one behind the other.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
 
-/// Lets the tasks go first that are ready as well.
+use tokio::task::coop::unconstrained;
+
+/// Something that leaves at the end of a turn.
+pub(crate) trait Departing {
+    /// Leaves, as far as it can now. Waits for nothing, and lists nobody.
+    fn leave(self: Rc<Self>);
+}
+
+/// What leaves at the end of a worker's turn.
+#[derive(Default)]
+pub(crate) struct Departures {
+    listed: RefCell<Vec<Rc<dyn Departing>>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Departures {
+    /// Has something leave at the end of the turn.
+    pub(crate) fn list(&self, departing: Rc<dyn Departing>) {
+        let mut listed = self.listed.borrow_mut();
+        if listed.is_empty()
+            && let Some(waker) = &*self.waker.borrow()
+        {
+            // Woken now, whoever has it leave is behind all that are ready.
+            waker.wake_by_ref();
+        }
+        listed.push(departing);
+    }
+
+    /// Has leave what is listed, turn by turn, for as long as there is a worker.
+    pub(crate) async fn run(&self) {
+        let mut leaving = Vec::new();
+        let turns = poll_fn(|cx| {
+            self.waker
+                .borrow_mut()
+                .get_or_insert_with(|| cx.waker().clone());
+            std::mem::swap(&mut leaving, &mut *self.listed.borrow_mut());
+            leaving.drain(..).for_each(Departing::leave);
+            Poll::Pending
+        });
+        // However many there are, none is told that this task has done enough.
+        unconstrained(turns).await
+    }
+}
+
+/// Lets the tasks go first that are ready as well: for what cannot be listed.
 pub(crate) async fn wait_for_others() {
     let mut has_waited = false;
     poll_fn(|cx| {

@@ -13,6 +13,7 @@ use crate::domain::routing::RoutingSnapshot;
 use crate::domain::variant::{PerVariant, Variant};
 use crate::proxy::budget::RetryBudget;
 use crate::proxy::endpoints::{Endpoints, Picker};
+use crate::proxy::turn::Departures;
 use crate::proxy::upstream::establish::Terms;
 use crate::proxy::upstream::pool::Pool;
 use crate::proxy::upstream::tls::TlsClients;
@@ -20,8 +21,8 @@ use crate::runtime::meters::WorkerMeters;
 use crate::runtime::published::Published;
 
 /// One worker's connections to all endpoints, kept from snapshot to snapshot.
-#[derive(Default)]
 pub(crate) struct Pools {
+    departures: Rc<Departures>,
     by_endpoint: HashMap<(BackendName, Endpoint), Rc<Pool>>,
     tls: TlsClients,
     budgets: HashMap<BackendName, Rc<RetryBudget>>,
@@ -29,6 +30,17 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
+    /// None yet, of a worker whose requests depart so.
+    pub(crate) fn departing_by(departures: &Rc<Departures>) -> Self {
+        Self {
+            departures: Rc::clone(departures),
+            by_endpoint: HashMap::new(),
+            tls: TlsClients::default(),
+            budgets: HashMap::new(),
+            pickers: HashMap::new(),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
         self.by_endpoint.values()
     }
@@ -84,7 +96,8 @@ impl View {
                     let known = known.filter(|pool| pool.terms().fits(backend, tls.as_ref()));
                     let pool = known.cloned().unwrap_or_else(|| {
                         let terms = Terms::of(backend, endpoint, tls.as_ref());
-                        Rc::new(Pool::new(terms, limits, (counters, health)))
+                        let departures = Rc::clone(&pools.departures);
+                        Rc::new(Pool::new(terms, limits, (counters, health), departures))
                     });
                     pool.resize(limits);
                     pool.tell_after(failures_max);

@@ -25,8 +25,8 @@ use crate::proxy::connection;
 use crate::proxy::context::{Socket, WorkerContext};
 use crate::proxy::identity::jwt::TokenDesk;
 use crate::proxy::stream::ClientStream;
-use crate::proxy::stream::departures::Departures;
 use crate::proxy::tls::TlsAcceptor;
+use crate::proxy::turn::Departures;
 use crate::proxy::view::{Pools, View};
 use crate::proxy::waiting::WaitingRoom;
 use crate::runtime::apps::AppRegistry;
@@ -79,8 +79,8 @@ pub(crate) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     random: RefCell<SmallRng>,
-    /// What leaves for clients at the end of the turn.
-    pub(crate) departures: Departures,
+    /// What leaves at the end of the turn.
+    pub(crate) departures: Rc<Departures>,
     /// Who was put into a group at run time.
     pub(crate) assignments: Arc<CallerAssignments>,
     /// The apps and their keys.
@@ -130,7 +130,8 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         Ok((tokio::net::TcpListener::from_std(socket)?, door))
     });
     let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-    let mut pools = Pools::default();
+    let departures = Rc::<Departures>::default();
+    let mut pools = Pools::departing_by(&departures);
     let view = View::new(context.subscriber.load(), context.index, &mut pools);
     let worker = Rc::new(Worker {
         index: context.index,
@@ -138,7 +139,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
         view: RefCell::new(Rc::new(view)),
         pools: RefCell::new(pools),
         random: RefCell::new(rand::make_rng()),
-        departures: Departures::default(),
+        departures: Rc::clone(&departures),
         assignments: context.assignments,
         apps: context.apps,
         feedback: context.feedback,
@@ -162,8 +163,7 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     let keeping =
         async move { tokio::join!(Rc::clone(&keeper).keep_house(), keeper.send_to_rest()) };
     let mut housekeeping = spawn_local(keeping);
-    let departing = Rc::clone(&worker);
-    let mut departing = spawn_local(async move { departing.departures.run().await });
+    let mut departing = spawn_local(async move { departures.run().await });
     let mut accepting = welcome_all(&worker, sockets, &shutdown);
     tokio::select! {
         biased;

@@ -3,10 +3,10 @@
 //! Only the socket knows: an answer is through with us long before its last bytes have left, and
 //! a client that reads slowly looks, from further up, just like one that does not read at all.
 
-pub(crate) mod departures;
 pub(crate) mod gathered;
 pub(crate) mod guarded;
 mod outbox;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::proxy::client::Client;
-use crate::proxy::stream::departures::Socket;
+use crate::proxy::stream::socket::Socket;
 use crate::proxy::worker::Worker;
 
 /// A socket, and whose it is.

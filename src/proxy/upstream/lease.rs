@@ -6,6 +6,7 @@ use http::{Request, Response};
 use tokio::task::spawn_local;
 
 use crate::proxy::error::ProxyError;
+use crate::proxy::turn;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::broken::BrokenError;
@@ -85,9 +86,13 @@ impl Lease {
         may_repeat: bool,
     ) -> Result<Response<AnswerBody>, Failed> {
         let answered = match &mut self.held {
-            Held::Whole(connection) => connection.send(request, may_repeat).await,
+            Held::Whole(connection) => {
+                let departures = self.pool.departures();
+                connection.send(request, may_repeat, departures).await
+            }
             // On the heap, so that the other kind does not carry its weight.
             Held::Share(share) => {
+                turn::wait_for_others().await;
                 request.body_mut().hurry();
                 let answered = Box::pin(share.send(request, may_repeat)).await;
                 answered.map(|response| response.map(AnswerBody::Hyper))

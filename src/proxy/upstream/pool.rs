@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::backend::{Endpoint, Limits, Protocol, Timeouts};
 use crate::domain::evidence::OutcomeClass;
 use crate::proxy::error::ProxyError;
+use crate::proxy::turn::Departures;
 use crate::proxy::upstream::alarms::Alarms;
 use crate::proxy::upstream::establish::{Established, OpenConnection, Terms};
 use crate::proxy::upstream::lease::Lease;
@@ -101,6 +102,8 @@ pub(crate) struct Pool {
     in_flight: Cell<usize>,
     /// What says that an answer is overdue.
     alarms: Alarms,
+    /// By which requests leave.
+    departures: Rc<Departures>,
     /// When it was last logged that no connection could be made.
     warned: Cell<Option<Instant>>,
 }
@@ -111,6 +114,7 @@ impl Pool {
         terms: Terms,
         limits: Limits,
         (counters, health): (&Arc<EndpointCounters>, &Arc<EndpointHealth>),
+        departures: Rc<Departures>,
     ) -> Self {
         let may_share = match terms.protocol {
             Protocol::Auto => terms.tls.is_some(),
@@ -130,6 +134,7 @@ impl Pool {
             room,
             in_flight: Cell::default(),
             alarms: Alarms::default(),
+            departures,
             warned: Cell::default(),
         }
     }
@@ -376,6 +381,11 @@ impl Pool {
     /// What says that an answer is overdue.
     pub(crate) const fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// By which requests leave.
+    pub(super) fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// The endpoint.

@@ -9,6 +9,7 @@ use ::hyper::upgrade::OnUpgrade;
 use http::{Request, Response};
 use tokio::time::timeout;
 
+use crate::proxy::turn::{self, Departures};
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::broken::BrokenError;
@@ -37,11 +38,15 @@ impl Connection {
         &mut self,
         request: Box<Request<Upload>>,
         may_repeat: bool,
+        departures: &Departures,
     ) -> Result<Response<AnswerBody>, Failed> {
         match self {
             // On the heap, so that the other kind does not carry its weight.
-            Self::Hyper(connection) => Box::pin(connection.send(*request, may_repeat)).await,
-            Self::Own(connection) => connection.send(request, may_repeat).await,
+            Self::Hyper(connection) => {
+                turn::wait_for_others().await;
+                Box::pin(connection.send(*request, may_repeat)).await
+            }
+            Self::Own(connection) => connection.send(request, may_repeat, departures).await,
         }
     }
 

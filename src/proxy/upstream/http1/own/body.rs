@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::proxy::upstream::broken::BrokenError;
-use crate::proxy::upstream::http1::own::exchange::Line;
+use crate::proxy::upstream::http1::own::line::Line;
 
 /// A body that is not there as a whole, or was not when its head came.
 pub(crate) struct OwnBody {

@@ -3,16 +3,14 @@
 //! Whoever waits for the answer's head drives both directions. Once it is there the body is read by whoever wants it,
 //! and what is left of the request is sent by a task of its own, which hardly any needs.
 
-use std::cell::{RefCell, RefMut};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Method, Request};
 use http_body::Frame;
 use tokio::io::AsyncReadExt;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::AbortHandle;
 
 use crate::proxy::interim::Interim;
 use crate::proxy::upload::Upload;
@@ -31,45 +29,6 @@ const READ_BYTES_MIN: usize = 8 * 1024;
 
 /// The largest map of fields that stays with a connection.
 const SPARE_FIELDS_MAX: usize = 48;
-
-/// A stream, shared by those who are at work on it. All are tasks of one thread, and none keeps it borrowed.
-pub(in crate::proxy::upstream) struct Line(RefCell<Exchange>);
-
-impl Line {
-    pub(super) fn new(wire: Wire, open: OpenConnection) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(Exchange {
-            wire: Some(wire),
-            open: Some(open),
-            has_begun: false,
-            speaks_http2: false,
-            incoming: BytesMut::new(),
-            read_bytes: READ_BYTES_MIN,
-            head: HeadReader::default(),
-            before_left: 0,
-            spare: HeaderMap::new(),
-            content: Content::NONE,
-            keeps_alive: true,
-            sending: Sending::new(),
-            unsent: None,
-            failed: None,
-            reader: None,
-            sender: None,
-        })))
-    }
-
-    pub(super) fn exchange(&self) -> RefMut<'_, Exchange> {
-        self.0.borrow_mut()
-    }
-
-    /// Has what is left of the request sent while the answer is read.
-    pub(super) fn send_on(self: &Rc<Self>) {
-        let line = Rc::clone(self);
-        let task = spawn_local(async move {
-            std::future::poll_fn(|cx| line.exchange().poll_rest(cx)).await;
-        });
-        self.exchange().sender = Some(task.abort_handle());
-    }
-}
 
 /// The exchange that is under way, or the last one.
 pub(super) struct Exchange {
@@ -95,11 +54,13 @@ pub(super) struct Exchange {
     /// Whether another exchange may follow.
     keeps_alive: bool,
     sending: Sending,
+    /// Whether the request leaves at the end of the turn.
+    is_departing: bool,
     /// The body of a request of which nothing was sent, since the endpoint had hung up.
     unsent: Option<Upload>,
     /// Why nothing more of the request can be sent, until the reader has been told.
     failed: Option<BrokenError>,
-    /// Who waits for more of the answer, while somebody else sends.
+    /// Who waits for the answer, or more of it, while somebody else sends.
     reader: Option<Waker>,
     /// The task that sends what is left of the request.
     sender: Option<AbortHandle>,
@@ -112,6 +73,29 @@ pub(super) struct Listener<'a> {
 }
 
 impl Exchange {
+    /// Before the first one on a stream.
+    pub(super) fn new(wire: Wire, open: OpenConnection) -> Self {
+        Self {
+            wire: Some(wire),
+            open: Some(open),
+            has_begun: false,
+            speaks_http2: false,
+            incoming: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            head: HeadReader::default(),
+            before_left: 0,
+            spare: HeaderMap::new(),
+            content: Content::NONE,
+            keeps_alive: true,
+            sending: Sending::new(),
+            is_departing: false,
+            unsent: None,
+            failed: None,
+            reader: None,
+            sender: None,
+        }
+    }
+
     /// Begins with a request, which has no body any more afterwards.
     pub(super) fn begin(&mut self, request: &mut Request<Upload>) {
         self.head.begin();
@@ -119,6 +103,12 @@ impl Exchange {
         self.content = Content::NONE;
         self.unsent = None;
         self.sending.begin(request);
+    }
+
+    /// Whether the request leaves at the end of the turn: unless it waits for its body.
+    pub(super) const fn departs(&mut self) -> bool {
+        self.is_departing = self.sending.is_bare();
+        self.is_departing
     }
 
     /// Whether nothing came of an exchange but the request's head, of which this tells whether any was written.
@@ -147,6 +137,10 @@ impl Exchange {
         cx: &mut Context<'_>,
         listener: &mut Listener<'_>,
     ) -> Poll<Result<Head, BrokenError>> {
+        if self.is_departing {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         loop {
             self.poll_send(cx)?;
             if self.sending.is_untouched() && !self.sending.is_done() {
@@ -185,6 +179,20 @@ impl Exchange {
             }
             let left = self.before_left.checked_sub(read);
             self.before_left = left.ok_or(BrokenError::Excess)?;
+        }
+    }
+
+    /// Sends what leaves at the end of the turn, for whoever waits for the answer: who is woken by what comes of it.
+    pub(super) fn leave(&mut self) {
+        self.is_departing = false;
+        let Some(reader) = self.reader.take() else {
+            return;
+        };
+        let mut cx = Context::from_waker(&reader);
+        let is_sent = self.poll_send(&mut cx).is_ok() && self.failed.is_none();
+        let waits = is_sent && self.wire.as_mut().is_some_and(|wire| wire.waits(&mut cx));
+        if !waits {
+            reader.wake();
         }
     }
 
@@ -291,7 +299,7 @@ impl Exchange {
     }
 
     /// Sends what is left of the request while somebody else reads.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Err(error) = self.poll_send(cx) {
             self.sending.give_up();
             self.keeps_alive = false;
@@ -324,6 +332,11 @@ impl Exchange {
             return Poll::Ready(self.may_go_on());
         }
         Poll::Pending
+    }
+
+    /// Takes note of the task that sends what is left.
+    pub(super) fn is_sent_by(&mut self, sender: AbortHandle) {
+        self.sender = Some(sender);
     }
 
     /// Ends what others do here.
@@ -360,6 +373,7 @@ impl Exchange {
     pub(super) fn close(&mut self) {
         self.stop_sender();
         self.sending.give_up();
+        self.reader = None;
         self.wire = None;
         self.open = None;
     }

@@ -5,6 +5,7 @@
 
 pub(in crate::proxy::upstream) mod body;
 mod exchange;
+mod line;
 mod sending;
 pub(in crate::proxy) mod tunnel;
 pub(in crate::proxy::upstream) mod wire;
@@ -17,6 +18,7 @@ use http_body::Body;
 use hyper::ext::ReasonPhrase;
 
 use crate::proxy::error::ProxyError;
+use crate::proxy::turn::Departures;
 use crate::proxy::upload::Upload;
 use crate::proxy::upstream::answer::AnswerBody;
 use crate::proxy::upstream::broken::BrokenError;
@@ -25,7 +27,8 @@ use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::lease::{Failed, Left};
 
 use self::body::OwnBody;
-use self::exchange::{Line, Listener};
+use self::exchange::Listener;
+use self::line::Line;
 use self::tunnel::OwnTunnel;
 use self::wire::Wire;
 
@@ -55,9 +58,11 @@ impl Connection {
         &self,
         mut request: Box<Request<Upload>>,
         may_repeat: bool,
+        departures: &Departures,
     ) -> Result<Response<AnswerBody>, Failed> {
         let has_body = !request.body().is_end_stream();
         self.0.exchange().begin(&mut request);
+        self.0.depart(departures);
         let interim = request.body().interim().cloned();
         let mut listener = Listener {
             method: request.method(),

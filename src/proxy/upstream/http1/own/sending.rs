@@ -87,6 +87,11 @@ impl Sending {
         self.upload.is_none() && !self.is_unflushed && !self.has_more()
     }
 
+    /// Whether all of it is here, in its head.
+    pub(super) const fn is_bare(&self) -> bool {
+        self.upload.is_none()
+    }
+
     /// Whether nothing has been written yet.
     pub(super) const fn is_untouched(&self) -> bool {
         self.is_untouched

@@ -40,6 +40,17 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Has a task woken once something comes; `false` where it has to look for itself.
+    pub(super) fn waits(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
+            // Something may have been read and not been asked for.
+            Self::Tls(_) => false,
+        }
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -1,8 +1,6 @@
-//! Small writes to clients that leave together, at the end of the worker's turn.
+//! A client's socket, from which what is small leaves at the end of the worker's [`turn`](crate::proxy::turn).
 //!
-//! What is sent wakes who gets it, unless it is awake already (see [`turn`](crate::proxy::turn)). So what is small waits
-//! until the tasks that are ready as well have been at work, and leaves with what they have written. Whoever wrote it
-//! need not stay for that: nothing that was taken here is lost with its writer.
+//! Whoever wrote it need not stay for that: nothing that was taken here is lost with its writer.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -17,42 +15,8 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::proxy::client::Client;
 use crate::proxy::stream::outbox::{Outbox, some};
+use crate::proxy::turn::Departing;
 use crate::proxy::worker::Worker;
-
-/// The sockets with something to send at the end of the turn.
-#[derive(Default)]
-pub(crate) struct Departures {
-    listed: RefCell<Vec<Rc<Socket>>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Departures {
-    /// Has what waits at a socket leave at the end of the turn.
-    fn list(&self, socket: &Rc<Socket>) {
-        let mut listed = self.listed.borrow_mut();
-        if listed.is_empty()
-            && let Some(waker) = &*self.waker.borrow()
-        {
-            // Woken now, whoever has it leave is behind all that are ready.
-            waker.wake_by_ref();
-        }
-        listed.push(Rc::clone(socket));
-    }
-
-    /// Has leave what waits, turn by turn.
-    pub(crate) async fn run(&self) {
-        let mut leaving = Vec::new();
-        poll_fn(|cx| {
-            let mut waker = self.waker.borrow_mut();
-            waker.get_or_insert_with(|| cx.waker().clone());
-            drop(waker);
-            std::mem::swap(&mut leaving, &mut *self.listed.borrow_mut());
-            leaving.drain(..).for_each(|socket| socket.leave());
-            Poll::Pending
-        })
-        .await
-    }
-}
 
 /// A client's socket, shared by who writes to it and who has what was written leave.
 pub(super) struct Socket {
@@ -111,7 +75,7 @@ impl Socket {
         let Inner { tcp, outbox, .. } = &mut *inner;
         if let Some(kept) = outbox.keep(pieces) {
             if !std::mem::replace(&mut inner.is_listed, true) {
-                self.worker.departures.list(self);
+                self.worker.departures.list(Rc::clone(self) as _);
             }
             return Poll::Ready(Ok(kept));
         }
@@ -134,20 +98,6 @@ impl Socket {
         inner.waits(cx, sent.is_pending());
         ready!(sent)?;
         Pin::new(&mut inner.tcp).poll_shutdown(cx)
-    }
-
-    /// Sends what waits, as far as the client takes it; what it does not take is sent by a task of its own.
-    fn leave(self: Rc<Self>) {
-        let mut inner = self.inner.borrow_mut();
-        inner.is_listed = false;
-        let sent = inner.send();
-        self.note(matches!(sent, Ok(false)));
-        match sent {
-            Ok(true) => {}
-            Ok(false) if inner.is_left => {}
-            Ok(false) => inner.late = Some(self.send_late()),
-            Err(error) => inner.fails(error),
-        }
     }
 
     /// Sends what waits as the client takes it. Ends with whoever writes.
@@ -190,6 +140,22 @@ impl Socket {
         inner.is_left = true;
         if let Some(late) = inner.late.take() {
             late.abort();
+        }
+    }
+}
+
+impl Departing for Socket {
+    /// Sends what waits, as far as the client takes it; what it does not take is sent by a task of its own.
+    fn leave(self: Rc<Self>) {
+        let mut inner = self.inner.borrow_mut();
+        inner.is_listed = false;
+        let sent = inner.send();
+        self.note(matches!(sent, Ok(false)));
+        match sent {
+            Ok(true) => {}
+            Ok(false) if inner.is_left => {}
+            Ok(false) => inner.late = Some(self.send_late()),
+            Err(error) => inner.fails(error),
         }
     }
 }
