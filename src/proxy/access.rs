@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderValue, Request, header};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use crate::domain::ids::BackendIndex;
 use crate::domain::weight::Weight;
 use crate::proxy::client::Client;
 use crate::proxy::forwarded;
+use crate::proxy::postscript::Draft;
 use crate::proxy::tail::Tail;
 use crate::proxy::trace;
 use crate::proxy::view::View;
@@ -166,10 +167,10 @@ pub(crate) struct Entry(Option<Box<Record>>);
 
 impl Entry {
     /// Says by what marks the request can be found in other logs.
-    pub(crate) fn marked(&mut self, request_id: &HeaderValue, fields: &HeaderMap) {
+    pub(crate) fn marked(&mut self, request_id: &HeaderValue, draft: &Draft<'_>) {
         if let Some(record) = &mut self.0 {
             record.set_request_id(request_id.as_bytes());
-            record.way.trace_id = trace::trace_id(fields);
+            record.way.trace_id = trace::trace_id(draft);
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderValue, Request};
 
 use crate::domain::backend::Protocol;
 use crate::domain::evidence::OutcomeClass;
@@ -18,8 +18,9 @@ use crate::proxy::discard::discard;
 use crate::proxy::endpoints::Tried;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::{Answer, Errand, Unanswered, forward, is_safe};
-use crate::proxy::headers::{SERIN_FLAGS, append};
+use crate::proxy::headers::append;
 use crate::proxy::observe::Observation;
+use crate::proxy::postscript::Own;
 use crate::proxy::resolve::Destination;
 use crate::proxy::retry::{copy, insist};
 use crate::proxy::upload::{Upload, UploadProgress};
@@ -56,7 +57,7 @@ pub(crate) async fn dispatch(
     } = parcel;
     let decided = destination.flag;
     let decided = decided.map(|(flag, decision)| view.flag_header(flag, decision.variant));
-    tell(decided, destination, request.headers_mut());
+    tell(decided, destination, &mut request);
     let spare = if is_shielded(view.routing(), destination) && is_safe(request.method()) {
         copy(&request, &errand)
     } else {
@@ -110,7 +111,9 @@ async fn rescue(
 ) -> Result<Answer, ProxyError> {
     let routing = view.routing();
     let decided = Some(view.flag_header(flag, Variant::Stable));
-    tell(decided, destination, request.headers_mut());
+    // Whoever was asked before may have put it among the others.
+    request.headers_mut().remove(Own::SerinFlags.as_str());
+    tell(decided, destination, &mut request);
     let stable = destination.stand_in;
     if routing.backend(stable).protocol == Protocol::Http2 {
         errand.give_up_switch(&mut request);
@@ -186,12 +189,12 @@ fn tell_refused(worker: &Worker, routing: &RoutingSnapshot, destination: &Destin
 }
 
 /// Tells the backend what was decided: of the flag that led there, and of further ones.
-fn tell(decided: Option<&HeaderValue>, destination: &Destination, headers: &mut HeaderMap) {
+fn tell(decided: Option<&HeaderValue>, destination: &Destination, request: &mut Request<Upload>) {
     let said = match (decided, &destination.further) {
         (Some(decided), None) => decided.clone(),
         (Some(decided), Some(further)) => append(decided, further),
         (None, Some(further)) => further.clone(),
         (None, None) => return,
     };
-    headers.insert(SERIN_FLAGS, said);
+    request.body_mut().postscript.set(Own::SerinFlags, said);
 }

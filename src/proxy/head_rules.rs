@@ -1,6 +1,7 @@
 //! What is done to heads on their way through, without a connection: a door for benches.
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderValue, Request, Version};
@@ -9,6 +10,7 @@ use rand::rngs::SmallRng;
 
 use crate::domain::routing::RoutingSnapshot;
 use crate::proxy::client::{Client, Scheme};
+use crate::proxy::postscript::Draft;
 use crate::proxy::{forwarded, headers, resolve, trace};
 use crate::runtime::clock;
 
@@ -40,15 +42,19 @@ impl HeadRules {
 
     /// Says by what way a request came.
     pub fn set_forwarding(&self, fields: &mut HeaderMap, host: &HeaderValue) {
-        forwarded::set_forwarding(fields, &self.client, host);
-        headers::add_via(fields, Version::HTTP_11);
+        let mut draft = Draft::of(fields);
+        forwarded::set_forwarding(&mut draft, &self.client, host);
+        headers::say_via(&mut draft, Version::HTTP_11);
+        black_box(draft.finish());
     }
 
     /// Gives a request its id and its place in a trace.
     pub fn mark(&self, fields: &mut HeaderMap) {
         let mut random = self.random.borrow_mut();
-        trace::set_traceparent(fields, &mut random);
-        trace::set_request_id(fields, false, &mut random);
+        let mut draft = Draft::of(fields);
+        trace::set_traceparent(&mut draft, &mut random);
+        trace::set_request_id(&mut draft, false, &mut random);
+        black_box(draft.finish());
     }
 
     /// Makes the head of a backend's answer the one that the client is to see.

@@ -8,17 +8,12 @@ use http::header::{self, Entry, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use smallvec::SmallVec;
 
+use crate::proxy::postscript::{Draft, Own};
 use crate::proxy::trace;
 
 /// The way of a request in the words of RFC 7239.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// Tells the backend what was decided.
-pub(crate) const SERIN_FLAGS: HeaderName = HeaderName::from_static("serin-flags");
-
-/// Tells the backend which app sends the request.
-pub(crate) const SERIN_APP: HeaderName = HeaderName::from_static("serin-app");
 
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted
 /// peer the `guarded` ones, from which callers are known, and all that speaks of forwarding.
@@ -177,16 +172,34 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Adds us to the proxies a message has passed, with the version it came in.
 pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
-    let own = HeaderValue::from_static(match version {
+    add_to_list(headers, header::VIA, via(version));
+}
+
+/// The same of a request, to be told its backend.
+pub(crate) fn say_via(draft: &mut Draft<'_>, version: Version) {
+    say_in_list(draft, Own::Via, via(version));
+}
+
+/// Who we are, and by which version a message came.
+const fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
         Version::HTTP_10 => "1.0 serin",
         Version::HTTP_2 => "2 serin",
         _ => "1.1 serin",
-    });
-    add_to_list(headers, header::VIA, own);
+    })
+}
+
+/// Adds a value to a field of ours that is a list.
+pub(crate) fn say_in_list(draft: &mut Draft<'_>, own: Own, value: HeaderValue) {
+    if draft.brings(own) {
+        add_to_list(draft.fields(), HeaderName::from_static(own.as_str()), value);
+    } else {
+        draft.set(own, value);
+    }
 }
 
 /// Adds a value to a field that is a list, which becomes one line.
-pub(crate) fn add_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+fn add_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     match headers.entry(name) {
         Entry::Vacant(place) => drop(place.insert(value)),
         Entry::Occupied(mut place) => {

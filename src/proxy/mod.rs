@@ -37,6 +37,7 @@ mod listener;
 mod observe;
 mod outliers;
 mod pass_back;
+mod postscript;
 mod proxy_protocol;
 mod resolve;
 mod respond;

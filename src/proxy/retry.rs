@@ -145,5 +145,6 @@ pub(crate) fn copy(request: &Request<Upload>, errand: &Errand) -> Option<Box<Req
     request.uri().clone_into(copy.uri_mut());
     *copy.version_mut() = request.version();
     request.headers().clone_into(copy.headers_mut());
+    copy.body_mut().postscript = request.body().postscript.clone();
     Some(Box::new(copy))
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::{Body, Incoming};
 use rand::RngExt;
 
@@ -15,6 +15,7 @@ use crate::domain::decision::Decision;
 use crate::domain::evidence::OutcomeClass;
 use crate::domain::ids::FlagIndex;
 use crate::domain::routing::RoutingSnapshot;
+use crate::proxy::access::Entry;
 use crate::proxy::admission::{Presented, present};
 use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
@@ -27,6 +28,7 @@ use crate::proxy::identity::Peer;
 use crate::proxy::interim::Interim;
 use crate::proxy::observe::Observation;
 use crate::proxy::pass_back::{pass_back, refuse, switch};
+use crate::proxy::postscript::{Draft, Own, Postscript};
 use crate::proxy::resolve::{self, Destination, Found, Located, decide, identity, locate};
 use crate::proxy::upgrade::Wish;
 use crate::proxy::upload::{Sender, Upload};
@@ -68,9 +70,8 @@ pub(crate) fn handle(
     let (destination, chance) = choose((worker, &view), peer, &located, met);
     let flag = note_decision(&mut observation, destination.flag);
     let expectation = expectation(client, &mut request);
-    let request_id = prepare(worker, routing, client, &mut request, &located.host, flag);
-    observation.entry.marked(&request_id, request.headers());
-    name_app(&presented, routing, request.headers_mut());
+    let (known, entry) = ((&presented, &located.host, flag), &mut observation.entry);
+    let (request_id, postscript) = prepare((worker, routing), client, &mut request, known, entry);
     let backend = routing.backend(destination.backend);
     let wish = wish.filter(|_| backend.protocol != Protocol::Http2);
     if let Some(wish) = &wish {
@@ -78,8 +79,9 @@ pub(crate) fn handle(
     }
     let (parts, body) = request.into_parts();
     let sender = || Sender::new(client, &view);
-    let (upload, progress) =
+    let (mut upload, progress) =
         Upload::new(body, sender, expectation.interim, expectation.of_continue);
+    upload.postscript = postscript;
     observation.sent(&parts.method, progress.clone(), &backend.timeouts);
     let parcel = Parcel {
         request: Box::new(Request::from_parts(parts, upload)),
@@ -213,9 +215,9 @@ fn enter(
 }
 
 /// Tells the backend which app it is, if it may pass.
-fn name_app(presented: &Presented, routing: &RoutingSnapshot, fields: &mut HeaderMap) {
+fn name_app(presented: &Presented, routing: &RoutingSnapshot, postscript: &mut Postscript) {
     if let Some(id) = presented.named(routing) {
-        fields.insert(headers::SERIN_APP, id.clone());
+        postscript.set(Own::SerinApp, id.clone());
     }
 }
 
@@ -286,15 +288,15 @@ fn expectation(client: &Client, request: &mut Request<Incoming>) -> Expectation 
     }
 }
 
-/// Makes a request's head the one that a backend is to see; returns the request's id.
+/// Makes a request's head the one that a backend is to see; returns the request's id, and what is said behind the
+/// client's fields.
 fn prepare(
-    worker: &Worker,
-    routing: &RoutingSnapshot,
+    (worker, routing): (&Worker, &RoutingSnapshot),
     client: &Client,
     request: &mut Request<Incoming>,
-    host: &HeaderValue,
-    flag: Option<FlagIndex>,
-) -> HeaderValue {
+    (presented, host, flag): (&Presented, &HeaderValue, Option<FlagIndex>),
+    entry: &mut Entry,
+) -> (HeaderValue, Postscript) {
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let needs_chunks = matches!(*request.method(), Method::GET | Method::HEAD)
         && !request.body().is_end_stream()
@@ -311,11 +313,16 @@ fn prepare(
             HeaderValue::from_static("chunked"),
         );
     }
-    forwarded::set_forwarding(fields, client, host);
-    headers::add_via(fields, version);
+    let mut draft = Draft::of(fields);
+    forwarded::set_forwarding(&mut draft, client, host);
+    headers::say_via(&mut draft, version);
     let is_trusted = routing.trusted.contains(client.ip());
-    worker.with_random(|random| {
-        trace::set_traceparent(fields, random);
-        trace::set_request_id(fields, is_trusted, random)
-    })
+    let request_id = worker.with_random(|random| {
+        trace::set_traceparent(&mut draft, random);
+        trace::set_request_id(&mut draft, is_trusted, random)
+    });
+    entry.marked(&request_id, &draft);
+    let mut postscript = draft.finish();
+    name_app(presented, routing, &mut postscript);
+    (request_id, postscript)
 }

@@ -5,36 +5,37 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use uuid::Builder;
 
+use crate::proxy::postscript::{Draft, Own};
+
 /// Names a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The place of a request in a trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest foreign request id that is passed on, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Gives a request an id, unless a trusted peer has given it one, and returns it.
 pub(crate) fn set_request_id(
-    headers: &mut HeaderMap,
+    draft: &mut Draft<'_>,
     is_trusted: bool,
     random: &mut SmallRng,
 ) -> HeaderValue {
     if is_trusted
-        && let Some(known) = headers.get(&REQUEST_ID)
+        && let Some(known) = draft.get(Own::RequestId)
         && is_plain_id(known.as_bytes())
     {
         let known = known.clone();
         // Of several the first is used, and only that.
-        headers.insert(REQUEST_ID, known.clone());
+        draft.set(Own::RequestId, known.clone());
         return known;
     }
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
     let id = Builder::from_random_bytes(random.random()).into_uuid();
     id.hyphenated().encode_lower(&mut text);
     let value = ascii(&text);
-    headers.insert(REQUEST_ID, value.clone());
+    draft.set(Own::RequestId, value.clone());
     value
 }
 
@@ -48,28 +49,30 @@ fn is_plain_id(id: &[u8]) -> bool {
 ///
 /// Serin adds no span of its own, so a valid `traceparent` goes on unchanged. A new one is not
 /// marked as sampled: nobody has asked for a recording.
-pub(crate) fn set_traceparent(headers: &mut HeaderMap, random: &mut SmallRng) {
-    let mut fields = headers.get_all(&TRACEPARENT).iter();
-    let is_valid = fields
-        .next()
-        .is_some_and(|field| is_traceparent(field.as_bytes()))
-        && fields.next().is_none();
-    if is_valid {
+pub(crate) fn set_traceparent(draft: &mut Draft<'_>, random: &mut SmallRng) {
+    if draft.brings(Own::Traceparent) && is_traced(draft.fields()) {
         return;
     }
     // State belongs to the trace it came with.
-    headers.remove(&TRACESTATE);
+    draft.remove(Own::Tracestate);
     let (trace, span): (u128, u64) = (random.random(), random.random());
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     // Zero stands for "none", and one bit less of chance is no loss.
     write_hex(&mut text[3..35], trace | 1);
     write_hex(&mut text[36..52], u128::from(span | 1));
-    headers.insert(TRACEPARENT, ascii(&text));
+    draft.set(Own::Traceparent, ascii(&text));
+}
+
+/// Whether fields say one place in a trace, and a valid one.
+fn is_traced(fields: &HeaderMap) -> bool {
+    let mut places = fields.get_all(&TRACEPARENT).iter();
+    let first = places.next();
+    first.is_some_and(|place| is_traceparent(place.as_bytes())) && places.next().is_none()
 }
 
 /// The id of the trace that a request is part of, once it has one.
-pub(crate) fn trace_id(headers: &HeaderMap) -> Option<[u8; 32]> {
-    let field = headers.get(&TRACEPARENT)?.as_bytes();
+pub(crate) fn trace_id(draft: &Draft<'_>) -> Option<[u8; 32]> {
+    let field = draft.get(Own::Traceparent)?.as_bytes();
     field.get(3..35)?.try_into().ok()
 }
 
@@ -111,6 +114,8 @@ mod tests {
 
     use super::*;
 
+    const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
     const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn traced(fields: &[&'static str]) -> HeaderMap {
@@ -119,7 +124,9 @@ mod tests {
         for field in fields {
             headers.append(TRACEPARENT, HeaderValue::from_static(field));
         }
-        set_traceparent(&mut headers, &mut SmallRng::seed_from_u64(1));
+        let mut draft = Draft::of(&mut headers);
+        set_traceparent(&mut draft, &mut SmallRng::seed_from_u64(1));
+        draft.finish().put(&mut headers);
         headers
     }
 
@@ -159,7 +166,9 @@ mod tests {
         let mut id = |text: &'static str, is_trusted| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_static(text));
-            let id = set_request_id(&mut headers, is_trusted, &mut random);
+            let mut draft = Draft::of(&mut headers);
+            let id = set_request_id(&mut draft, is_trusted, &mut random);
+            draft.finish().put(&mut headers);
             assert_eq!(headers[REQUEST_ID], id);
             id == text
         };

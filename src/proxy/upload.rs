@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::proxy::client::Client;
 use crate::proxy::framing::Refusal;
 use crate::proxy::interim::Interim;
+use crate::proxy::postscript::Postscript;
 use crate::proxy::resolve::clean_trailers;
 use crate::proxy::view::View;
 use crate::runtime::clock;
@@ -91,6 +93,8 @@ pub(crate) struct Upload {
     sender: Option<Sender>,
     /// Where what comes before the answer is told.
     interim: Option<Arc<Interim>>,
+    /// What is said of the request in its head, behind the client's fields.
+    pub(crate) postscript: Postscript,
     /// What few need, so that others do not carry it.
     rare: Option<Box<Rare>>,
 }
@@ -132,6 +136,7 @@ impl Upload {
                 sender: progress.as_ref().map(|_| sender()),
                 progress: progress.clone(),
                 interim,
+                postscript: Postscript::none(),
                 rare: expects_continue.then(|| {
                     let patience = sleep_until(clock::monotonic() + CONTINUE_WAIT);
                     Box::new(Rare {
@@ -151,6 +156,7 @@ impl Upload {
             body: None,
             progress: None,
             interim,
+            postscript: Postscript::none(),
             rare: None,
         }
     }
@@ -158,6 +164,12 @@ impl Upload {
     /// Where what comes before the answer is told.
     pub(crate) const fn interim(&self) -> Option<&Arc<Interim>> {
         self.interim.as_ref()
+    }
+
+    /// Says in a request's own fields what is to stand behind them, for whoever writes no others.
+    pub(crate) fn put_postscript(request: &mut Request<Self>) {
+        let postscript = std::mem::take(&mut request.body_mut().postscript);
+        postscript.put(request.headers_mut());
     }
 
     /// Waits no longer to be asked for: by this way nobody would.

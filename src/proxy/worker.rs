@@ -124,12 +124,7 @@ pub fn run_worker(context: WorkerContext) -> io::Result<()> {
 
 async fn serve(context: WorkerContext) -> io::Result<()> {
     let mut shutdown = context.shutdown.clone();
-    let sockets = context.sockets.into_iter();
-    let sockets = sockets.map(|socket| {
-        let (socket, door) = Door::of(socket);
-        Ok((tokio::net::TcpListener::from_std(socket)?, door))
-    });
-    let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+    let sockets = open(context.sockets)?;
     let departures = Rc::<Departures>::default();
     let mut pools = Pools::departing_by(&departures);
     let view = View::new(context.subscriber.load(), context.index, &mut pools);
@@ -185,6 +180,15 @@ async fn serve(context: WorkerContext) -> io::Result<()> {
     housekeeping.abort();
     departing.abort();
     Ok(())
+}
+
+/// Takes up the sockets of this worker.
+fn open(sockets: Vec<Socket>) -> io::Result<Vec<(tokio::net::TcpListener, Door)>> {
+    let opened = sockets.into_iter().map(|socket| {
+        let (socket, door) = Door::of(socket);
+        Ok((tokio::net::TcpListener::from_std(socket)?, door))
+    });
+    opened.collect()
 }
 
 /// Welcomes whoever comes by any of the sockets, until it is time to stop.

@@ -11,11 +11,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::domain::matcher::address::AddressMatcher;
 use crate::proxy::client::Client;
-use crate::proxy::headers::{FORWARDED, add_to_list};
+use crate::proxy::headers::{FORWARDED, append, say_in_list};
+use crate::proxy::postscript::{Draft, Own};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What an element of `Forwarded` takes about, in bytes.
 const ELEMENT_BYTES: usize = 96;
@@ -66,21 +65,20 @@ fn entry_ip(entry: &str) -> Option<IpAddr> {
 }
 
 /// Says by what way a request came. What a trusted peer has said is kept and added to.
-pub(crate) fn set_forwarding(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
-    if headers.contains_key(&FORWARDED)
-        && !headers.contains_key(&X_FORWARDED_FOR)
-        && let Some(chain) = chain_of_forwarded(headers)
+pub(crate) fn set_forwarding(draft: &mut Draft<'_>, client: &Client, host: &HeaderValue) {
+    let ip = client.ip_value();
+    if draft.brings(Own::Forwarded)
+        && !draft.brings(Own::XForwardedFor)
+        && let Some(chain) = chain_of_forwarded(draft.fields())
     {
-        headers.insert(X_FORWARDED_FOR, chain);
+        draft.set(Own::XForwardedFor, append(&chain, ip));
+    } else {
+        say_in_list(draft, Own::XForwardedFor, ip.clone());
     }
-    add_to_list(headers, X_FORWARDED_FOR, client.ip_value().clone());
-    add_to_list(headers, FORWARDED, forwarded_element(client, host));
-    headers
-        .entry(X_FORWARDED_HOST)
-        .or_insert_with(|| host.clone());
-    headers
-        .entry(X_FORWARDED_PROTO)
-        .or_insert(HeaderValue::from_static(client.scheme.as_str()));
+    say_in_list(draft, Own::Forwarded, forwarded_element(client, host));
+    draft.set_default(Own::XForwardedHost, || host.clone());
+    let scheme = || HeaderValue::from_static(client.scheme.as_str());
+    draft.set_default(Own::XForwardedProto, scheme);
 }
 
 /// What `Forwarded` says, in the words of `X-Forwarded-For`, from where it can be read on: whoever reads
@@ -143,6 +141,13 @@ mod tests {
     use super::*;
     use crate::proxy::client::Scheme;
     use crate::proxy::headers::tests::map;
+
+    /// Makes a head the one that a backend gets to see.
+    fn tell(headers: &mut HeaderMap, client: &Client, host: &HeaderValue) {
+        let mut draft = Draft::of(headers);
+        set_forwarding(&mut draft, client, host);
+        draft.finish().put(headers);
+    }
 
     #[test]
     fn a_client_is_looked_up_behind_trusted_proxies_only() {
@@ -216,7 +221,7 @@ mod tests {
         ] {
             let fields: Vec<_> = fields.iter().map(|field| ("forwarded", *field)).collect();
             let mut headers = map(&fields);
-            set_forwarding(&mut headers, &client, &host);
+            tell(&mut headers, &client, &host);
             assert_eq!(headers["x-forwarded-for"], chain, "{fields:?}");
         }
     }
@@ -228,7 +233,7 @@ mod tests {
         let client = Client::new(peer, Scheme::Http, now);
         let host = HeaderValue::from_static("example.com:8080");
         let mut headers = HeaderMap::new();
-        set_forwarding(&mut headers, &client, &host);
+        tell(&mut headers, &client, &host);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
         assert_eq!(headers["x-forwarded-host"], "example.com:8080");
         assert_eq!(headers["x-forwarded-proto"], "http");
@@ -242,7 +247,7 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=203.0.113.5"),
         ]);
-        set_forwarding(
+        tell(
             &mut headers,
             &client,
             &HeaderValue::from_static("example.com"),

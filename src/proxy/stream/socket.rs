@@ -85,7 +85,7 @@ impl Socket {
         written
     }
 
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.inner.borrow_mut().poll_free(cx)
     }
 

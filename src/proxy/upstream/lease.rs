@@ -93,6 +93,7 @@ impl Lease {
             // On the heap, so that the other kind does not carry its weight.
             Held::Share(share) => {
                 turn::wait_for_others().await;
+                Upload::put_postscript(&mut request);
                 request.body_mut().hurry();
                 let answered = Box::pin(share.send(request, may_repeat)).await;
                 answered.map(|response| response.map(AnswerBody::Hyper))

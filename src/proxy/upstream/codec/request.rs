@@ -1,7 +1,7 @@
 //! A request as it is written: its head, and what frames its body.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use smallvec::SmallVec;
 
 use super::head::length;
@@ -21,17 +21,18 @@ pub enum Framing {
     },
 }
 
-/// Writes a head; returns how the body is framed that is to follow. `body` is how many bytes it has, as far as that
-/// is known; none where there is no body.
+/// Writes a head, with `further` fields behind the request's own; returns how the body is framed that is to follow.
+/// `body` is how many bytes it has, as far as that is known; none where there is no body.
 pub fn write_head<B>(
     into: &mut Vec<u8>,
     request: &Request<B>,
+    further: &[(&str, HeaderValue)],
     body: Option<Option<u64>>,
 ) -> Framing {
     let framing = body.map(|size| framing(request, size));
     let is_chunked = matches!(framing, Some(Framing::Chunked { .. }));
     let fields = request.headers();
-    into.reserve(128 + fields.len() * FIELD_BYTES);
+    into.reserve(128 + (fields.len() + further.len()) * FIELD_BYTES);
     into.extend_from_slice(request.method().as_str().as_bytes());
     into.push(b' ');
     write_target(into, request.uri());
@@ -41,10 +42,10 @@ pub fn write_head<B>(
         if *name == header::TRANSFER_ENCODING || is_chunked && *name == header::CONTENT_LENGTH {
             continue;
         }
-        into.extend_from_slice(name.as_str().as_bytes());
-        into.extend_from_slice(b": ");
-        into.extend_from_slice(value.as_bytes());
-        into.extend_from_slice(b"\r\n");
+        write_field(into, name.as_str(), value);
+    }
+    for (name, value) in further {
+        write_field(into, name, value);
     }
     match &framing {
         Some(Framing::Chunked { .. }) => {
@@ -57,6 +58,13 @@ pub fn write_head<B>(
     }
     into.extend_from_slice(b"\r\n");
     framing.unwrap_or(Framing::Length(0))
+}
+
+fn write_field(into: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    into.extend_from_slice(name.as_bytes());
+    into.extend_from_slice(b": ");
+    into.extend_from_slice(value.as_bytes());
+    into.extend_from_slice(b"\r\n");
 }
 
 fn write_target(into: &mut Vec<u8>, target: &Uri) {
@@ -128,9 +136,7 @@ impl Framing {
         let mut text = Vec::from(&b"0\r\n"[..]);
         for (name, value) in trailers.into_iter().flatten() {
             if announced.contains(name) && may_follow(name) {
-                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                    text.extend_from_slice(part);
-                }
+                write_field(&mut text, name.as_str(), value);
             }
         }
         text.extend_from_slice(b"\r\n");
@@ -173,7 +179,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut text = Vec::new();
-        let framing = write_head(&mut text, &request.body(()).unwrap(), body);
+        let framing = write_head(&mut text, &request.body(()).unwrap(), &[], body);
         (String::from_utf8(text).unwrap(), framing)
     }
 
@@ -219,6 +225,14 @@ mod tests {
             text,
             "GET /a?b=c HTTP/1.1\r\nx: 1\r\nx: 2\r\nhost: shop.test\r\n\r\n"
         );
+        let request = Request::post("/").header("x", "1").body(()).unwrap();
+        let further = [("y", HeaderValue::from_static("2"))];
+        let mut text = Vec::new();
+        write_head(&mut text, &request, &further, Some(Some(7)));
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "POST / HTTP/1.1\r\nx: 1\r\ny: 2\r\ncontent-length: 7\r\n\r\n"
+        );
     }
 
     #[test]
@@ -230,7 +244,7 @@ mod tests {
         );
         let mut trailers = HeaderMap::new();
         for name in ["x", "y", "host"] {
-            trailers.insert(name, http::HeaderValue::from_static("1"));
+            trailers.insert(name, HeaderValue::from_static("1"));
         }
         assert_eq!(framing.end(Some(&trailers)).unwrap(), "0\r\nx: 1\r\n\r\n");
         assert_eq!(framing.end(None).unwrap(), "0\r\n\r\n");

@@ -36,7 +36,7 @@ impl Connection {
     /// sent again if it `may_repeat`.
     pub(super) async fn send(
         &mut self,
-        request: Box<Request<Upload>>,
+        mut request: Box<Request<Upload>>,
         may_repeat: bool,
         departures: &Departures,
     ) -> Result<Response<AnswerBody>, Failed> {
@@ -44,6 +44,7 @@ impl Connection {
             // On the heap, so that the other kind does not carry its weight.
             Self::Hyper(connection) => {
                 turn::wait_for_others().await;
+                Upload::put_postscript(&mut request);
                 Box::pin(connection.send(*request, may_repeat)).await
             }
             Self::Own(connection) => connection.send(request, may_repeat, departures).await,

@@ -72,7 +72,8 @@ impl Sending {
         self.head_taken = 0;
         self.is_untouched = true;
         let size = has_body.then(|| upload.size_hint().exact());
-        self.framing = write_head(&mut self.head, request, size);
+        let further = upload.postscript.fields();
+        self.framing = write_head(&mut self.head, request, further, size);
         // Nobody waits for the end of a body of which nothing is to come.
         if has_body && self.framing != Framing::Length(0) {
             self.awaits_body = true;
