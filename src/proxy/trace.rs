@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use uuid::Builder;
 
 use crate::proxy::postscript::{Draft, Own};
 
@@ -31,10 +30,7 @@ pub(crate) fn set_request_id(
         draft.set(Own::RequestId, known.clone());
         return known;
     }
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    let id = Builder::from_random_bytes(random.random()).into_uuid();
-    id.hyphenated().encode_lower(&mut text);
-    let value = ascii(&text);
+    let value = ascii(&uuid(random.random(), random.random()));
     draft.set(Own::RequestId, value.clone());
     value
 }
@@ -55,11 +51,12 @@ pub(crate) fn set_traceparent(draft: &mut Draft<'_>, random: &mut SmallRng) {
     }
     // State belongs to the trace it came with.
     draft.remove(Own::Tracestate);
-    let (trace, span): (u128, u64) = (random.random(), random.random());
+    let [trace, rest, span]: [u64; 3] = random.random();
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    text[3..19].copy_from_slice(&digits(trace));
     // Zero stands for "none", and one bit less of chance is no loss.
-    write_hex(&mut text[3..35], trace | 1);
-    write_hex(&mut text[36..52], u128::from(span | 1));
+    text[19..35].copy_from_slice(&digits(rest | 1));
+    text[36..52].copy_from_slice(&digits(span | 1));
     draft.set(Own::Traceparent, ascii(&text));
 }
 
@@ -76,11 +73,38 @@ pub(crate) fn trace_id(draft: &Draft<'_>) -> Option<[u8; 32]> {
     field.get(3..35)?.try_into().ok()
 }
 
-fn write_hex(out: &mut [u8], mut number: u128) {
-    for digit in out.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
+/// A random identifier of version 4 (RFC 9562, section 5.4), of two random numbers.
+fn uuid(high: u64, low: u64) -> [u8; 36] {
+    let high = digits(high & !0xf000 | 0x4000);
+    let low = digits(low & (u64::MAX >> 2) | 1 << 63);
+    let mut text = [b'-'; 36];
+    text[..8].copy_from_slice(&high[..8]);
+    text[9..13].copy_from_slice(&high[8..12]);
+    text[14..18].copy_from_slice(&high[12..]);
+    text[19..23].copy_from_slice(&low[..4]);
+    text[24..].copy_from_slice(&low[4..]);
+    text
+}
+
+/// A number in sixteen hexadecimal digits.
+fn digits(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    let (first, last) = digits.split_at_mut(8);
+    first.copy_from_slice(&eight_digits(number >> 32).to_be_bytes());
+    last.copy_from_slice(&eight_digits(number & 0xffff_ffff).to_be_bytes());
+    digits
+}
+
+/// The digits of 32 bits, one in each byte. All at once, for each request has ten times eight of them: a fifth of what one
+/// after the other takes.
+const fn eight_digits(number: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let halves = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let bytes = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    let values = (bytes | bytes << 4) & (ONES * 0x0f);
+    // Six more than a value above nine are more than four bits can hold.
+    let letters = ((values + ONES * 6) >> 4) & ONES;
+    values + ONES * b'0' as u64 + letters * (b'a' - b'0' - 10) as u64
 }
 
 fn ascii(text: &[u8]) -> HeaderValue {
@@ -110,6 +134,7 @@ fn is_traceparent(field: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rand::SeedableRng;
 
     use super::*;
@@ -157,6 +182,26 @@ mod tests {
             );
             assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
             assert!(!headers.contains_key(TRACESTATE));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_those_of_the_number(number: u64) {
+            let text = format!("{number:016x}");
+            prop_assert_eq!(&digits(number)[..], text.as_bytes());
+        }
+
+        #[test]
+        fn an_id_says_of_what_kind_it_is(high: u64, low: u64) {
+            let id = String::from_utf8(uuid(high, low).to_vec()).unwrap();
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            prop_assert_eq!(parts, [8, 4, 4, 4, 12]);
+            let number = u128::from_str_radix(&id.replace('-', ""), 16).unwrap();
+            prop_assert_eq!((number >> 76 & 0xf, number >> 62 & 3), (4, 2));
+            // All other bits are those it was given.
+            let given = (u128::from(high) << 64 | u128::from(low)) ^ number;
+            prop_assert_eq!(given & !(0xf << 76 | 3 << 62), 0);
         }
     }
 
