@@ -56,6 +56,8 @@ pub(super) struct Exchange {
     sending: Sending,
     /// Whether the request leaves at the end of the turn.
     is_departing: bool,
+    /// Why it did not.
+    stayed: Option<BrokenError>,
     /// The body of a request of which nothing was sent, since the endpoint had hung up.
     unsent: Option<Upload>,
     /// Why nothing more of the request can be sent, until the reader has been told.
@@ -89,6 +91,7 @@ impl Exchange {
             keeps_alive: true,
             sending: Sending::new(),
             is_departing: false,
+            stayed: None,
             unsent: None,
             failed: None,
             reader: None,
@@ -102,13 +105,15 @@ impl Exchange {
         self.before_left = BEFORE_BYTES_MAX;
         self.content = Content::NONE;
         self.unsent = None;
+        self.stayed = None;
         self.sending.begin(request);
     }
 
-    /// Whether the request leaves at the end of the turn: unless it waits for its body.
-    pub(super) const fn departs(&mut self) -> bool {
-        self.is_departing = self.sending.is_bare();
-        self.is_departing
+    /// Waits for what comes with the request's head, before all that is there leaves at the end of the turn.
+    pub(super) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenError>> {
+        let gathered = self.sending.poll_gather(cx);
+        self.is_departing = matches!(gathered, Poll::Ready(Ok(())));
+        gathered
     }
 
     /// Whether nothing came of an exchange but the request's head, of which this tells whether any was written.
@@ -140,6 +145,9 @@ impl Exchange {
         if self.is_departing {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
+        }
+        if let Some(error) = self.stayed.take() {
+            return Poll::Ready(Err(error));
         }
         loop {
             self.poll_send(cx)?;
@@ -189,9 +197,10 @@ impl Exchange {
             return;
         };
         let mut cx = Context::from_waker(&reader);
-        let is_sent = self.poll_send(&mut cx).is_ok() && self.failed.is_none();
-        let waits = is_sent && self.wire.as_mut().is_some_and(|wire| wire.waits(&mut cx));
-        if !waits {
+        self.stayed = self.poll_send(&mut cx).err();
+        let must_look = self.stayed.is_some() || self.failed.is_some();
+        let wire = self.wire.as_ref().filter(|_| !must_look);
+        if !wire.is_some_and(|wire| wire.waits(&mut cx)) {
             reader.wake();
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use tokio::task::spawn_local;
 
 use crate::proxy::turn::{Departing, Departures};
+use crate::proxy::upstream::broken::BrokenError;
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::http1::own::exchange::Exchange;
 use crate::proxy::upstream::http1::own::wire::Wire;
@@ -23,11 +24,14 @@ impl Line {
         self.0.borrow_mut()
     }
 
-    /// Has a request leave with the others of the turn, unless it waits for its body.
-    pub(super) fn depart(self: &Rc<Self>, departures: &Departures) {
-        if self.exchange().departs() {
-            departures.list(Rc::clone(self) as _);
-        }
+    /// Has a request leave with the others of the turn, and what has come of its body with it.
+    pub(super) async fn depart(
+        self: &Rc<Self>,
+        departures: &Departures,
+    ) -> Result<(), BrokenError> {
+        poll_fn(|cx| self.exchange().poll_gather(cx)).await?;
+        departures.list(Rc::clone(self) as _);
+        Ok(())
     }
 
     /// Has what is left of the request sent while the answer is read.

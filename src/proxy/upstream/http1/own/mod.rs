@@ -62,13 +62,15 @@ impl Connection {
     ) -> Result<Response<AnswerBody>, Failed> {
         let has_body = !request.body().is_end_stream();
         self.0.exchange().begin(&mut request);
-        self.0.depart(departures);
         let interim = request.body().interim().cloned();
         let mut listener = Listener {
             method: request.method(),
             interim: interim.as_deref(),
         };
-        let answered = poll_fn(|cx| self.0.exchange().poll_head(cx, &mut listener)).await;
+        let answered = match self.0.depart(departures).await {
+            Ok(()) => poll_fn(|cx| self.0.exchange().poll_head(cx, &mut listener)).await,
+            Err(error) => Err(error),
+        };
         let error = match answered {
             Ok(head) => {
                 let fields = std::mem::take(request.headers_mut());

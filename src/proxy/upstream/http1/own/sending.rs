@@ -88,9 +88,23 @@ impl Sending {
         self.upload.is_none() && !self.is_unflushed && !self.has_more()
     }
 
-    /// Whether all of it is here, in its head.
-    pub(super) const fn is_bare(&self) -> bool {
-        self.upload.is_none()
+    /// Waits for what comes with the head of its body.
+    pub(super) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenError>> {
+        if std::mem::take(&mut self.awaits_body)
+            && self.fill(cx)? == Supply::Waits
+            && self.pieces.is_empty()
+        {
+            // What has come with the head is handed on once it was asked for and the task has been polled again, and
+            // leaves with the head then.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether nothing of the body has been taken, nor anything written.
+    fn is_whole(&self) -> bool {
+        self.is_untouched && self.pieces.is_empty()
     }
 
     /// Whether nothing has been written yet.
@@ -100,7 +114,7 @@ impl Sending {
 
     /// Takes back the body of a request of which nothing has been written, if all of it is still here.
     pub(super) fn take_back(&mut self) -> Option<Upload> {
-        let is_whole = self.is_untouched && self.pieces.is_empty();
+        let is_whole = self.is_whole();
         self.upload.take_if(|_| is_whole)
     }
 
@@ -129,20 +143,11 @@ impl Sending {
         cx: &mut Context<'_>,
         wire: &mut Wire,
     ) -> Poll<Result<(), SendError>> {
-        if self.is_untouched && self.upload.is_some() && !wire.is_quiet() {
+        if self.is_whole() && self.upload.is_some() && !wire.is_quiet() {
             return Poll::Ready(Err(SendError::Stale));
         }
         loop {
             let supply = self.fill(cx).map_err(SendError::Upload)?;
-            if std::mem::take(&mut self.awaits_body)
-                && self.pieces.is_empty()
-                && supply == Supply::Waits
-            {
-                // What has come with the head is handed on once it was asked for and the task has been polled
-                // again, and leaves with the head then.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             while self.has_more() {
                 let taken = ready!(self.poll_write(cx, wire)).map_err(SendError::Refused)?;
                 (self.is_unflushed, self.is_untouched) = (true, false);
