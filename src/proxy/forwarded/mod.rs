@@ -115,11 +115,10 @@ fn forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
 
 fn make_forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     let ip = client.ip_value().as_bytes();
-    let host = host.to_str().unwrap_or_default().as_bytes();
-    // A quote cannot be in a host, so one is left out.
-    let host = || host.iter().filter(|byte| !matches!(byte, b'"' | b'\\'));
-    // Quoted unless it is a token, as a port's colon is not.
-    let is_token = host().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    let host = host.as_bytes();
+    // Quoted unless it is a token, as a port's colon is not. A quote cannot be in a host, so one is left out.
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let is_token = host.iter().all(is_token);
     let quote: &[u8] = if is_token { b"" } else { b"\"" };
     let (before, after): (&[u8], &[u8]) = match client.ip() {
         IpAddr::V4(_) => (b"for=", b""),
@@ -129,7 +128,11 @@ fn make_forwarded_element(client: &Client, host: &HeaderValue) -> HeaderValue {
     for part in [before, ip, after, b";host=", quote] {
         text.extend_from_slice(part);
     }
-    text.extend(host());
+    if is_token {
+        text.extend_from_slice(host);
+    } else {
+        text.extend(host.iter().filter(|byte| !matches!(byte, b'"' | b'\\')));
+    }
     for part in [quote, b";proto=", client.scheme.as_str().as_bytes()] {
         text.extend_from_slice(part);
     }
