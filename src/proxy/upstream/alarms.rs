@@ -8,8 +8,8 @@ use std::pin::Pin;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The most timers that are kept.
-const KEPT_MAX: usize = 64;
+/// The most timers that are kept; as many as connections are.
+const KEPT_MAX: usize = 256;
 
 /// Timers that nobody waits for.
 #[derive(Default)]
