@@ -1,5 +1,6 @@
 //! What a request asks for: one host, and a target on it.
 
+use http::uri::{Parts, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 
 use crate::proxy::error::ProxyError;
@@ -59,13 +60,18 @@ fn may_stand_beside<B>(request: &Request<B>, host: &HeaderValue) -> bool {
 /// The part of a target that an origin is asked for.
 fn relative(uri: &Uri) -> Option<Uri> {
     let target = uri.path_and_query();
-    let target = target.map_or("/", |target| target.as_str());
-    if target == "*" {
-        return Some(Uri::from_static("*"));
+    match target.map_or("/", PathAndQuery::as_str) {
+        "/" => Some(Uri::default()),
+        "*" => Some(Uri::from_static("*")),
+        text if text.starts_with('?') => format!("/{text}").parse().ok(),
+        text if text.starts_with('/') => {
+            // As it is: every request over HTTP/2 comes here.
+            let mut parts = Parts::default();
+            parts.path_and_query = target.cloned();
+            Uri::from_parts(parts).ok()
+        }
+        _ => None,
     }
-    let root = if target.starts_with('?') { "/" } else { "" };
-    let relative = format!("{root}{target}");
-    relative.starts_with('/').then(|| relative.parse().ok())?
 }
 
 /// Whether a value is a name or an address, and perhaps a port: no user, no path, no list.
@@ -154,6 +160,23 @@ mod tests {
         assert_eq!(request.uri(), "/orders?x=1");
         assert_eq!(request.headers()["host"], "api.example.com:81");
         assert_eq!(host_name(&host), "api.example.com");
+    }
+
+    #[test]
+    fn of_an_absolute_target_the_origin_is_asked_for_the_rest() {
+        for (target, rest) in [
+            ("http://a", "/"),
+            ("http://a/", "/"),
+            ("http://a?x=1", "/?x=1"),
+            ("http://a/?x", "/?x"),
+            ("http://a//b/../c;d?e=/f?g", "//b/../c;d?e=/f?g"),
+        ] {
+            let rest_of = relative(&target.parse().unwrap()).unwrap();
+            assert_eq!(rest_of, rest.parse::<Uri>().unwrap(), "{target}");
+            assert_eq!(rest_of.to_string(), rest, "{target}");
+            assert_eq!(rest_of.path_and_query().unwrap(), rest, "{target}");
+            assert_eq!(rest_of.path(), rest.split('?').next().unwrap());
+        }
     }
 
     #[test]
