@@ -873,7 +873,9 @@ fn a_real_disk_that_is_full_still_takes_a_rollback_and_recovers() {
     let failed = (0..100).find_map(|_| {
         let mut transition = transition("orders", "1", 1_000);
         transition.lines.push(line("orders", step, &long));
-        store.writer.save(&transition).err()
+        let failed = store.writer.save(&transition).err();
+        // A machine that is busy otherwise may take its time before the disk says so.
+        failed.filter(|it| !it.reason.contains("has not answered"))
     });
     let StateError { reason } = failed.expect("a full disk is told");
     assert!(reason.contains("No space left"), "{reason}");
