@@ -111,6 +111,10 @@ impl Exchange {
 
     /// Waits for what comes with the request's head, before all that is there leaves at the end of the turn.
     pub(super) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenError>> {
+        let wire = self.wire.as_mut().ok_or(BrokenError::Closed)?;
+        if self.sending.is_stale(wire) {
+            return Poll::Ready(Err(self.takes_back()));
+        }
         let gathered = self.sending.poll_gather(cx);
         self.is_departing = matches!(gathered, Poll::Ready(Ok(())));
         gathered
@@ -293,11 +297,7 @@ impl Exchange {
         match self.sending.poll(cx, wire) {
             Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(SendError::Upload(error))) => Err(error),
-            Poll::Ready(Err(SendError::Stale)) => {
-                self.keeps_alive = false;
-                self.unsent = self.sending.take_back();
-                Err(CodecError::NoAnswer.into())
-            }
+            Poll::Ready(Err(SendError::Stale)) => Err(self.takes_back()),
             Poll::Ready(Err(SendError::Refused(error))) => {
                 self.keeps_alive = false;
                 self.sending.give_up();
@@ -305,6 +305,13 @@ impl Exchange {
                 Ok(())
             }
         }
+    }
+
+    /// Takes back a body, since the connection was closed too soon.
+    fn takes_back(&mut self) -> BrokenError {
+        self.keeps_alive = false;
+        self.unsent = self.sending.take_back();
+        CodecError::NoAnswer.into()
     }
 
     /// Sends what is left of the request while somebody else reads.

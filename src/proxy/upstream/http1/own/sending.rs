@@ -102,6 +102,11 @@ impl Sending {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether the endpoint has hung up, or said something, on a request with a body that can still be taken back.
+    pub(super) fn is_stale(&self, wire: &mut Wire) -> bool {
+        self.is_whole() && self.upload.is_some() && !wire.is_quiet()
+    }
+
     /// Whether nothing of the body has been taken, nor anything written.
     fn is_whole(&self) -> bool {
         self.is_untouched && self.pieces.is_empty()
@@ -143,7 +148,7 @@ impl Sending {
         cx: &mut Context<'_>,
         wire: &mut Wire,
     ) -> Poll<Result<(), SendError>> {
-        if self.is_whole() && self.upload.is_some() && !wire.is_quiet() {
+        if self.is_stale(wire) {
             return Poll::Ready(Err(SendError::Stale));
         }
         loop {
