@@ -99,7 +99,7 @@ pub(crate) struct Client {
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
     /// Answers that come before the answer, where they can be passed on.
     pub(crate) interim: OnceCell<Arc<Interim>>,
-    /// Whether all that was written to an HTTP/1 connection has left.
+    /// Whether all that was written to an HTTP/1 connection has left, or does at the end of the turn.
     pub(crate) is_flushed: Cell<bool>,
     /// Whether nothing has come of a request over HTTP/1 that was not let on as a whole.
     pub(crate) is_between_requests: Cell<bool>,

@@ -12,7 +12,7 @@ use crate::proxy::postscript::{Draft, Own};
 use crate::proxy::trace;
 
 /// The way of a request in the words of RFC 7239.
-pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static(Own::Forwarded.as_str());
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Removes what only we, or those we trust, may say: every `serin-…` field, and from an untrusted

@@ -73,9 +73,46 @@ mod tests {
     use std::rc::Rc;
 
     use tokio::runtime::{Builder, LocalOptions};
-    use tokio::task::{JoinSet, yield_now};
+    use tokio::task::{JoinSet, spawn_local, yield_now};
 
     use super::*;
+
+    /// Says when it leaves.
+    struct Guest(&'static str, Rc<RefCell<Vec<&'static str>>>);
+
+    impl Departing for Guest {
+        fn leave(self: Rc<Self>) {
+            self.1.borrow_mut().push(self.0);
+        }
+    }
+
+    #[test]
+    fn what_is_listed_leaves_once_all_that_are_ready_have_been_at_work() {
+        let runtime = Builder::new_current_thread().build_local(LocalOptions::default());
+        let said = Rc::new(RefCell::new(Vec::new()));
+        runtime.unwrap().block_on(async {
+            let departures = Rc::<Departures>::default();
+            let running = Rc::clone(&departures);
+            let running = spawn_local(async move { running.run().await });
+            for turn in [["works", "leaves"], ["works again", "leaves again"]] {
+                let mut tasks = JoinSet::new();
+                for _ in 0..2 {
+                    let (departures, said) = (Rc::clone(&departures), Rc::clone(&said));
+                    tasks.spawn_local(async move {
+                        let [works, leaves] = turn;
+                        said.borrow_mut().push(works);
+                        departures.list(Rc::new(Guest(leaves, said)) as _);
+                    });
+                }
+                tasks.join_all().await;
+                yield_now().await;
+            }
+            running.abort();
+        });
+        let first = ["works", "works", "leaves", "leaves"];
+        let second = ["works again", "works again", "leaves again", "leaves again"];
+        assert_eq!(*said.borrow(), [first, second].concat());
+    }
 
     #[test]
     fn all_that_are_ready_have_begun_before_any_goes_on() {

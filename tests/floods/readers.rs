@@ -1,6 +1,6 @@
 //! Clients that do not take what they have asked for, and backends that do not take what they are sent.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread::spawn;
 use std::time::Duration;
@@ -118,12 +118,14 @@ fn whoever_asks_on_and_on_before_it_reads_gets_every_answer() {
     let mut client = narrow(proxy.address());
     let answers = client.try_clone().unwrap();
     client.set_write_timeout(Some(SOON / 20)).unwrap();
+    answers.set_read_timeout(Some(SOON)).unwrap();
     let (mut rest, mut reading) = (requests.as_bytes(), None);
     while !rest.is_empty() {
         match client.write(rest) {
             Ok(written) => rest = &rest[written..],
             // Nothing is taken any more, for no answer is.
-            Err(_) => {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 reading.get_or_insert_with(|| {
                     let mut answers = answers.try_clone().unwrap();
                     spawn(move || {

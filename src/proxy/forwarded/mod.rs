@@ -14,7 +14,7 @@ use crate::proxy::client::Client;
 use crate::proxy::headers::{FORWARDED, append, say_in_list};
 use crate::proxy::postscript::{Draft, Own};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static(Own::XForwardedFor.as_str());
 
 /// What an element of `Forwarded` takes about, in bytes.
 const ELEMENT_BYTES: usize = 96;
