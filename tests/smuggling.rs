@@ -13,9 +13,10 @@ use support::recorder::{Edge, Seen};
 /// What is to be smuggled.
 const WITHIN: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\nX: ";
 
-/// Sends a text on a connection that this side ends, and returns what the backend has seen.
-fn seen(edge: &Edge, text: &str) -> Vec<Seen> {
-    edge.send_for_a_while(&[text.as_bytes()]);
+/// Sends a text on a connection that this side ends once so many answers have come, and returns what the
+/// backend has seen.
+fn seen(edge: &Edge, answers: usize, text: &str) -> Vec<Seen> {
+    edge.send_for(answers, &[text.as_bytes()]);
     edge.seen()
 }
 
@@ -47,13 +48,13 @@ fn a_body_stays_a_body_whatever_is_in_it() {
             let head = format!("{method} /x HTTP/1.1\r\nHost: a\r\n{more}");
             let sized = format!("{head}Content-Length: {length}\r\n\r\n{WITHIN}");
             assert_eq!(
-                only(seen(&edge, &sized), &format!("{method} /x")).body,
+                only(seen(&edge, 1, &sized), &format!("{method} /x")).body,
                 WITHIN.as_bytes()
             );
             let chunked = format!(
                 "{head}Transfer-Encoding: chunked\r\n\r\n{length:x};x=\"\\\"\"\r\n{WITHIN}\r\n0\r\n\r\n"
             );
-            let one = only(seen(&edge, &chunked), &format!("{method} /x"));
+            let one = only(seen(&edge, 1, &chunked), &format!("{method} /x"));
             assert_eq!(one.body, WITHIN.as_bytes(), "{method} {more}");
         }
     }
@@ -65,6 +66,7 @@ fn trailers_do_not_frame_and_say_nothing_about_the_request() {
     let one = only(
         seen(
             &edge,
+            1,
             "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
              Trailer: x-sum\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\nContent-Length: 30\r\n\
              Transfer-Encoding: chunked\r\nHost: b\r\nserin-flags: forged\r\n\r\n",
@@ -95,9 +97,9 @@ fn nobody_hides_what_is_said_about_a_request() {
             "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close, {named}\r\n{named}: b\r\n\r\n"
         );
         if named == "host" {
-            assert_eq!(seen(&edge, &text), [], "two hosts");
+            assert_eq!(seen(&edge, 1, &text), [], "two hosts");
         } else {
-            let one = only(seen(&edge, &text), "GET /x");
+            let one = only(seen(&edge, 1, &text), "GET /x");
             assert_eq!(one.all(named).len(), 1, "{named}: {}", one.head);
             assert_ne!(one.all(named), ["b"], "{named}");
         }
@@ -110,7 +112,7 @@ fn a_switch_that_was_not_granted_makes_no_tunnel() {
     let asked = "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
     let behind = "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n";
     // It is a request like any other, and goes through all that requests go through.
-    let all = seen(&edge, &format!("{asked}\r\n{behind}{behind}"));
+    let all = seen(&edge, 3, &format!("{asked}\r\n{behind}{behind}"));
     let whats: Vec<_> = all.iter().map(Seen::what).collect();
     assert_eq!(whats, ["GET /up", "GET /admin", "GET /admin"]);
     for seen in &all[1..] {
@@ -119,13 +121,13 @@ fn a_switch_that_was_not_granted_makes_no_tunnel() {
     }
     // Nor is anything that is not one.
     let sent = format!("{asked}\r\nGET /admin HTTP/1.1\nHost: a\r\n\r\n");
-    let answers = edge.send_for_a_while(&[sent.as_bytes()]);
+    let answers = edge.send_for(2, &[sent.as_bytes()]);
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 400]);
     only(edge.seen(), "GET /up");
     // With a body before it.
     let sent = format!("{asked}Content-Length: 3\r\n\r\nabc{behind}");
-    let all = seen(&edge, &sent);
+    let all = seen(&edge, 2, &sent);
     let whats: Vec<_> = all.iter().map(Seen::what).collect();
     assert_eq!(whats, ["GET /up", "GET /admin"]);
     assert_eq!(all[0].body, b"abc");
@@ -139,7 +141,7 @@ fn one_answer_too_many_is_nobodys() {
     let get = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
     for _ in 0..50 {
         edge.backend.answer_with(two);
-        let answers = edge.send_for_a_while(&[&get.repeat(3)]);
+        let answers = edge.send_for(3, &[&get.repeat(3)]);
         let bodies: Vec<_> = answers
             .iter()
             .map(|answer| answer.body.as_slice())

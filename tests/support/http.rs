@@ -83,7 +83,22 @@ pub(crate) fn read_answers(mut stream: impl Read) -> Vec<Answer> {
     // What it says before it hangs up is what counts.
     let ended = stream.read_to_end(&mut bytes);
     let is_open = ended.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-    let mut rest = bytes.as_slice();
+    let (mut answers, rest) = answers_in(&bytes);
+    assert!(
+        rest.is_empty(),
+        "no answer: {:?}",
+        rest.escape_ascii().to_string()
+    );
+    if is_open {
+        answers.push(Answer::with_head("HTTP/1.1 0 still open".to_owned()));
+    }
+    answers
+}
+
+/// The answers that bytes begin with, of which the last one may be cut in its body, and what is no answer
+/// behind them.
+pub(crate) fn answers_in(bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
+    let mut rest = bytes;
     let mut answers = Vec::new();
     while let Some(end) = rest.windows(4).position(|part| part == b"\r\n\r\n") {
         let head = String::from_utf8_lossy(&rest[..end + 4]).into_owned();
@@ -97,15 +112,7 @@ pub(crate) fn read_answers(mut stream: impl Read) -> Vec<Answer> {
         rest = behind;
         answers.push(answer);
     }
-    assert!(
-        rest.is_empty(),
-        "no answer: {:?}",
-        rest.escape_ascii().to_string()
-    );
-    if is_open {
-        answers.push(Answer::with_head("HTTP/1.1 0 still open".to_owned()));
-    }
-    answers
+    (answers, rest)
 }
 
 /// A connection to a server, kept until it is dropped.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::http::{fields_of, read_answers};
+use super::http::{answers_in, fields_of, read_answers};
 use super::{Answer, Request, SOON, TestProxy, wait_until};
 
 /// What every request is answered with, unless told otherwise.
@@ -203,11 +203,26 @@ impl Edge {
 
     /// The same, where this side ends the connection after a while in which nothing came, if the
     /// proxy does not before.
+    ///
+    /// Who ends it has left: what was not answered by then never is. So nothing that comes late may be
+    /// missed; where a number of answers is known, that is [`Self::send_for`].
     pub(crate) fn send_for_a_while(&self, pieces: &[&[u8]]) -> Vec<Answer> {
+        self.send_for(0, pieces)
+    }
+
+    /// The same, where so many answers are waited for first, however long they take.
+    pub(crate) fn send_for(&self, least: usize, pieces: &[&[u8]]) -> Vec<Answer> {
         let mut stream = self.sent(pieces);
-        // Whoever is slower than that makes the test say less and not fail.
-        stream.set_read_timeout(Some(A_WHILE)).unwrap();
         let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        while answers_in(&bytes).0.len() < least {
+            let length = stream.read(&mut chunk).unwrap();
+            if length == 0 {
+                break;
+            }
+            bytes.extend_from_slice(&chunk[..length]);
+        }
+        stream.set_read_timeout(Some(A_WHILE)).unwrap();
         let _ = stream.read_to_end(&mut bytes);
         // It may have had enough already.
         let _ = stream.shutdown(Shutdown::Write);
