@@ -786,3 +786,12 @@ fn a_client_that_says_nothing_more_keeps_nobody_else_waiting() {
     slow.answer().problem(408);
     assert!(slow.is_closed());
 }
+
+#[test]
+fn its_memory_is_in_small_pages_that_nobody_waits_for() {
+    let edge = Edge::start();
+    let status = format!("/proc/{}/status", edge.proxy.process());
+    let status = std::fs::read_to_string(status).unwrap();
+    let huge = status.lines().find(|line| line.starts_with("THP_enabled"));
+    assert_eq!(huge, Some("THP_enabled:\t0"));
+}

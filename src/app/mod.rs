@@ -9,6 +9,7 @@ mod callers;
 mod claimed;
 mod cookie_key;
 pub mod demo;
+mod huge_pages;
 mod initial;
 mod open_files;
 mod refusal;
@@ -157,6 +158,7 @@ impl App {
     /// When a socket cannot be had, a thread not be started, or the configuration contradicts
     /// where rollouts are; nothing runs then.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self> {
+        huge_pages::do_without();
         let claimed = Claimed::all(&config, source.as_ref())?;
         let (fixed, clock) = (Fixed::of(&config), Clock::start());
         let state = state::open(&config.state, source.as_ref())?;
