@@ -1,5 +1,6 @@
 //! Bytes that were written to a stream and have not left.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,15 @@ const SMALL_BYTES_MAX: usize = 4 * 1024;
 
 /// The most slices that are written at once; the others come next.
 const SLICES_MAX: usize = 16;
+
+/// The most buffers that are kept for others, of a worker.
+const KEPT_MAX: usize = 64;
+
+thread_local! {
+    /// Buffers of which everything has left, the last one on top: that is in the processor's caches, and an allocator
+    /// goes a long way for pieces of this size.
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What waits, in its order.
 pub(super) struct Outbox {
@@ -44,7 +54,7 @@ impl Outbox {
     pub(super) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         if self.sent == self.bytes.len() {
-            self.bytes = Vec::new();
+            give_back(std::mem::take(&mut self.bytes));
             self.sent = 0;
         }
     }
@@ -55,6 +65,7 @@ impl Outbox {
         let may_wait = bytes <= SMALL_BYTES_MAX && self.bytes.len() + bytes <= WAITING_BYTES_MAX;
         may_wait.then(|| {
             if self.bytes.capacity() == 0 {
+                self.bytes = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
                 self.bytes.reserve(self.room.max(bytes));
             }
             for part in slices {
@@ -105,10 +116,65 @@ impl Outbox {
     }
 }
 
+/// Has a buffer used again by the next who has something to send.
+fn give_back(mut buffer: Vec<u8>) {
+    if !(1..=WAITING_BYTES_MAX).contains(&buffer.capacity()) {
+        return;
+    }
+    buffer.clear();
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() < KEPT_MAX {
+            kept.push(buffer);
+        }
+    });
+}
+
 /// The number of bytes that were taken, if any were.
 pub(super) fn some(taken: usize) -> io::Result<usize> {
     if taken == 0 {
         return Err(io::ErrorKind::WriteZero.into());
     }
     Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(outbox: &mut Outbox, part: &[u8]) -> *const u8 {
+        assert_eq!(outbox.keep(&[IoSlice::new(part)]), Some(part.len()));
+        assert_eq!(outbox.waiting(), part);
+        outbox.waiting().as_ptr()
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_once_all_of_it_has_left() {
+        let (mut one, mut other) = (Outbox::with_room(0), Outbox::with_room(0));
+        let first = kept(&mut one, &[b'a'; 100]);
+        one.advance(60);
+        let second = kept(&mut other, &[b'b'; 50]);
+        assert_ne!(first, second, "something waits in it");
+        assert_eq!(one.waiting(), [b'a'; 40]);
+        one.advance(40);
+        other.advance(50);
+        assert_eq!(kept(&mut other, &[b'c'; 50]), second, "the last one on top");
+        assert_eq!(kept(&mut one, &[b'd'; 80]), first);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let part = [b'a'; SMALL_BYTES_MAX];
+        let mut large = Outbox::with_room(WAITING_BYTES_MAX + 1);
+        kept(&mut large, &part);
+        large.advance(part.len());
+        assert_eq!(KEPT.with_borrow(Vec::len), 0, "too large a one");
+        let mut all: Vec<_> = (0..=KEPT_MAX).map(|_| Outbox::with_room(0)).collect();
+        for outbox in &mut all {
+            kept(outbox, &part);
+        }
+        for outbox in &mut all {
+            outbox.advance(part.len());
+        }
+        assert_eq!(KEPT.with_borrow(Vec::len), KEPT_MAX);
+    }
 }

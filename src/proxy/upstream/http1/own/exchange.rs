@@ -22,6 +22,7 @@ use crate::proxy::upstream::codec::{BUFFER_BYTES_MAX, CodecError};
 use crate::proxy::upstream::establish::OpenConnection;
 use crate::proxy::upstream::hearing::{BEFORE_BYTES_MAX, is_frame, is_heard};
 use crate::proxy::upstream::http1::own::sending::{SendError, Sending};
+use crate::proxy::upstream::http1::own::spare;
 use crate::proxy::upstream::http1::own::wire::Wire;
 
 /// How much is read at once of what may be small.
@@ -271,7 +272,11 @@ impl Exchange {
         // A head has its bound; of a body nothing is left when more is read.
         let room = BUFFER_BYTES_MAX.saturating_sub(self.incoming.len());
         let most = self.read_bytes.min(room).max(1);
-        self.incoming.reserve(most);
+        if self.incoming.capacity() == 0 {
+            self.incoming = spare::take(most);
+        } else {
+            self.incoming.reserve(most);
+        }
         let mut into = (&mut self.incoming).limit(most);
         let read = ready!(pin!(wire.read_buf(&mut into)).poll(cx))?;
         if !self.has_begun {
@@ -368,14 +373,13 @@ impl Exchange {
         self.may_go_on() && self.wire.as_mut().is_some_and(Wire::is_quiet)
     }
 
-    /// Releases what an exchange needed, its buffers included: what was used last by any is in the processor's caches
-    /// when it is needed next, and what a connection keeps for itself is not.
+    /// Releases what an exchange needed, its buffers included.
     pub(super) fn rest(&mut self) {
         self.sending.rest();
         self.reader = None;
         self.sender = None;
         self.failed = None;
-        self.incoming = BytesMut::new();
+        spare::give_back(std::mem::take(&mut self.incoming));
         self.read_bytes = READ_BYTES_MIN;
     }
 

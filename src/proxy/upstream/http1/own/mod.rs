@@ -7,6 +7,7 @@ pub(in crate::proxy::upstream) mod body;
 mod exchange;
 mod line;
 mod sending;
+mod spare;
 pub(in crate::proxy) mod tunnel;
 pub(in crate::proxy::upstream) mod wire;
 
