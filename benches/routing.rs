@@ -57,6 +57,8 @@ const LARGE: Size = Size {
 #[derive(Clone, Copy)]
 enum Apart {
     Host,
+    /// Each route is for all hosts below its own.
+    Domain,
     Path,
 }
 
@@ -90,6 +92,7 @@ fn routing(size: Size, apart: Apart) -> RoutingSnapshot {
         let flag = number % size.flags;
         let place = match apart {
             Apart::Host => format!("host: {}", host(number)),
+            Apart::Domain => format!("host: \"*.{}\"", host(number)),
             Apart::Path => format!("path: /shops/{number}"),
         };
         writeln!(text, "  - {{ {place}, flag: flag-{flag} }}").unwrap();
@@ -125,6 +128,7 @@ fn requests(size: Size, apart: Apart) -> Vec<Asked> {
         Asked {
             host: match apart {
                 Apart::Host => host(route),
+                Apart::Domain => format!("eu.{}", host(route)),
                 Apart::Path => host(0),
             },
             path: format!("/shops/{route}/orders/17"),
@@ -203,6 +207,8 @@ fn decide(criterion: &mut Criterion) {
     for (name, size, apart) in [
         ("small", SMALL, Apart::Host),
         ("large_by_host", LARGE, Apart::Host),
+        ("small_by_domain", SMALL, Apart::Domain),
+        ("large_by_domain", LARGE, Apart::Domain),
         ("small_by_path", SMALL, Apart::Path),
         ("large_by_path", LARGE, Apart::Path),
     ] {

@@ -258,6 +258,8 @@ fn what_is_always_refused_is_given_up() {
     let stable = TestBackend::start("v1");
     let proxy = canary(&stable, &upstream, "");
     assert_eq!(proxy.get("/").text(), "v1", "stable answers");
+    // Once, though canary was told as well.
+    assert_eq!(stable.last_head().all("serin-flags"), ["shop=stable"]);
     let before = upstream.refused();
     assert_eq!(proxy.get("/").text(), "v1", "stable answers");
     assert!(upstream.refused() - before <= 3, "it is tried for ever");

@@ -5,8 +5,9 @@
 //! route that names methods before one that does not; more header conditions before fewer; and
 //! between equals the first in the file.
 //!
-//! So that a thousand routes cost a request hardly more than ten, those of one host are looked up by it, and where there
-//! are many for a host, by each beginning of the path that ends with a segment.
+//! So that a thousand routes cost a request hardly more than ten, those of one host are looked up by it, those of a wildcard
+//! by each end of the host that begins with a dot, and where there are many for a host, by each beginning of the path that
+//! ends with a segment.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -29,14 +30,6 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    fn fits(&self, host: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(name) => **name == *host,
-            Self::Wildcard(suffix) => host.len() > suffix.len() && host.ends_with(&**suffix),
-        }
-    }
-
     fn rank(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
@@ -131,6 +124,9 @@ impl Route {
     }
 }
 
+/// Routes by a host or a domain, best first.
+type Named = HashMap<Box<str>, Vec<RouteIndex>>;
+
 /// All routes, ready to be searched.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
@@ -138,8 +134,12 @@ pub struct RouteTable {
     routes: Vec<Route>,
     /// For each host that some route names: the routes that do.
     by_host: HashMap<Box<str>, Candidates>,
-    /// The routes with a wildcard or no host, which come after those.
-    otherwise: Candidates,
+    /// For each domain below which some route is for every host: the routes that are, which come after those.
+    by_domain: HashMap<Box<str>, Candidates>,
+    /// Bytes of the longest domain, so that a request cannot have more looked up.
+    longest_domain: usize,
+    /// The routes for all hosts, which come last.
+    anywhere: Candidates,
 }
 
 /// The most routes that are tried one after the other: to look up each beginning of a path costs about as much.
@@ -207,6 +207,15 @@ fn beginnings(path: &str, longest: usize) -> impl Iterator<Item = &str> {
     whole.into_iter().chain(before.map(|slash| &path[..slash]))
 }
 
+/// The ends of a host that begin with a dot and have something before it, as far as they have no more than so many bytes;
+/// longest first.
+fn domains(host: &str, longest: usize) -> impl Iterator<Item = &str> {
+    let from = host.len().saturating_sub(longest).max(1);
+    let bytes = host.bytes().enumerate().skip(from);
+    let dots = bytes.filter(|(_, byte)| *byte == b'.');
+    dots.map(|(dot, _)| &host[dot..])
+}
+
 impl RouteTable {
     /// Takes routes in the file's order.
     pub fn new(routes: Vec<Route>) -> Self {
@@ -221,19 +230,28 @@ impl RouteTable {
                 route.headers.len(),
             ))
         });
-        let mut of_hosts: HashMap<Box<str>, Vec<RouteIndex>> = HashMap::new();
-        let mut otherwise = Vec::new();
+        let (mut of_hosts, mut of_domains) = (Named::default(), Named::default());
+        let mut anywhere = Vec::new();
         for place in best_first {
             match &routes[place.0].host {
                 HostPattern::Exact(name) => of_hosts.entry(name.clone()).or_default().push(place),
-                HostPattern::Any | HostPattern::Wildcard(_) => otherwise.push(place),
+                HostPattern::Wildcard(domain) => {
+                    of_domains.entry(domain.clone()).or_default().push(place);
+                }
+                HostPattern::Any => anywhere.push(place),
             }
         }
-        let of_hosts = of_hosts.into_iter();
-        let by_host = of_hosts.map(|(host, own)| (host, Candidates::new(own, &routes)));
+        let candidates = |named: Named| -> HashMap<_, _> {
+            let named = named.into_iter();
+            let candidates = named.map(|(name, own)| (name, Candidates::new(own, &routes)));
+            candidates.collect()
+        };
+        let longest_domain = of_domains.keys().map(|domain| domain.len()).max();
         Self {
-            by_host: by_host.collect(),
-            otherwise: Candidates::new(otherwise, &routes),
+            by_host: candidates(of_hosts),
+            by_domain: candidates(of_domains),
+            longest_domain: longest_domain.unwrap_or_default(),
+            anywhere: Candidates::new(anywhere, &routes),
             routes,
         }
     }
@@ -250,12 +268,11 @@ impl RouteTable {
             return self.find(&host.to_ascii_lowercase(), method, path, headers);
         }
         let fits = |place: RouteIndex| self.get(place).fits(method, path, headers);
-        let own = self.by_host.get(host);
-        let best_own = own.and_then(|own| own.best(path, fits));
-        best_own.or_else(|| {
-            let fits = |place: RouteIndex| self.get(place).host.fits(host) && fits(place);
-            self.otherwise.best(path, fits)
-        })
+        let of_domains =
+            domains(host, self.longest_domain).filter_map(|domain| self.by_domain.get(domain));
+        let own = self.by_host.get(host).into_iter();
+        let mut all = own.chain(of_domains).chain([&self.anywhere]);
+        all.find_map(|candidates| candidates.best(path, fits))
     }
 
     /// One route.
@@ -409,10 +426,19 @@ mod tests {
         assert_eq!(&*table.get(bare).label, "first");
     }
 
+    fn is_for(pattern: &HostPattern, host: &str) -> bool {
+        match pattern {
+            HostPattern::Any => true,
+            HostPattern::Exact(name) => **name == *host,
+            HostPattern::Wildcard(domain) => host.len() > domain.len() && host.ends_with(&**domain),
+        }
+    }
+
     /// The best route by the rule, without any look-up.
     fn best_of(routes: &[Route], host: &str, method: &Method, path: &str) -> Option<RouteIndex> {
-        let fits =
-            |route: &Route| route.host.fits(host) && route.fits(method, path, &HeaderMap::new());
+        let fits = |route: &Route| {
+            is_for(&route.host, host) && route.fits(method, path, &HeaderMap::new())
+        };
         let fitting = routes.iter().enumerate().filter(|(_, route)| fits(route));
         let best = fitting.min_by_key(|(place, route)| {
             let has_methods = !route.methods.is_empty();
@@ -455,7 +481,9 @@ mod tests {
         #[test]
         fn few_or_many_the_best_that_fits_is_found(
             routes in proptest::collection::vec(any_route(), 0..4 * TRIED_MAX),
-            host in select(&["a.test", "b.a.test", "c.a.test", "c.test", "other"][..]),
+            host in select(
+                &["a.test", "b.a.test", "c.a.test", "d.c.a.test", "c.test", ".test", "a..test", "test", "other", ""][..]
+            ),
             path in any_path(),
             method in select(vec![Method::GET, Method::PUT]),
         ) {
@@ -463,6 +491,17 @@ mod tests {
             let found = table.find(host, &method, &path, &HeaderMap::new());
             prop_assert_eq!(found, best_of(&routes, host, &method, &path));
         }
+    }
+
+    #[test]
+    fn no_more_of_a_host_is_looked_up_than_routes_name() {
+        let of = |host, longest| domains(host, longest).collect::<Vec<_>>();
+        assert_eq!(of("a.bc.test", 20), [".bc.test", ".test"]);
+        assert_eq!(of("a.bc.test", 8), [".bc.test", ".test"]);
+        assert_eq!(of("a.bc.test", 7), [".test"]);
+        assert_eq!(of("a.bc.test", 0), [""; 0]);
+        assert_eq!(of(".test", 9), [""; 0], "nothing is before it");
+        assert_eq!(of("....", 2), ["..", "."]);
     }
 
     #[test]
