@@ -475,15 +475,26 @@ mod tests {
         })
     }
 
+    const HOSTS: [&str; 10] = [
+        "a.test",
+        "b.a.test",
+        "c.a.test",
+        "d.c.a.test",
+        "c.test",
+        ".test",
+        "a..test",
+        "test",
+        "other",
+        "",
+    ];
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
         fn few_or_many_the_best_that_fits_is_found(
             routes in proptest::collection::vec(any_route(), 0..4 * TRIED_MAX),
-            host in select(
-                &["a.test", "b.a.test", "c.a.test", "d.c.a.test", "c.test", ".test", "a..test", "test", "other", ""][..]
-            ),
+            host in select(&HOSTS[..]),
             path in any_path(),
             method in select(vec![Method::GET, Method::PUT]),
         ) {
