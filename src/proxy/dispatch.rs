@@ -5,8 +5,6 @@
 //! this comes before the client has got a byte of an answer, and whoever answers in the end, it was
 //! canary that failed.
 
-use std::rc::Rc;
-
 use http::{HeaderValue, Request};
 
 use crate::domain::backend::Protocol;
@@ -23,22 +21,10 @@ use crate::proxy::observe::Observation;
 use crate::proxy::postscript::Own;
 use crate::proxy::resolve::Destination;
 use crate::proxy::retry::{copy, insist};
-use crate::proxy::upload::{Upload, UploadProgress};
+use crate::proxy::upload::Upload;
 use crate::proxy::view::View;
 use crate::proxy::worker::Worker;
 use crate::runtime::inbox::Message;
-
-/// A request on its way, with what is known of it.
-pub(crate) struct Parcel {
-    pub(crate) request: Box<Request<Upload>>,
-    pub(crate) errand: Errand,
-}
-
-/// An answer, and the request's body that may still be on its way.
-pub(crate) struct Received {
-    pub(crate) answer: Answer,
-    pub(crate) progress: Option<Rc<UploadProgress>>,
-}
 
 /// Sends a request to where it was decided to go, and to stable where that may stand in.
 ///
@@ -48,30 +34,38 @@ pub(crate) async fn dispatch(
     worker: &Worker,
     view: &View,
     destination: &Destination,
-    parcel: Parcel,
+    (mut request, errand): (Box<Request<Upload>>, &mut Errand),
     observation: &mut Observation,
-) -> Result<Received, ProxyError> {
-    let Parcel {
-        mut request,
-        mut errand,
-    } = parcel;
+) -> Result<Answer, ProxyError> {
     let decided = destination.flag;
     let decided = decided.map(|(flag, decision)| view.flag_header(flag, decision.variant));
     tell(decided, destination, &mut request);
     let spare = if is_shielded(view.routing(), destination) && is_safe(request.method()) {
-        copy(&request, &errand)
+        copy(&request, errand)
     } else {
         None
     };
-    let asked = ask(view, destination.backend, request, &mut errand, observation).await;
-    let (failed, unanswered) = match asked {
-        Ok(answer) if spare.is_some() && class_of(&answer).is_failure() => {
+    let failed = match ask(view, destination.backend, request, errand, observation).await {
+        Ok(answer) if spare.is_none() || !class_of(&answer).is_failure() => return Ok(answer),
+        failed => failed,
+    };
+    let failed = (failed, spare);
+    // On the heap, so that those that are answered do not make room for it.
+    let by = (worker, view, destination);
+    Box::pin(recover(by, failed, errand, observation)).await
+}
+
+/// Has stable answer where canary has failed and stable may stand in; `spare` is the request as it can be sent again.
+async fn recover(
+    (worker, view, destination): (&Worker, &View, &Destination),
+    (failed, spare): (Result<Answer, Unanswered>, Option<Box<Request<Upload>>>),
+    errand: &mut Errand,
+    observation: &mut Observation,
+) -> Result<Answer, ProxyError> {
+    let (failed, unanswered) = match failed {
+        Ok(answer) => {
             observation.first_attempt_failed(class_of(&answer), false);
             (Ok(answer), spare)
-        }
-        Ok(answer) => {
-            let progress = errand.progress;
-            return Ok(Received { answer, progress });
         }
         Err(Unanswered { error, request, .. }) => {
             let was_refused = error.is_refusal();
@@ -83,21 +77,13 @@ pub(crate) async fn dispatch(
             (Err(error), request.or(spare))
         }
     };
-    let answered = match (destination.flag, unanswered) {
+    match (destination.flag, unanswered) {
         (Some((flag, decision)), Some(request)) if decision.variant == Variant::Canary => {
-            Box::pin(rescue(
-                view,
-                (flag, destination),
-                (failed, request),
-                &mut errand,
-                observation,
-            ))
-            .await
+            let failed = (failed, request);
+            rescue(view, (flag, destination), failed, errand, observation).await
         }
         _ => failed,
-    };
-    let progress = errand.progress;
-    answered.map(|answer| Received { answer, progress })
+    }
 }
 
 /// Has stable answer in canary's place. What canary has answered serves where stable gives no answer at
@@ -151,21 +137,25 @@ async fn ask(
     }
     let endpoints = view.endpoints(backend);
     let entry = observation.entry.heads_for(backend);
-    let mut answered = forward(endpoints, request, errand, &mut Tried::default(), entry).await;
-    if let Err(Unanswered {
-        error: ProxyError::Handshake(_),
-        request: unsent @ Some(_),
-        ..
-    }) = &mut answered
-        && errand.is_switch
-        && let Some(mut unsent) = unsent.take()
-    {
-        // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
-        errand.give_up_switch(&mut unsent);
-        let entry = observation.entry.heads_for(backend);
-        answered = forward(endpoints, unsent, errand, &mut Tried::default(), entry).await;
-    }
-    answered
+    let mut unsent = match forward(endpoints, request, errand, &mut Tried::default(), entry).await {
+        Err(Unanswered {
+            error: ProxyError::Handshake(_),
+            request: Some(unsent),
+            ..
+        }) if errand.is_switch => unsent,
+        answered => return answered,
+    };
+    // It may not speak HTTP/1.1 at all. Whether a wish is granted is up to us, too.
+    errand.give_up_switch(&mut unsent);
+    let entry = observation.entry.heads_for(backend);
+    Box::pin(forward(
+        endpoints,
+        unsent,
+        errand,
+        &mut Tried::default(),
+        entry,
+    ))
+    .await
 }
 
 /// Whether stable answers what canary fails.

@@ -157,11 +157,12 @@ async fn send(
     let (mut refusals, mut repeats) = (0, 0);
     let mut in_flight = InFlight::at(pool);
     loop {
-        let kept = (repeats == 0).then(|| pool.reuse(errand.is_switch));
-        let (lease, is_new) = match kept.flatten() {
-            Some(lease) => (lease, false),
+        let now = clock::monotonic();
+        let kept = (repeats == 0).then(|| pool.reuse(errand.is_switch, now));
+        let (lease, is_new, begun) = match kept.flatten() {
+            Some(lease) => (lease, false, now),
             None => match pool.connect(errand.is_switch).await {
-                Ok(lent) => (lent.lease, lent.is_new),
+                Ok(lent) => (lent.lease, lent.is_new, clock::monotonic()),
                 Err(error) => {
                     // What may have been read is done by nobody else, unless there is nothing to do.
                     let may_pass_on = repeats == 0 || is_safe(request.method());
@@ -173,7 +174,13 @@ async fn send(
         };
         let is_shared = lease.is_shared();
         let may_repeat = !is_new && repeats < REPEATS_MAX && errand.may_repeat(&request);
-        let sent = exchange(pool, (lease, in_flight), request, (errand, may_repeat)).await;
+        let sent = exchange(
+            pool,
+            (lease, in_flight, begun),
+            request,
+            (errand, may_repeat),
+        )
+        .await;
         let Failed { error, left } = match sent {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
@@ -204,13 +211,12 @@ async fn send(
 
 async fn exchange(
     pool: &Rc<Pool>,
-    (mut lease, in_flight): (Lease, InFlight),
+    (mut lease, in_flight, begun): (Lease, InFlight, Instant),
     request: Box<Request<Upload>>,
     (errand, may_repeat): (&Errand, bool),
 ) -> Result<Answer, Failed> {
     let progress = errand.progress.as_deref();
     let timeouts = pool.timeouts();
-    let begun = clock::monotonic();
     let mut pending = Pending {
         pool,
         begun,

@@ -1,9 +1,10 @@
 //! How an answer gets to the client: a backend's, with a head that the client is to see, or one of our own.
 
+use std::rc::Rc;
+
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 
 use crate::proxy::client::Client;
-use crate::proxy::dispatch::Received;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::Answer;
@@ -25,12 +26,11 @@ pub(crate) fn refuse(
 
 /// Makes the head of an answer the one that the client is to see, and lets the body flow.
 pub(crate) fn pass_back(
-    received: Received,
+    (answer, progress): (Answer, Option<Rc<UploadProgress>>),
     mut observation: Box<Observation>,
     set_cookie: Option<HeaderValue>,
     is_last: bool,
 ) -> Response<ResponseBody> {
-    let Received { answer, progress } = received;
     let Answer {
         response,
         lease,
@@ -69,13 +69,13 @@ fn is_stream_of_events(fields: &HeaderMap) -> bool {
 
 /// Tells a client that the protocol is switched, and has its bytes go to the backend once it is told.
 pub(crate) fn switch(
-    received: Received,
+    (answer, progress): (Answer, Option<Rc<UploadProgress>>),
     mut observation: Box<Observation>,
     client: &Client,
     wish: Option<Wish>,
     request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
-    if !UploadProgress::is_whole(received.progress.as_deref()) {
+    if !UploadProgress::is_whole(progress.as_deref()) {
         // There is more of the request to come, and nobody could tell it from what follows it.
         return refuse(observation, &ProxyError::UploadBroken, Some(request_id));
     }
@@ -84,7 +84,7 @@ pub(crate) fn switch(
         lease,
         in_flight,
         ..
-    } = received.answer;
+    } = answer;
     observation.answered_at(in_flight);
     let upstream = lease.upgrade(&mut response);
     let (mut parts, _) = response.into_parts();

@@ -19,7 +19,7 @@ use crate::proxy::access::Entry;
 use crate::proxy::admission::{Presented, present};
 use crate::proxy::balance::Chance;
 use crate::proxy::client::Client;
-use crate::proxy::dispatch::{Parcel, dispatch};
+use crate::proxy::dispatch::dispatch;
 use crate::proxy::download::ResponseBody;
 use crate::proxy::error::ProxyError;
 use crate::proxy::forward::Errand;
@@ -83,24 +83,23 @@ pub(crate) fn handle(
         Upload::new(body, sender, expectation.interim, expectation.of_continue);
     upload.postscript = postscript;
     observation.sent(&parts.method, progress.clone(), &backend.timeouts);
-    let parcel = Parcel {
-        request: Box::new(Request::from_parts(parts, upload)),
-        errand: Errand {
-            progress,
-            is_switch: wish.is_some(),
-            chance,
-        },
+    let request = Box::new(Request::from_parts(parts, upload));
+    let errand = Errand {
+        progress,
+        is_switch: wish.is_some(),
+        chance,
     };
     let departure = Departure {
         worker: Rc::clone(worker),
         client: Rc::clone(client),
         view,
         destination,
+        errand,
         wish,
         request_id,
         observation,
     };
-    Box::pin(pass_on(departure, parcel))
+    Box::pin(pass_on(departure, request))
 }
 
 /// What is known of a request that goes on its way.
@@ -109,28 +108,47 @@ struct Departure {
     client: Rc<Client>,
     view: Rc<View>,
     destination: Destination,
+    errand: Errand,
     wish: Option<Wish>,
     request_id: HeaderValue,
     observation: Box<Observation>,
 }
 
 /// Has a request answered, and passes the answer back.
-async fn pass_on(mut it: Departure, parcel: Parcel) -> Response<ResponseBody> {
-    let observation = &mut it.observation;
-    let sent = dispatch(&it.worker, &it.view, &it.destination, parcel, observation).await;
-    let client = &it.client;
-    client.stop_interim();
-    match sent {
-        Ok(received) => {
-            if received.answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                return switch(received, it.observation, client, it.wish, &it.request_id);
+#[expect(
+    clippy::manual_async_fn,
+    reason = "what an async fn is given has its place in it twice"
+)]
+fn pass_on(
+    mut it: Departure,
+    request: Box<Request<Upload>>,
+) -> impl Future<Output = Response<ResponseBody>> {
+    async move {
+        let sent = (request, &mut it.errand);
+        let sent = dispatch(
+            &it.worker,
+            &it.view,
+            &it.destination,
+            sent,
+            &mut it.observation,
+        );
+        let answered = sent.await;
+        let client = &it.client;
+        client.stop_interim();
+        match answered {
+            Ok(answer) => {
+                let is_switch = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let answer = (answer, it.errand.progress);
+                if is_switch {
+                    return switch(answer, it.observation, client, it.wish, &it.request_id);
+                }
+                let is_last = it.worker.is_stopping();
+                pass_back(answer, it.observation, it.destination.set_cookie, is_last)
             }
-            let is_last = it.worker.is_stopping();
-            pass_back(received, it.observation, it.destination.set_cookie, is_last)
-        }
-        Err(error) => {
-            tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
-            refuse(it.observation, &error, Some(&it.request_id))
+            Err(error) => {
+                tracing::debug!(client = %client.ip(), %error, "request not answered by a backend");
+                refuse(it.observation, &error, Some(&it.request_id))
+            }
         }
     }
 }

@@ -163,17 +163,17 @@ impl Pool {
 
     /// A connection that was used before, or a share of one, if there is any and it `must_be_own` not;
     /// none where others have waited for it already.
-    pub(crate) fn reuse(self: &Rc<Self>, must_be_own: bool) -> Option<Lease> {
+    pub(crate) fn reuse(self: &Rc<Self>, must_be_own: bool, now: Instant) -> Option<Lease> {
         if self.room.is_waited_for() {
             return None;
         }
-        self.take_kept(must_be_own)
+        self.take_kept(must_be_own, now)
     }
 
-    fn take_kept(self: &Rc<Self>, must_be_own: bool) -> Option<Lease> {
+    fn take_kept(self: &Rc<Self>, must_be_own: bool, now: Instant) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
-            if since.elapsed() > self.timeouts().idle {
+            if now.saturating_duration_since(since) > self.timeouts().idle {
                 // All that lie below are older still.
                 idle.clear();
                 break;
@@ -245,7 +245,7 @@ impl Pool {
         let mut must_wait = self.room.is_waited_for();
         while must_wait || self.room.is_full() {
             self.room.wait(deadline).await?;
-            if let Some(lease) = self.take_kept(only.is_some()) {
+            if let Some(lease) = self.take_kept(only.is_some(), clock::monotonic()) {
                 return Ok(Lent::kept(lease));
             }
             must_wait = false;
